@@ -1,0 +1,104 @@
+//! Pointwise activations, gated activations and softmax.
+
+mod gated;
+mod pointwise;
+mod softmax;
+
+use burn::tensor::Tensor;
+
+use crate::host::custom::{apply, fused};
+use crate::reference;
+use gated::Gated;
+use pointwise::Pointwise;
+use softmax::Softmax;
+
+/// A scalar function and, for the backward pass, its derivative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Function {
+    Gelu,
+    GeluTanh,
+    QuickGelu,
+    Silu,
+}
+
+/// Exact GELU: `x · Φ(x)` with the Gaussian distribution function (Hendrycks and Gimpel 2016).
+pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if !fused(&x) {
+        return reference::gelu(x);
+    }
+    apply(Pointwise(Function::Gelu), vec![x.into_dispatch()])
+}
+
+/// GELU by its tanh approximation.
+pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if !fused(&x) {
+        return reference::gelu_tanh(x);
+    }
+    apply(Pointwise(Function::GeluTanh), vec![x.into_dispatch()])
+}
+
+/// CLIP's GELU: `x · sigmoid(1.702 x)`.
+pub fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if !fused(&x) {
+        return reference::quick_gelu(x);
+    }
+    apply(Pointwise(Function::QuickGelu), vec![x.into_dispatch()])
+}
+
+/// SiLU: `x · sigmoid(x)`.
+pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if !fused(&x) {
+        return reference::silu(x);
+    }
+    apply(Pointwise(Function::Silu), vec![x.into_dispatch()])
+}
+
+/// `silu(gate) · up` (Shazeer 2020), equal shapes.
+///
+/// # Panics
+/// If the shapes differ.
+pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
+    if !fused(&gate) || up.dtype() != gate.dtype() {
+        return reference::swiglu(gate, up);
+    }
+    assert_eq!(gate.dims(), up.dims(), "swiglu: shapes of gate and up");
+    let op = Gated {
+        function: Function::Silu,
+        halves: false,
+    };
+    apply(op, vec![up.into_dispatch(), gate.into_dispatch()])
+}
+
+/// `a · gelu(b)` for the first half `a` and second half `b` of the last axis (Shazeer 2020).
+///
+/// # Shapes
+/// - `x`: `[.., 2n]`
+/// - returns `[.., n]`
+///
+/// # Panics
+/// If the last axis is odd.
+pub fn geglu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    assert!(
+        x.dims()[D - 1].is_multiple_of(2),
+        "geglu: odd last axis in {:?}",
+        x.dims()
+    );
+    if !fused(&x) {
+        return reference::geglu(x);
+    }
+    apply(
+        Gated {
+            function: Function::Gelu,
+            halves: true,
+        },
+        vec![x.into_dispatch()],
+    )
+}
+
+/// Softmax over the last axis.
+pub fn softmax<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if !fused(&x) {
+        return reference::softmax(x);
+    }
+    apply(Softmax, vec![x.into_dispatch()])
+}

@@ -1,0 +1,207 @@
+//! One head of one batch element: its operands and the visible part of its rows.
+
+use std::ops::Range;
+
+use super::op::HIDDEN;
+use crate::host::custom::Host;
+use crate::host::gemm::{Left, Right};
+use crate::host::math::exp;
+use crate::host::simd::{Kernel, Simd, each_vector};
+
+/// Rows of a matrix with gaps between them.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub data: &'a [f32],
+    pub stride: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Head `head` of batch element `b` of a `[batch, heads, rows, dim]` tensor.
+    pub(super) fn of(x: &'a Host, b: usize, head: usize) -> Self {
+        let start = b * x.stride(0) + head * x.stride(1);
+        Self {
+            data: &x.data()[start..],
+            stride: x.stride(2),
+        }
+    }
+
+    pub(super) fn from(self, row: usize) -> &'a [f32] {
+        &self.data[row * self.stride..]
+    }
+
+    /// `rows` as they are, `columns` being summed over.
+    pub(super) fn left(self, row: usize, columns: usize) -> Left {
+        Left::new(self.from(row).as_ptr(), self.stride, 1, columns)
+    }
+
+    /// Rows of the right side of a product.
+    pub(super) fn right(self, row: usize) -> Right<'a> {
+        Right {
+            data: self.from(row),
+            row: self.stride,
+            column: 1,
+        }
+    }
+
+    /// Columns of the right side of a product.
+    pub(super) fn right_transposed(self, row: usize) -> Right<'a> {
+        Right {
+            data: self.from(row),
+            row: 1,
+            column: self.stride,
+        }
+    }
+}
+
+/// One head of one batch element.
+#[derive(Clone, Copy)]
+pub(super) struct Head<'a> {
+    pub q: Rows<'a>,
+    pub k: Rows<'a>,
+    pub v: Rows<'a>,
+    pub queries: usize,
+    pub keys: usize,
+    pub dim: usize,
+    pub value_dim: usize,
+    pub scale: f32,
+    pub causal: bool,
+    pub padding: Option<&'a [f32]>,
+    pub bias: Option<Rows<'a>>,
+}
+
+impl Head<'_> {
+    /// Blocks of queries whose scores stay in the second-level cache.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (queries, size) = (self.queries, (48 * 1024 / self.keys).clamp(12, 192));
+        (0..queries)
+            .step_by(size)
+            .map(move |first| first..queries.min(first + size))
+    }
+
+    /// Keys that a query may see by its position.
+    pub(super) fn limit(&self, query: usize) -> usize {
+        if self.causal {
+            (query + 1 + self.keys).saturating_sub(self.queries)
+        } else {
+            self.keys
+        }
+    }
+}
+
+/// Turns rows of raw scores into probabilities, and their log-sum-exps.
+pub(super) struct Softmax<'a> {
+    pub head: &'a Head<'a>,
+    pub queries: Range<usize>,
+    pub scores: &'a mut [f32],
+    pub log_sums: &'a mut [f32],
+}
+
+impl Kernel for Softmax<'_> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let rows = self.scores.chunks_exact_mut(self.head.keys);
+        for ((query, row), log_sum) in self.queries.zip(rows).zip(self.log_sums) {
+            unsafe {
+                let limit = self.head.limit(query);
+                let (row, hidden) = row.split_at_mut(limit);
+                hidden.fill(0.0);
+                let top = adjust::<S>(self.head, query, row);
+                if top <= HIDDEN * 0.5 {
+                    row.fill(0.0);
+                    *log_sum = f32::INFINITY;
+                    continue;
+                }
+                let p = row.as_mut_ptr();
+                let highest = S::splat(top);
+                let mut sum = S::splat(0.0);
+                each_vector!(S, limit, |i, k| {
+                    let e = exp::<S>(S::sub(S::load_n(p.add(i), k), highest));
+                    S::store_n(p.add(i), e, k);
+                    sum = S::add(sum, S::first_n(e, k, S::splat(0.0)));
+                });
+                let sum = S::sum(sum);
+                *log_sum = top + sum.ln();
+                let scale = S::splat(1.0 / sum);
+                each_vector!(S, limit, |i, k| {
+                    S::store_n(p.add(i), S::mul(S::load_n(p.add(i), k), scale), k);
+                });
+            }
+        }
+    }
+}
+
+/// Turns rows of raw scores into probabilities by known log-sum-exps, and gradients of
+/// probabilities into gradients of raw scores.
+pub(super) struct SoftmaxGradient<'a> {
+    pub head: &'a Head<'a>,
+    pub queries: Range<usize>,
+    pub scores: &'a mut [f32],
+    pub gradients: &'a mut [f32],
+    pub log_sums: &'a [f32],
+}
+
+impl Kernel for SoftmaxGradient<'_> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let keys = self.head.keys;
+        let rows = self
+            .scores
+            .chunks_exact_mut(keys)
+            .zip(self.gradients.chunks_exact_mut(keys));
+        for ((query, (row, gradient)), log_sum) in self.queries.zip(rows).zip(self.log_sums) {
+            unsafe {
+                let limit = self.head.limit(query);
+                let (row, hidden) = row.split_at_mut(limit);
+                hidden.fill(0.0);
+                gradient[limit..].fill(0.0);
+                if *log_sum == f32::INFINITY {
+                    row.fill(0.0);
+                    gradient.fill(0.0);
+                    continue;
+                }
+                adjust::<S>(self.head, query, row);
+                let (p, g) = (row.as_mut_ptr(), gradient.as_mut_ptr());
+                let log_sum = S::splat(*log_sum);
+                let mut dot = S::splat(0.0);
+                each_vector!(S, limit, |i, k| {
+                    let e = exp::<S>(S::sub(S::load_n(p.add(i), k), log_sum));
+                    S::store_n(p.add(i), e, k);
+                    dot = S::fma(e, S::load_n(g.add(i), k), dot); // gradient is zero beyond
+                });
+                let dot = S::splat(S::sum(dot));
+                let scale = S::splat(self.head.scale);
+                each_vector!(S, limit, |i, k| {
+                    let d = S::sub(S::load_n(g.add(i), k), dot);
+                    let d = S::mul(S::mul(d, S::load_n(p.add(i), k)), scale);
+                    S::store_n(g.add(i), d, k);
+                });
+            }
+        }
+    }
+}
+
+/// `scale · score + bias + padding`; returns the largest.
+#[inline(always)]
+unsafe fn adjust<S: Simd>(head: &Head, query: usize, row: &mut [f32]) -> f32 {
+    unsafe {
+        let p = row.as_mut_ptr();
+        let scale = S::splat(head.scale);
+        let bias = head.bias.map(|bias| bias.from(query).as_ptr());
+        let lowest = S::splat(f32::NEG_INFINITY);
+        let mut top = lowest;
+        each_vector!(S, row.len(), |i, k| {
+            let mut s = S::mul(S::load_n(p.add(i), k), scale);
+            if let Some(bias) = bias {
+                s = S::add(s, S::load_n(bias.add(i), k));
+            }
+            if let Some(padding) = head.padding {
+                s = S::add(s, S::load_n(padding.as_ptr().add(i), k));
+            }
+            S::store_n(p.add(i), s, k);
+            top = S::max(S::first_n(s, k, lowest), top);
+        });
+        S::maximum(top)
+    }
+}

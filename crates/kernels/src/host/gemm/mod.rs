@@ -1,0 +1,320 @@
+//! Matrix product with a packed right side, and its register tile.
+//!
+//! The left side is read in place through strides, the right side from panels two vectors wide,
+//! so that one tile of up to `S::ROWS` rows lives in registers. The sum over `k` runs in segments,
+//! which lets a convolution read its input without unfolding it: each kernel row is one segment.
+
+mod pack;
+mod tile;
+
+pub(crate) use pack::{Packed, Right, panel_width};
+use tile::Tile;
+
+use super::par;
+use super::simd::{Kernel, Simd, run};
+
+/// Left operand `a[i, k]` at `ptr + i * row + (k / segment) * jump + (k % segment) * step`.
+#[derive(Clone, Copy)]
+pub(crate) struct Left {
+    pub ptr: *const f32,
+    /// Distance of rows.
+    pub row: isize,
+    /// Distance of neighbours along `k`.
+    pub step: isize,
+    /// Length of a segment of `k`.
+    pub segment: usize,
+    /// Number of segments; `k` in all is `segment * segments`.
+    pub segments: usize,
+    /// Distance of segments.
+    pub jump: isize,
+}
+
+// SAFETY: only read from; lifetimes are the callers' duty.
+unsafe impl Send for Left {}
+// SAFETY: as above.
+unsafe impl Sync for Left {}
+
+impl Left {
+    /// One segment: `a[i, k]` at `data[i * row + k * step]`.
+    pub(crate) fn new(data: *const f32, row: usize, step: usize, k: usize) -> Self {
+        Self {
+            ptr: data,
+            row: row as isize,
+            step: step as isize,
+            segment: k,
+            segments: 1,
+            jump: 0,
+        }
+    }
+
+    /// Without the first `rows` rows.
+    fn skip(self, rows: usize) -> Self {
+        Self {
+            ptr: self.ptr.wrapping_offset(rows as isize * self.row),
+            ..self
+        }
+    }
+}
+
+/// How the output starts.
+#[derive(Clone, Copy)]
+pub(crate) enum Start<'a> {
+    Zero,
+    /// Add to what is there.
+    Accumulate,
+    /// One value per column.
+    Bias(&'a [f32]),
+}
+
+/// Rows of the output: row `i` starts at `ptr + i * row`.
+#[derive(Clone, Copy)]
+pub(crate) struct Out {
+    pub ptr: *mut f32,
+    pub row: usize,
+}
+
+impl Out {
+    /// Without the first `rows` rows.
+    fn skip(self, rows: usize) -> Self {
+        Self {
+            ptr: self.ptr.wrapping_add(rows * self.row),
+            ..self
+        }
+    }
+}
+
+// SAFETY: users write disjoint rows.
+unsafe impl Send for Out {}
+// SAFETY: as above.
+unsafe impl Sync for Out {}
+
+/// `c[i, j] = start + Σ_k a[i, k] b[k, j]` for `m` rows, on this thread.
+///
+/// # Safety
+/// All elements addressed by `a` and `c` are inside live allocations, and nobody else touches `c`.
+pub(crate) unsafe fn product(m: usize, a: Left, b: &Packed, c: Out, start: Start) {
+    // A block of rows meets each panel while the panel is in the first-level cache.
+    const BLOCK: usize = 96;
+    for first in (0..m).step_by(BLOCK) {
+        let (a, c, rows) = (a.skip(first), c.skip(first), BLOCK.min(m - first));
+        // SAFETY: the caller's
+        unsafe { product_groups([1, 0, 0], rows, a, b, c, start) }
+    }
+}
+
+/// As [`product`] for `count` groups of `m` rows, `[count, left distance, out distance]` apart.
+///
+/// # Safety
+/// As for [`product`].
+pub(crate) unsafe fn product_groups(
+    groups: [usize; 3],
+    m: usize,
+    a: Left,
+    b: &Packed,
+    c: Out,
+    start: Start,
+) {
+    debug_assert_eq!(a.segment * a.segments, b.k);
+    run(Product {
+        groups,
+        m,
+        a,
+        b,
+        c,
+        start,
+    });
+}
+
+/// As [`product`], over all threads.
+///
+/// # Safety
+/// As for [`product`].
+pub(crate) unsafe fn product_parallel(m: usize, a: Left, b: &Packed, c: Out, start: Start) {
+    let cost = b.k * b.n / 32 + 1;
+    par::ranges(m, 12, cost, |rows| {
+        let (a, c) = (a.skip(rows.start), c.skip(rows.start));
+        // SAFETY: rows are disjoint
+        unsafe { product(rows.len(), a, b, c, start) }
+    });
+}
+
+struct Product<'a> {
+    groups: [usize; 3],
+    m: usize,
+    a: Left,
+    b: &'a Packed,
+    c: Out,
+    start: Start<'a>,
+}
+
+impl Kernel for Product<'_> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self {
+            groups: [groups, a_group, c_group],
+            m,
+            a,
+            b,
+            c,
+            start,
+        } = self;
+        let width = 2 * S::LANES;
+        let tiles = m.div_ceil(S::ROWS);
+        for panel in 0..b.n.div_ceil(width) {
+            let column = panel * width;
+            let tile = Tile {
+                b: b.data[panel * b.k * width..].as_ptr(),
+                columns: width.min(b.n - column),
+                start: match start {
+                    Start::Bias(bias) => Start::Bias(&bias[column..]),
+                    other => other,
+                },
+            };
+            for group in 0..groups {
+                for t in 0..tiles {
+                    let (from, to) = (m * t / tiles, m * (t + 1) / tiles);
+                    let at = (group * a_group) as isize + from as isize * a.row;
+                    let a = Left {
+                        ptr: a.ptr.wrapping_offset(at),
+                        ..a
+                    };
+                    let at = group * c_group + from * c.row + column;
+                    let c = Out {
+                        ptr: c.ptr.wrapping_add(at),
+                        ..c
+                    };
+                    // SAFETY: the caller's
+                    unsafe { tile.run::<S>(to - from, a, c) };
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pack::Pack;
+    use super::*;
+    use crate::host::simd::Portable;
+
+    fn numbers(n: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed;
+        (0..n)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / 8_388_608.0 - 1.0
+            })
+            .collect()
+    }
+
+    fn check(m: usize, k: usize, n: usize, transposed: bool, start: u8, portable: bool) {
+        let a = numbers(m * k, 1);
+        let b = numbers(k * n, 2);
+        let bias = numbers(n, 3);
+        let mut c = numbers(m * n, 4);
+        let expected: Vec<f64> = (0..m * n)
+            .map(|i| {
+                let (row, column) = (i / n, i % n);
+                let first = match start {
+                    0 => 0.0,
+                    1 => c[i],
+                    _ => bias[column],
+                };
+                (0..k).fold(f64::from(first), |sum, l| {
+                    let b = if transposed {
+                        b[column * k + l]
+                    } else {
+                        b[l * n + column]
+                    };
+                    sum + f64::from(a[row * k + l]) * f64::from(b)
+                })
+            })
+            .collect();
+        let right = if transposed {
+            Right {
+                data: &b,
+                row: 1,
+                column: k,
+            }
+        } else {
+            Right {
+                data: &b,
+                row: n,
+                column: 1,
+            }
+        };
+        let start = match start {
+            0 => Start::Zero,
+            1 => Start::Accumulate,
+            _ => Start::Bias(&bias),
+        };
+        let left = Left::new(a.as_ptr(), k, 1, k);
+        if portable {
+            let width = 2 * Portable::LANES;
+            let mut data = vec![0.0; n.div_ceil(width) * k * width];
+            unsafe {
+                Pack {
+                    b: right,
+                    k,
+                    n,
+                    out: &mut data,
+                }
+                .run::<Portable>()
+            };
+            let packed = Packed { data, k, n };
+            let c = Out {
+                ptr: c.as_mut_ptr(),
+                row: n,
+            };
+            unsafe {
+                Product {
+                    groups: [1, 0, 0],
+                    m,
+                    a: left,
+                    b: &packed,
+                    c,
+                    start,
+                }
+                .run::<Portable>()
+            };
+        } else {
+            let packed = Packed::new(right, k, n);
+            unsafe {
+                product_parallel(
+                    m,
+                    left,
+                    &packed,
+                    Out {
+                        ptr: c.as_mut_ptr(),
+                        row: n,
+                    },
+                    start,
+                )
+            };
+        }
+        for (a, b) in c.iter().zip(&expected) {
+            assert!((f64::from(*a) - b).abs() < 1e-4, "{m} {k} {n} {a} {b}");
+        }
+    }
+
+    #[test]
+    fn equals_the_definition() {
+        for (m, k, n) in [
+            (1, 1, 1),
+            (12, 7, 32),
+            (13, 5, 33),
+            (100, 64, 48),
+            (25, 3, 100),
+            (7, 40, 15),
+        ] {
+            for transposed in [false, true] {
+                for start in 0..3 {
+                    for portable in [false, true] {
+                        check(m, k, n, transposed, start, portable);
+                    }
+                }
+            }
+        }
+    }
+}

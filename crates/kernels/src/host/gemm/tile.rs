@@ -1,0 +1,89 @@
+//! The register tile.
+
+use super::{Left, Out, Start};
+use crate::host::simd::Simd;
+
+/// One panel of the right side, ready to meet tiles of rows.
+#[derive(Clone, Copy)]
+pub(super) struct Tile<'a> {
+    pub b: *const f32,
+    pub columns: usize,
+    pub start: Start<'a>,
+}
+
+impl Tile<'_> {
+    /// At most `S::ROWS` rows.
+    #[inline(always)]
+    pub(super) unsafe fn run<S: Simd>(self, rows: usize, a: Left, c: Out) {
+        macro_rules! rows {
+            ($($n:literal)*) => {
+                match rows {
+                    $($n => if self.columns > S::LANES {
+                        unsafe { tile::<S, $n, 2>(a, self, c) }
+                    } else {
+                        unsafe { tile::<S, $n, 1>(a, self, c) }
+                    })*
+                    _ => {}
+                }
+            };
+        }
+        rows!(1 2 3 4 5 6 7 8 9 10 11 12)
+    }
+}
+
+/// `R` rows by `W` vectors in registers.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)] // rows and vectors are indices of several arrays at once
+unsafe fn tile<S: Simd, const R: usize, const W: usize>(a: Left, t: Tile, c: Out) {
+    if R > S::ROWS {
+        return;
+    }
+    let last = t.columns - (W - 1) * S::LANES;
+    let part = |w: usize| if w + 1 == W { last } else { S::LANES };
+    unsafe {
+        let mut acc = [[S::splat(0.0); W]; R];
+        match t.start {
+            Start::Zero => {}
+            Start::Accumulate => {
+                for r in 0..R {
+                    for w in 0..W {
+                        acc[r][w] = S::load_n(c.ptr.add(r * c.row + w * S::LANES), part(w));
+                    }
+                }
+            }
+            Start::Bias(bias) => {
+                for w in 0..W {
+                    let v = S::load_n(bias.as_ptr().add(w * S::LANES), part(w));
+                    for row in acc.iter_mut() {
+                        row[w] = v;
+                    }
+                }
+            }
+        }
+        let mut b = t.b;
+        let mut segment = a.ptr;
+        for _ in 0..a.segments {
+            let mut p = segment;
+            for _ in 0..a.segment {
+                let mut bv = [S::splat(0.0); W];
+                for w in 0..W {
+                    bv[w] = S::load(b.add(w * S::LANES));
+                }
+                for r in 0..R {
+                    let av = S::splat(*p.offset(r as isize * a.row));
+                    for w in 0..W {
+                        acc[r][w] = S::fma(av, bv[w], acc[r][w]);
+                    }
+                }
+                p = p.wrapping_offset(a.step);
+                b = b.add(2 * S::LANES);
+            }
+            segment = segment.wrapping_offset(a.jump);
+        }
+        for r in 0..R {
+            for w in 0..W {
+                S::store_n(c.ptr.add(r * c.row + w * S::LANES), acc[r][w], part(w));
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Fused tensor operations with hand-written backward passes.
+//!
+//! Every operation exists twice: as `reference::op`, made of ordinary differentiable Burn
+//! operations and valid on every device, and as `op`, which runs a fused implementation on the
+//! CPU back end (Flex, f32) and the reference everywhere else. See [`mode`] for how to switch.
+#![warn(missing_docs)]
+#![recursion_limit = "256"]
+
+mod activation;
+mod adamw;
+mod attention;
+mod checkpoint;
+mod conv;
+mod cross_entropy;
+mod deformable;
+mod host;
+mod linear;
+mod mode;
+mod norm;
+pub mod reference;
+mod rotary;
+
+pub use activation::{geglu, gelu, gelu_tanh, quick_gelu, silu, softmax, swiglu};
+pub use adamw::{AdamW, adamw_step};
+pub use attention::{AttentionMask, attention};
+pub use checkpoint::checkpoint;
+pub use conv::{Conv2dOptions, conv2d};
+pub use cross_entropy::cross_entropy;
+pub use deformable::deformable_attention;
+pub use linear::linear;
+pub use mode::{Mode, mode, with_mode};
+pub use norm::{group_norm, layer_norm, rms_norm};
+pub use rotary::rotary;

@@ -1,0 +1,224 @@
+//! Affine map of the last axis.
+
+use burn::tensor::Tensor;
+
+use crate::host::custom::{Host, HostOp, Output, Saved, apply, fused};
+use crate::host::gemm::{Left, Out, Packed, Right, Start, product_parallel};
+use crate::host::par::{self, Shared, uninit};
+use crate::host::simd::{Kernel, Simd, run};
+use crate::reference;
+
+/// `y = x · weightᵀ + bias` over the last axis.
+///
+/// # Shapes
+/// - `x`: `[.., in]`
+/// - `weight`: `[out, in]`
+/// - `bias`: `[out]`
+/// - returns `[.., out]`
+///
+/// # Panics
+/// If the last axis of `x` is not `in`.
+pub fn linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    if !fused(&x) || weight.dtype() != x.dtype() {
+        return reference::linear(x, weight, bias);
+    }
+    let (dims, [outputs, inputs]) = (x.dims(), weight.dims());
+    assert_eq!(
+        dims[D - 1],
+        inputs,
+        "linear: {dims:?} against weight {:?}",
+        [outputs, inputs]
+    );
+    let mut tensors = vec![x.into_dispatch(), weight.into_dispatch()];
+    if let Some(bias) = bias {
+        assert_eq!(
+            bias.dims(),
+            [outputs],
+            "linear: bias against {outputs} outputs"
+        );
+        tensors.push(bias.into_dispatch());
+    }
+    apply(Linear, tensors)
+}
+
+#[derive(Debug)]
+struct Linear;
+
+impl HostOp for Linear {
+    fn forward(&self, inputs: &[Host], _needs: &[bool], _keep: &mut Vec<Vec<f32>>) -> Output {
+        let (x, weight) = (&inputs[0], &inputs[1]);
+        let [n, k] = [weight.shape()[0], weight.shape()[1]];
+        let mut shape = x.shape().to_vec();
+        let rows = shape[..shape.len() - 1].iter().product();
+        *shape.last_mut().expect("at least one axis") = n;
+        let bias = inputs.get(2).map(Host::data);
+        let data = affine(x.data(), rows, weight.data(), [n, k], bias);
+        Output::new(data, &shape)
+    }
+
+    fn keeps(&self, needs: &[bool]) -> Vec<bool> {
+        let mut kept = vec![needs[1], needs[0]];
+        kept.resize(needs.len(), false);
+        kept
+    }
+
+    fn backward(&self, grad: &Host, saved: &Saved, needs: &[bool]) -> Vec<Option<Output>> {
+        let [n, k] = [saved.shapes[1][0], saved.shapes[1][1]];
+        let rows = saved.shapes[0].iter().product::<usize>() / k.max(1);
+        let dx = needs[0].then(|| {
+            let data = input_gradient(grad.data(), rows, saved.input(1).data(), [n, k]);
+            Output::new(data, &saved.shapes[0])
+        });
+        let dw = needs[1].then(|| {
+            let data = weight_gradient(grad.data(), saved.input(0).data(), rows, [n, k]);
+            Output::new(data, &saved.shapes[1])
+        });
+        let db = (needs.len() > 2 && needs[2])
+            .then(|| Output::new(column_sums(grad.data(), rows, n), &saved.shapes[2]));
+        vec![dx, dw, db]
+    }
+}
+
+/// `x [rows, k] · weight[n, k]ᵀ + bias`
+pub(crate) fn affine(
+    x: &[f32],
+    rows: usize,
+    weight: &[f32],
+    [n, k]: [usize; 2],
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
+    assert!(x.len() >= rows * k);
+    let packed = Packed::new(
+        Right {
+            data: weight,
+            row: 1,
+            column: k,
+        },
+        k,
+        n,
+    );
+    let mut y = uninit(rows * n);
+    let start = bias.map_or(Start::Zero, Start::Bias);
+    let out = Out {
+        ptr: y.as_mut_ptr(),
+        row: n,
+    };
+    // SAFETY: `x` holds `rows * k` and `y` `rows * n` floats
+    unsafe { product_parallel(rows, Left::new(x.as_ptr(), k, 1, k), &packed, out, start) };
+    y
+}
+
+/// `grad [rows, n] · weight[n, k]`
+pub(crate) fn input_gradient(
+    grad: &[f32],
+    rows: usize,
+    weight: &[f32],
+    [n, k]: [usize; 2],
+) -> Vec<f32> {
+    assert!(grad.len() >= rows * n);
+    let packed = Packed::new(
+        Right {
+            data: weight,
+            row: k,
+            column: 1,
+        },
+        n,
+        k,
+    );
+    let mut dx = uninit(rows * k);
+    let out = Out {
+        ptr: dx.as_mut_ptr(),
+        row: k,
+    };
+    let left = Left::new(grad.as_ptr(), n, 1, n);
+    // SAFETY: `grad` holds `rows * n` and `dx` `rows * k` floats
+    unsafe { product_parallel(rows, left, &packed, out, Start::Zero) };
+    dx
+}
+
+/// `grad[rows, n]ᵀ · x[rows, k]`, in bands of rows that stay in the second-level cache.
+pub(crate) fn weight_gradient(
+    grad: &[f32],
+    x: &[f32],
+    rows: usize,
+    [n, k]: [usize; 2],
+) -> Vec<f32> {
+    assert!(grad.len() >= rows * n && x.len() >= rows * k);
+    let mut dw = vec![0.0; n * k];
+    let out = Out {
+        ptr: dw.as_mut_ptr(),
+        row: k,
+    };
+    let band = (128 * 1024 / k.max(1)).clamp(64, 1024);
+    let mut packed = Packed::new(
+        Right {
+            data: x,
+            row: k,
+            column: 1,
+        },
+        0,
+        k,
+    );
+    for first in (0..rows).step_by(band) {
+        let len = band.min(rows - first);
+        packed.fill(
+            Right {
+                data: &x[first * k..],
+                row: k,
+                column: 1,
+            },
+            len,
+            k,
+        );
+        let left = Left::new(grad[first * n..].as_ptr(), 1, n, len);
+        // SAFETY: `len` rows of both operands are left, and `dw` holds `n * k` floats
+        unsafe { product_parallel(n, left, &packed, out, Start::Accumulate) };
+    }
+    dw
+}
+
+/// Sums of the columns of `x [rows, n]`.
+pub(crate) fn column_sums(x: &[f32], rows: usize, n: usize) -> Vec<f32> {
+    struct Sums<'a>(&'a [f32], &'a mut [f32]);
+    impl Kernel for Sums<'_> {
+        type Out = ();
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) {
+            let n = self.1.len();
+            for row in self.0.chunks_exact(n) {
+                for (sum, x) in self.1.iter_mut().zip(row) {
+                    *sum += x;
+                }
+            }
+        }
+    }
+    let parts = if rows * n > 100_000 {
+        par::threads()
+    } else {
+        1
+    };
+    let mut sums = vec![0.0; parts * n];
+    let shared = Shared::new(&mut sums);
+    let width = rows.div_ceil(parts);
+    par::ranges(parts, 1, width * n, |range| {
+        for part in range {
+            let (from, to) = ((part * width).min(rows), ((part + 1) * width).min(rows));
+            // SAFETY: parts are disjoint
+            run(Sums(&x[from * n..to * n], unsafe {
+                shared.slice(part * n, n)
+            }));
+        }
+    });
+    let (first, others) = sums.split_at_mut(n);
+    for other in others.chunks_exact(n) {
+        for (a, b) in first.iter_mut().zip(other) {
+            *a += b;
+        }
+    }
+    sums.truncate(n);
+    sums
+}

@@ -1,0 +1,42 @@
+use burn::tensor::{Tensor, activation};
+
+/// Exact GELU; see [`crate::gelu`].
+pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let half = x.clone() * 0.5;
+    half * ((x * core::f64::consts::FRAC_1_SQRT_2).erf() + 1.0)
+}
+
+/// GELU by its tanh approximation; see [`crate::gelu_tanh`].
+pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let cubic = x.clone() * (x.clone().square() * 0.044_715 + 1.0);
+    let inner = cubic * (2.0 / core::f64::consts::PI).sqrt();
+    x * 0.5 * (inner.tanh() + 1.0)
+}
+
+/// `x * sigmoid(1.702 x)`; see [`crate::quick_gelu`].
+pub fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    x.clone() * activation::sigmoid(x * 1.702)
+}
+
+/// `x * sigmoid(x)`; see [`crate::silu`].
+pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    x.clone() * activation::sigmoid(x)
+}
+
+/// `silu(gate) * up`; see [`crate::swiglu`].
+pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
+    silu(gate) * up
+}
+
+/// `a * gelu(b)` for the halves `a`, `b` of the last axis; see [`crate::geglu`].
+pub fn geglu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let half = x.dims()[D - 1] / 2;
+    let a = x.clone().narrow(D - 1, 0, half);
+    let b = x.narrow(D - 1, half, half);
+    a * gelu(b)
+}
+
+/// Softmax over the last axis; see [`crate::softmax`].
+pub fn softmax<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    activation::softmax(x, D - 1)
+}

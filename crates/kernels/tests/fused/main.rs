@@ -1,0 +1,7 @@
+//! Fused operations against their references: values and gradients, odd shapes, views, extremes.
+
+mod attention;
+mod check;
+mod conv;
+mod other;
+mod rows;

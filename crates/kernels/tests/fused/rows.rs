@@ -1,0 +1,135 @@
+//! Linear maps, norms and activations.
+
+use burn::tensor::{Device, Tensor};
+use deem_kernels as k;
+
+use crate::check::{check, check_values, tensor};
+
+#[test]
+fn linear() {
+    for (rows, inputs, outputs) in [
+        (1, 1, 1),
+        (6, 5, 7),
+        (130, 64, 48),
+        (33, 100, 33),
+        (700, 40, 80),
+        (300, 70, 130),
+    ] {
+        check(&[rows * inputs, outputs * inputs, outputs], |x| {
+            let [a, w, b] = [x[0].clone(), x[1].clone(), x[2].clone()];
+            k::linear(
+                a.reshape([1, rows, inputs]),
+                w.reshape([outputs, inputs]),
+                Some(b),
+            )
+        });
+    }
+    check(&[4 * 6 * 5, 7 * 5], |x| {
+        let view = x[0]
+            .clone()
+            .reshape([5, 6, 4])
+            .permute([2, 1, 0])
+            .narrow(1, 1, 4);
+        k::linear(view, x[1].clone().reshape([5, 7]).transpose(), None)
+    });
+}
+
+#[test]
+fn layer_norm() {
+    for n in [1, 5, 16, 33, 100] {
+        check(&[7 * n, n, n], |x| {
+            k::layer_norm(
+                x[0].clone().reshape([7, n]),
+                Some(x[1].clone()),
+                Some(x[2].clone()),
+                1e-2,
+            )
+        });
+        check(&[7 * n, n], |x| {
+            k::layer_norm(x[0].clone().reshape([7, n]), None, Some(x[1].clone()), 1e-2)
+        });
+        check(&[7 * n], |x| {
+            k::layer_norm(x[0].clone().reshape([7, n]), None, None, 1e-2)
+        });
+    }
+    // Threads, a transposed view, and a large offset that would drown a one-pass variance
+    check(&[80 * 900, 80, 80], |x| {
+        let view = x[0].clone().reshape([80, 900]).transpose() + 100.0;
+        k::layer_norm(view, Some(x[1].clone()), Some(x[2].clone()), 1e-5)
+    });
+}
+
+#[test]
+fn rms_norm() {
+    for n in [1, 5, 16, 33, 800] {
+        check(&[90 * n, n], |x| {
+            k::rms_norm(x[0].clone().reshape([2, 45, n]), x[1].clone(), 1e-6)
+        });
+    }
+}
+
+#[test]
+fn group_norm() {
+    for (groups, channels) in [(1, 3), (4, 20), (8, 32), (5, 5)] {
+        for silu in [false, true] {
+            check(&[3 * 4 * 5 * channels, channels, channels], |x| {
+                let map = x[0]
+                    .clone()
+                    .reshape([3, channels, 4, 5])
+                    .permute([0, 2, 3, 1]);
+                k::group_norm(map, groups, x[1].clone(), x[2].clone(), 1e-5, silu)
+            });
+        }
+    }
+}
+
+#[test]
+fn activations() {
+    let wide: [Vec<f32>; 1] = [(-400..=400).map(|i| i as f32 * 0.05).collect()];
+    check_values(&wide, |x| k::gelu(x[0].clone()));
+    check_values(&wide, |x| k::gelu_tanh(x[0].clone()));
+    check_values(&wide, |x| k::quick_gelu(x[0].clone()));
+    check_values(&wide, |x| k::silu(x[0].clone()));
+    check(&[33 * 3, 33 * 3], |x| {
+        let gate = x[0].clone().reshape([3, 33]) * 10.0;
+        k::swiglu(gate, x[1].clone().reshape([33, 3]).transpose())
+    });
+    check(&[6 * 26], |x| {
+        k::geglu(x[0].clone().reshape([2, 3, 26]) * 5.0)
+    });
+}
+
+#[test]
+fn activations_at_extremes() {
+    let device = Device::flex();
+    let x = Tensor::<1>::from_floats([-1e30, -1e3, -90.0, 0.0, 90.0, 1e3, 1e30], &device);
+    for op in [
+        k::gelu::<1>,
+        k::gelu_tanh::<1>,
+        k::quick_gelu::<1>,
+        k::silu::<1>,
+    ] {
+        let y: Vec<f32> = op(x.clone()).into_data().iter::<f32>().collect();
+        for (y, expected) in y.iter().zip([0.0, 0.0, 0.0, 0.0, 90.0, 1e3, 1e30]) {
+            // The smallest value of the exponential times 1e30 is what remains of the far tail.
+            assert!(
+                (y - expected).abs() <= expected * 1e-6 + 1e-7,
+                "{y} for {expected}"
+            );
+        }
+        let nan = op(Tensor::from_floats([f32::NAN], &device)).into_scalar::<f32>();
+        assert!(nan.is_nan());
+    }
+}
+
+#[test]
+fn softmax() {
+    for n in [1, 7, 16, 50, 300] {
+        check(&[11 * n], |x| {
+            k::softmax(x[0].clone().reshape([11, n]) * 30.0)
+        });
+    }
+    let y = k::softmax(tensor([2, 9], 1) * 1e4 + 1e6);
+    let sums: Vec<f32> = y.sum_dim(1).into_data().iter::<f32>().collect();
+    assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-6), "{sums:?}");
+}
