@@ -1,0 +1,137 @@
+//! The pre-norm transformer that both CLIP towers share (transformers `CLIPEncoder`).
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use deem_kernels::{AttentionMask, attention};
+
+use super::config::Activation;
+use crate::nn::{LayerNorm, Linear};
+
+/// Dimensions of an encoder.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EncoderDims {
+    pub width: usize,
+    pub intermediate: usize,
+    pub layers: usize,
+    pub heads: usize,
+    pub activation: Activation,
+    pub eps: f64,
+}
+
+/// A stack of transformer layers.
+#[derive(Module, Debug)]
+pub struct Encoder {
+    /// From the input upwards.
+    pub layers: Vec<EncoderLayer>,
+}
+
+impl Encoder {
+    pub(crate) fn new(dims: EncoderDims, device: &Device) -> Self {
+        let layers = (0..dims.layers).map(|_| EncoderLayer::new(dims, device));
+        Self {
+            layers: layers.collect(),
+        }
+    }
+}
+
+/// Self-attention and MLP, each behind a norm and added to its input.
+#[derive(Module, Debug)]
+pub struct EncoderLayer {
+    self_attn: SelfAttention,
+    layer_norm1: LayerNorm,
+    mlp: Mlp,
+    layer_norm2: LayerNorm,
+}
+
+impl EncoderLayer {
+    fn new(dims: EncoderDims, device: &Device) -> Self {
+        let EncoderDims { width, eps, .. } = dims;
+        let linear = || Linear::new(width, width, true, device);
+        Self {
+            self_attn: SelfAttention {
+                q_proj: linear(),
+                k_proj: linear(),
+                v_proj: linear(),
+                out_proj: linear(),
+                heads: dims.heads,
+            },
+            layer_norm1: LayerNorm::new(width, eps, device),
+            mlp: Mlp::new(width, dims.intermediate, dims.activation, device),
+            layer_norm2: LayerNorm::new(width, eps, device),
+        }
+    }
+
+    /// # Shapes
+    /// `x`: `[batch, seq, width]`, returned in the same shape.
+    pub fn forward(&self, x: Tensor<3>, mask: AttentionMask) -> Tensor<3> {
+        let attended = self
+            .self_attn
+            .forward(self.layer_norm1.forward(x.clone()), mask);
+        let x = x + attended;
+        let hidden = self.mlp.forward(self.layer_norm2.forward(x.clone()));
+        x + hidden
+    }
+}
+
+#[derive(Module, Debug)]
+struct SelfAttention {
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    out_proj: Linear,
+    #[module(skip)]
+    heads: usize,
+}
+
+impl SelfAttention {
+    fn forward(&self, x: Tensor<3>, mask: AttentionMask) -> Tensor<3> {
+        let q = split_heads(self.q_proj.forward(x.clone()), self.heads);
+        let k = split_heads(self.k_proj.forward(x.clone()), self.heads);
+        let v = split_heads(self.v_proj.forward(x), self.heads);
+        let scale = head_scale(&q);
+        self.out_proj
+            .forward(merge_heads(attention(q, k, v, mask, scale)))
+    }
+}
+
+/// Two linear maps with a non-linearity between them.
+#[derive(Module, Debug)]
+pub(crate) struct Mlp {
+    pub fc1: Linear,
+    pub fc2: Linear,
+    #[module(skip)]
+    pub activation: Activation,
+}
+
+impl Mlp {
+    /// Widths `inputs` → `hidden` → `inputs`.
+    pub fn new(inputs: usize, hidden: usize, activation: Activation, device: &Device) -> Self {
+        Self {
+            fc1: Linear::new(inputs, hidden, true, device),
+            fc2: Linear::new(hidden, inputs, true, device),
+            activation,
+        }
+    }
+
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        self.fc2.forward(self.activation.apply(self.fc1.forward(x)))
+    }
+}
+
+/// `[batch, seq, heads * dim]` → `[batch, heads, seq, dim]`
+pub(crate) fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
+    let [batch, seq, width] = x.dims();
+    x.reshape([batch, seq, heads, width / heads])
+        .swap_dims(1, 2)
+}
+
+/// `[batch, heads, seq, dim]` → `[batch, seq, heads * dim]`
+pub(crate) fn merge_heads(x: Tensor<4>) -> Tensor<3> {
+    let [batch, heads, seq, dim] = x.dims();
+    x.swap_dims(1, 2).reshape([batch, seq, heads * dim])
+}
+
+/// `1 / √dim` for queries `[batch, heads, seq, dim]`.
+pub(crate) fn head_scale(q: &Tensor<4>) -> f64 {
+    (q.dims()[3] as f64).sqrt().recip()
+}

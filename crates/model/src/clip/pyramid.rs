@@ -1,0 +1,220 @@
+//! The image encoder E_V with its multi-scale pyramid (spec: image encoder).
+//!
+//! Whatever the tower, the result is the same: four levels of one width, finest first, and a
+//! sequence of a global token and the third level's grid. A ConvNeXt has levels of its own, which
+//! only need projecting; a ViT gets them from an adapter.
+
+mod convnext;
+mod transparent;
+mod vit;
+
+pub use convnext::{ConvNextPyramid, ConvNextVisual, ProjectionHead};
+pub use vit::VitPyramid;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use super::adapter::VitAdapterConfig;
+use super::config::{ClipError, ClipVisionConfig, ConvNextConfig, uneven};
+
+/// Channel means of CLIP's training images.
+pub const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+/// Channel standard deviations of CLIP's training images.
+pub const CLIP_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
+
+/// Which tower, and the width of its pyramid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "tower", rename_all = "snake_case")]
+pub enum VisionConfig {
+    /// CLIP ConvNeXt.
+    ConvNext {
+        /// The tower.
+        trunk: ConvNextConfig,
+        /// Width of all levels.
+        pyramid_dim: usize,
+        /// Width of the space shared with text; `None` without a projection head.
+        projection_dim: Option<usize>,
+    },
+    /// CLIP ViT with an adapter.
+    Vit {
+        /// The tower.
+        trunk: ClipVisionConfig,
+        /// The adapter.
+        #[serde(default)]
+        adapter: VitAdapterConfig,
+        /// Width of all levels.
+        pyramid_dim: usize,
+        /// Whether the tower has a projection to the space shared with text.
+        #[serde(default)]
+        projection: bool,
+    },
+}
+
+impl VisionConfig {
+    /// Width of all levels and of the sequence.
+    pub fn pyramid_dim(&self) -> usize {
+        match self {
+            Self::ConvNext { pyramid_dim, .. } | Self::Vit { pyramid_dim, .. } => *pyramid_dim,
+        }
+    }
+
+    /// Checks that the numbers fit together.
+    ///
+    /// # Errors
+    /// `Config` listing every problem.
+    pub fn validate(&self) -> Result<(), ClipError> {
+        let (trunk, mut problems) = match self {
+            Self::ConvNext { trunk, .. } => (trunk.validate(), Vec::new()),
+            Self::Vit { trunk, adapter, .. } => {
+                let heads = trunk.num_attention_heads;
+                let width = adapter.value_width(trunk.hidden_size);
+                let problem = uneven("hidden_size * deform_ratio", width, heads);
+                (trunk.validate(), problem.into_iter().collect())
+            }
+        };
+        let width = self.pyramid_dim();
+        if width == 0 || !width.is_multiple_of(4) {
+            problems.push(format!(
+                "pyramid_dim {width} is not a positive multiple of 4"
+            ));
+        }
+        if let Err(ClipError::Config(others)) = trunk {
+            problems.extend(others);
+        }
+        ClipError::unless_empty(problems)
+    }
+}
+
+/// What the encoder sees.
+#[derive(Clone, Debug)]
+pub struct Pyramid {
+    /// Four levels, `[batch, height, width, pyramid_dim]`, finest first, each half the size of the
+    /// one before.
+    pub levels: Vec<Tensor<4>>,
+    /// `[batch, 1 + height * width, pyramid_dim]`: global token, then the grid of the third level.
+    pub sequence: Tensor<3>,
+}
+
+/// E_V. Its parameter paths are those of the tower inside, without a name for the kind.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // one per model
+pub enum VisionTower {
+    /// CLIP ConvNeXt.
+    ConvNext(ConvNextPyramid),
+    /// CLIP ViT with an adapter.
+    Vit(VitPyramid),
+}
+
+impl VisionTower {
+    /// A tower of the given kind and dimensions.
+    pub fn new(config: &VisionConfig, device: &Device) -> Self {
+        match config {
+            VisionConfig::ConvNext {
+                trunk,
+                pyramid_dim,
+                projection_dim,
+            } => Self::ConvNext(ConvNextPyramid::new(
+                trunk,
+                *pyramid_dim,
+                *projection_dim,
+                device,
+            )),
+            VisionConfig::Vit {
+                trunk,
+                adapter,
+                pyramid_dim,
+                projection,
+            } => {
+                let mut pyramid = VitPyramid::new(trunk, adapter, *pyramid_dim, device);
+                if *projection {
+                    pyramid.vision_model = pyramid.vision_model.with_projection(trunk, device);
+                }
+                Self::Vit(pyramid)
+            }
+        }
+    }
+
+    /// # Shapes
+    /// - `pixels`: `[batch, 3, height, width]`, range [0, 1]
+    pub fn forward(&self, pixels: Tensor<4>) -> Pyramid {
+        let pixels = clip_normalize(pixels);
+        match self {
+            Self::ConvNext(tower) => tower.forward(pixels),
+            Self::Vit(tower) => tower.forward(pixels),
+        }
+    }
+
+    /// Embeddings in the space shared with text (not normalised to length 1), if the tower has a
+    /// projection; without the pyramid.
+    ///
+    /// # Shapes
+    /// - `pixels`: `[batch, 3, height, width]`, range [0, 1]
+    /// - returns `[batch, projection_dim]`
+    pub fn image_embeds(&self, pixels: Tensor<4>) -> Option<Tensor<2>> {
+        let pixels = clip_normalize(pixels);
+        match self {
+            Self::ConvNext(tower) => {
+                let head = tower.visual.head.as_ref()?;
+                Some(head.forward(tower.visual.trunk.forward(pixels).pooled))
+            }
+            Self::Vit(tower) => {
+                tower.vision_model.visual_projection.as_ref()?;
+                tower.vision_model.forward(pixels, &[]).image_embeds
+            }
+        }
+    }
+}
+
+/// Shifts and scales colours as CLIP was trained.
+///
+/// # Shapes
+/// `pixels`: `[batch, 3, height, width]`, range [0, 1]; returned in the same shape, in a fresh
+/// tensor.
+pub fn clip_normalize(pixels: Tensor<4>) -> Tensor<4> {
+    let (device, dtype) = (pixels.device(), pixels.dtype());
+    let channels = |values: [f32; 3]| {
+        let data = TensorData::new(values.to_vec(), [1, 3, 1, 1]);
+        Tensor::<4>::from_data(data, &device).cast(dtype)
+    };
+    (pixels - channels(CLIP_MEAN)) / channels(CLIP_STD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::module::Module;
+
+    /// E_V of the paper's build with its adapters and carried-along head (spec: parameter counts).
+    #[test]
+    fn full_size_parameter_count() {
+        let config = VisionConfig::ConvNext {
+            trunk: ConvNextConfig::default(),
+            pyramid_dim: 1024,
+            projection_dim: Some(640),
+        };
+        let tower = VisionTower::new(&config, &Device::flex());
+        let count = tower.num_params() as f64 / 1e6;
+        assert!((count - 92.72).abs() < 0.005, "{count}");
+    }
+
+    #[test]
+    fn towers_are_chosen_by_name() {
+        let json = r#"{"tower": "vit", "trunk": {"patch_size": 16}, "pyramid_dim": 1024}"#;
+        let config: VisionConfig = serde_json::from_str(json).unwrap();
+        assert!(matches!(config, VisionConfig::Vit { ref trunk, .. } if trunk.patch_size == 16));
+        assert_eq!(config.pyramid_dim(), 1024);
+        assert_eq!(config.validate(), Ok(()));
+        let unknown = serde_json::from_str::<VisionConfig>(r#"{"tower": "resnet"}"#);
+        assert!(unknown.is_err());
+    }
+
+    #[test]
+    fn normalisation_by_hand() {
+        let pixels = Tensor::<4>::full([1, 3, 1, 1], 0.5, &Device::flex());
+        let out: Vec<f32> = clip_normalize(pixels).into_data().iter::<f32>().collect();
+        let expected = [0.069_036_1, 0.161_392_6, 0.332_838_1];
+        for (a, b) in out.iter().zip(expected) {
+            assert!((a - b).abs() < 1e-4, "{out:?}");
+        }
+    }
+}

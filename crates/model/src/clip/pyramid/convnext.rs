@@ -1,0 +1,100 @@
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use super::Pyramid;
+use crate::clip::config::{Activation, ConvNextConfig};
+use crate::clip::convnext::ConvNext;
+use crate::nn::Linear;
+
+/// CLIP ConvNeXt with projected levels.
+#[derive(Module, Debug)]
+pub struct ConvNextPyramid {
+    /// The tower, with open_clip's keys.
+    pub visual: ConvNextVisual,
+    adapter_c2: Linear,
+    adapter_c3: Linear,
+    adapter_c4: Linear,
+    adapter_c5: Linear,
+    adapter_cls: Linear,
+}
+
+/// Trunk and projection head (open_clip `TimmModel` with an MLP projection).
+#[derive(Module, Debug)]
+pub struct ConvNextVisual {
+    /// The image tower.
+    pub trunk: ConvNext,
+    /// To the space shared with text.
+    pub head: Option<ProjectionHead>,
+}
+
+impl ConvNextPyramid {
+    pub(super) fn new(
+        config: &ConvNextConfig,
+        pyramid_dim: usize,
+        projection_dim: Option<usize>,
+        device: &Device,
+    ) -> Self {
+        let [c2, c3, c4, c5] = config.dims;
+        let adapter = |inputs| Linear::new(inputs, pyramid_dim, true, device);
+        Self {
+            visual: ConvNextVisual {
+                trunk: ConvNext::new(config, device),
+                head: projection_dim.map(|dim| ProjectionHead::new(c5, dim, device)),
+            },
+            adapter_c2: adapter(c2),
+            adapter_c3: adapter(c3),
+            adapter_c4: adapter(c4),
+            adapter_c5: adapter(c5),
+            adapter_cls: adapter(c5),
+        }
+    }
+
+    /// # Shapes
+    /// - `pixels`: `[batch, 3, height, width]`, normalised
+    pub fn forward(&self, pixels: Tensor<4>) -> Pyramid {
+        let output = self.visual.trunk.forward(pixels);
+        let [c2, c3, c4, c5] = output.stages;
+        let levels = vec![
+            self.adapter_c2.forward(c2),
+            self.adapter_c3.forward(c3),
+            self.adapter_c4.forward(c4),
+            self.adapter_c5.forward(c5),
+        ];
+        let global = self.adapter_cls.forward(output.pooled).unsqueeze_dim(1);
+        let [batch, height, width, channels] = levels[2].dims();
+        let grid = levels[2].clone().reshape([batch, height * width, channels]);
+        Pyramid {
+            levels,
+            sequence: Tensor::cat(vec![global, grid], 1),
+        }
+    }
+}
+
+/// CLIP projection head with one hidden layer.
+#[derive(Module, Debug)]
+pub struct ProjectionHead {
+    mlp: ProjectionMlp,
+}
+
+#[derive(Module, Debug)]
+struct ProjectionMlp {
+    fc1: Linear,
+    fc2: Linear,
+}
+
+impl ProjectionHead {
+    fn new(inputs: usize, outputs: usize, device: &Device) -> Self {
+        Self {
+            mlp: ProjectionMlp {
+                fc1: Linear::new(inputs, 2 * outputs, true, device),
+                fc2: Linear::new(2 * outputs, outputs, false, device),
+            },
+        }
+    }
+
+    /// `[batch, channels]` → `[batch, projection_dim]`
+    pub fn forward(&self, pooled: Tensor<2>) -> Tensor<2> {
+        let hidden = Activation::Gelu.apply(self.mlp.fc1.forward(pooled));
+        self.mlp.fc2.forward(hidden)
+    }
+}

@@ -1,0 +1,177 @@
+//! CLIP ViT image tower (Dosovitskiy et al. 2021; transformers `CLIPVisionModel`).
+//!
+//! For an image of another size than the tower was trained on, the position table is resized
+//! bicubically, differentiably.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+use deem_kernels::AttentionMask;
+
+use super::config::ClipVisionConfig;
+use super::encoder::{Encoder, EncoderDims};
+use crate::nn::{Conv2d, Conv2dOptions, Embedding, LayerNorm, Linear, param};
+use crate::position::{Filter, resize};
+
+/// Features of some images.
+#[derive(Clone, Debug)]
+pub struct ClipVitOutput {
+    /// `[batch, 1 + patches, hidden_size]`, the class token first.
+    pub last_hidden_state: Tensor<3>,
+    /// `[batch, hidden_size]`: the class token, normalised.
+    pub pooler_output: Tensor<2>,
+    /// The asked-for hidden states, each like `last_hidden_state`; number 0 is the input of the
+    /// first layer, number `n` the output of layer `n`.
+    pub hidden_states: Vec<Tensor<3>>,
+    /// `[batch, projection_dim]`: the pooled state in the shared space, if the tower projects.
+    pub image_embeds: Option<Tensor<2>>,
+}
+
+/// The image tower.
+#[derive(Module, Debug)]
+pub struct ClipVit {
+    embeddings: Embeddings,
+    pre_layrnorm: LayerNorm,
+    encoder: Encoder,
+    post_layernorm: LayerNorm,
+    /// To the space shared with text, without bias; absent in `CLIPVisionModel` checkpoints.
+    pub visual_projection: Option<Linear>,
+}
+
+#[derive(Module, Debug)]
+struct Embeddings {
+    class_embedding: Param<Tensor<1>>,
+    patch_embedding: Conv2d,
+    position_embedding: Embedding,
+    #[module(skip)]
+    grid: usize,
+}
+
+impl ClipVit {
+    /// A tower of the given dimensions, without projection.
+    pub fn new(config: &ClipVisionConfig, device: &Device) -> Self {
+        let ClipVisionConfig {
+            hidden_size,
+            patch_size,
+            layer_norm_eps,
+            ..
+        } = *config;
+        let dims = EncoderDims {
+            width: hidden_size,
+            intermediate: config.intermediate_size,
+            layers: config.num_hidden_layers,
+            heads: config.num_attention_heads,
+            activation: config.hidden_act,
+            eps: layer_norm_eps,
+        };
+        let patches = Conv2dOptions {
+            stride: [patch_size; 2],
+            ..Conv2dOptions::default()
+        };
+        let grid = config.image_size / patch_size;
+        let channels = config.num_channels;
+        Self {
+            embeddings: Embeddings {
+                class_embedding: param([hidden_size], 0.0, device),
+                patch_embedding: Conv2d::new(channels, hidden_size, patch_size, patches, device)
+                    .without_bias(),
+                position_embedding: Embedding::new(1 + grid * grid, hidden_size, device),
+                grid,
+            },
+            pre_layrnorm: LayerNorm::new(hidden_size, layer_norm_eps, device),
+            encoder: Encoder::new(dims, device),
+            post_layernorm: LayerNorm::new(hidden_size, layer_norm_eps, device),
+            visual_projection: None,
+        }
+    }
+
+    /// The same with a projection to `projection_dim` features (transformers `CLIPVisionModelWithProjection`).
+    pub fn with_projection(mut self, config: &ClipVisionConfig, device: &Device) -> Self {
+        let (inputs, outputs) = (config.hidden_size, config.projection_dim);
+        self.visual_projection = Some(Linear::new(inputs, outputs, false, device));
+        self
+    }
+
+    /// # Shapes
+    /// - `pixels`: `[batch, 3, height, width]`, normalised
+    /// - `hidden_states`: which hidden states to return, in any order
+    ///
+    /// # Panics
+    /// If a hidden state beyond the last layer is asked for.
+    pub fn forward(&self, pixels: Tensor<4>, hidden_states: &[usize]) -> ClipVitOutput {
+        let (mut x, _) = self.embed(pixels);
+        let layers = self.depth();
+        let mut kept = vec![None; hidden_states.len()];
+        for index in 0..=layers {
+            for (slot, asked) in kept.iter_mut().zip(hidden_states) {
+                if *asked == index {
+                    *slot = Some(x.clone());
+                }
+            }
+            if index < layers {
+                x = self.layers(x, index..index + 1);
+            }
+        }
+        let kept = kept.into_iter().collect::<Option<Vec<_>>>();
+        let [batch, _, width] = x.dims();
+        let class = x.clone().narrow(1, 0, 1).reshape([batch, width]);
+        let pooler_output = self.post_layernorm.forward(class);
+        ClipVitOutput {
+            last_hidden_state: x,
+            hidden_states: kept.unwrap_or_else(|| {
+                panic!("hidden states {hidden_states:?} of a tower with {layers} layers")
+            }),
+            image_embeds: self
+                .visual_projection
+                .as_ref()
+                .map(|projection| projection.forward(pooler_output.clone())),
+            pooler_output,
+        }
+    }
+
+    /// The input of the first layer, and its grid `[height, width]`.
+    pub(crate) fn embed(&self, pixels: Tensor<4>) -> (Tensor<3>, [usize; 2]) {
+        let embeddings = &self.embeddings;
+        let patches = pixels.permute([0, 2, 3, 1]);
+        let patches = embeddings.patch_embedding.forward(patches);
+        let [batch, height, width, channels] = patches.dims();
+        let patches = patches.reshape([batch, height * width, channels]);
+        let class = embeddings
+            .class_embedding
+            .val()
+            .reshape([1, 1, channels])
+            .expand([batch, 1, channels]);
+        let positions = embeddings.positions([height, width]).unsqueeze::<3>();
+        let x = Tensor::cat(vec![class, patches], 1) + positions;
+        (self.pre_layrnorm.forward(x), [height, width])
+    }
+
+    /// Number of layers.
+    pub(crate) fn depth(&self) -> usize {
+        self.encoder.layers.len()
+    }
+
+    /// Runs some of the layers.
+    pub(crate) fn layers(&self, x: Tensor<3>, range: std::ops::Range<usize>) -> Tensor<3> {
+        let layers = &self.encoder.layers[range];
+        layers
+            .iter()
+            .fold(x, |x, layer| layer.forward(x, AttentionMask::default()))
+    }
+}
+
+impl Embeddings {
+    /// `[1 + height * width, hidden_size]`
+    fn positions(&self, size: [usize; 2]) -> Tensor<2> {
+        let table = self.position_embedding.weight.val();
+        if size == [self.grid; 2] {
+            return table;
+        }
+        let [rows, width] = table.dims();
+        let class = table.clone().narrow(0, 0, 1);
+        let patches = table
+            .narrow(0, 1, rows - 1)
+            .reshape([1, self.grid, self.grid, width]);
+        let patches = resize(patches, size, Filter::Bicubic);
+        Tensor::cat(vec![class, patches.reshape([size[0] * size[1], width])], 0)
+    }
+}

@@ -1,0 +1,427 @@
+//! DEEM: the composition of all parts (spec: the DEEM method, components).
+//!
+//! ```text
+//! pixels ─► image_encoder ─► embeddings ─► llama ─► logits                       (text)
+//!                │                           └────► image_decoder ─► condition ─► unet   (image)
+//!                └────────► condition ─► unet ─► error ─► back into the encoder  (feedback)
+//! ```
+
+use std::ops::Range;
+
+use burn::module::{Module, Param};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use crate::autoencoder::{Autoencoder, AutoencoderConfig};
+use crate::image_decoder::{ImageDecoder, ImageDecoderConfig};
+use crate::image_encoder::{ImageEncoder, ImageEncoderConfig};
+use crate::layout::{Layout, SpecialTokens};
+use crate::llama::{
+    Llama, LlamaCache, LlamaConfig, LlamaImages, LlamaInput, LlamaMmfsConfig, TextDecoder,
+};
+use crate::mmfs::ImageFeatures;
+use crate::nn::param;
+use crate::scheduler::{NoiseConfig, NoiseSchedule, SchedulerError};
+use crate::unet::{UNet, UNetConfig, UnetSynchronizer};
+
+pub use crate::image_encoder::EncodedImages;
+
+/// Dimensions of a whole model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeemConfig {
+    /// Side of the encoder view in pixels.
+    pub image_size: usize,
+    /// Side of the diffusion view in pixels.
+    pub diffusion_size: usize,
+    /// E_V, E_M, R_V.
+    pub image_encoder: ImageEncoderConfig,
+    /// D_LLM.
+    pub llama: LlamaConfig,
+    /// Gated MMFS cross-attention inside the language model.
+    pub llama_mmfs: Option<LlamaMmfsConfig>,
+    /// Number of tokens appended to the language model's vocabulary.
+    pub new_tokens: usize,
+    /// Ids of the structural tokens.
+    pub tokens: SpecialTokens,
+    /// R_C and the UNet's synchroniser.
+    pub image_decoder: ImageDecoderConfig,
+    /// First stage of D_DM.
+    pub autoencoder: AutoencoderConfig,
+    /// Second stage of D_DM.
+    pub unet: UNetConfig,
+    /// Noise schedule of D_DM.
+    pub scheduler: NoiseConfig,
+}
+
+/// The whole model.
+#[derive(Module, Debug)]
+pub struct Deem {
+    /// E_V, E_M, R_V and projections.
+    pub image_encoder: ImageEncoder,
+    /// D_LLM.
+    pub llama: Llama,
+    /// The head on the appended tokens.
+    pub text_decoder: TextDecoder,
+    /// `[llm_dim]`, added to every `<soi>` embedding.
+    pub soi_token: Param<Tensor<1>>,
+    /// R_C, null condition, synchroniser.
+    pub image_decoder: ImageDecoder,
+    /// Latent space.
+    pub autoencoder: Autoencoder,
+    /// Denoiser.
+    pub unet: UNet,
+    #[module(skip)]
+    schedule: NoiseSchedule,
+    #[module(skip)]
+    noise: NoiseConfig,
+    /// Side and channels of the latents.
+    #[module(skip)]
+    latent: [usize; 2],
+    #[module(skip)]
+    tokens: SpecialTokens,
+    #[module(skip)]
+    queries: usize,
+}
+
+impl Deem {
+    /// A model with the given dimensions; allocates nothing until used.
+    ///
+    /// # Errors
+    /// A noise schedule that cannot be built.
+    pub fn new(config: &DeemConfig, device: &Device) -> Result<Self, SchedulerError> {
+        let llm_dim = config.llama.hidden_size;
+        let queries = config.image_encoder.queries;
+        let synchronizer = config
+            .image_decoder
+            .synchronizer
+            .as_ref()
+            .map(|sync| UnetSynchronizer::new(sync, &config.unet, device));
+        Ok(Self {
+            image_encoder: ImageEncoder::new(
+                &config.image_encoder,
+                llm_dim,
+                config.unet.condition_dim(),
+                device,
+            ),
+            llama: Llama::new(&config.llama, config.llama_mmfs.as_ref(), device),
+            text_decoder: TextDecoder::new(llm_dim, config.new_tokens, device),
+            soi_token: param([llm_dim], 0.0, device),
+            image_decoder: ImageDecoder::new(
+                &config.image_decoder,
+                synchronizer,
+                queries,
+                llm_dim,
+                device,
+            ),
+            autoencoder: Autoencoder::new(&config.autoencoder, device),
+            unet: UNet::new(&config.unet, device),
+            schedule: NoiseSchedule::new(&config.scheduler)?,
+            noise: config.scheduler.clone(),
+            latent: [
+                config.diffusion_size / config.autoencoder.reduction(),
+                config.autoencoder.latent_channels,
+            ],
+            tokens: config.tokens,
+            queries,
+        })
+    }
+
+    /// Ids of the structural tokens.
+    pub fn tokens(&self) -> SpecialTokens {
+        self.tokens
+    }
+
+    /// Visual tokens per image.
+    pub fn queries(&self) -> usize {
+        self.queries
+    }
+
+    /// The diffusion model's noise schedule.
+    pub fn schedule(&self) -> &NoiseSchedule {
+        &self.schedule
+    }
+
+    /// The configuration of the noise schedule, for samplers.
+    pub fn noise_config(&self) -> &NoiseConfig {
+        &self.noise
+    }
+
+    /// What the encoder understands of some images, see [`ImageEncoder::forward`].
+    pub fn encode_images(&self, pixels: Tensor<4>, mask: Option<Tensor<3>>) -> EncodedImages {
+        self.image_encoder.forward(pixels, mask)
+    }
+
+    /// The language model's last hidden states over interleaved sequences.
+    ///
+    /// # Shapes
+    /// - `encoded`: the images of `layout`, in its order
+    /// - returns `[batch, seq, llm_dim]`
+    pub fn read(&self, layout: &Layout, encoded: Option<&EncodedImages>) -> Tensor<3> {
+        let images = self.prepare(layout, encoded);
+        self.read_on(layout, encoded, images.as_ref(), None)
+    }
+
+    /// The images as the language model's MMFS layers look at them; good for all decoding steps of
+    /// the same rows.
+    pub fn prepare(&self, layout: &Layout, encoded: Option<&EncodedImages>) -> Option<LlamaImages> {
+        let features = encoded?.per_row(layout)?;
+        Some(self.llama.prepare_images(&features))
+    }
+
+    /// As [`Self::read`] for the positions that are not yet in `cache`, which then holds them all.
+    ///
+    /// # Shapes
+    /// - returns `[batch, seq − cached, llm_dim]`
+    pub fn read_on(
+        &self,
+        layout: &Layout,
+        encoded: Option<&EncodedImages>,
+        images: Option<&LlamaImages>,
+        cache: Option<&mut LlamaCache>,
+    ) -> Tensor<3> {
+        let device = self.soi_token.lazy_device();
+        let (batch, seq) = (layout.batch, layout.seq);
+        let fresh = cache.as_ref().map_or(0, |cache| cache.len())..seq;
+        let count = fresh.len();
+        let per_row = layout.images_per_row();
+        let positions = layout.columns(&layout.positions(), 1, fresh.clone());
+        let relative = layout.columns(&layout.relative(), per_row, fresh.clone());
+        let look = images.map(|images| {
+            let relative = Layout::int(relative, [batch, count, per_row], &device);
+            (images, relative)
+        });
+        self.llama
+            .forward(LlamaInput {
+                embeds: self.embed(layout, encoded, fresh, &device),
+                positions: Layout::int(positions, [batch, count], &device),
+                key_padding: layout.is_padded().then(|| layout.valid(&device)),
+                images: look,
+                cache,
+            })
+            .hidden
+    }
+
+    fn embed(
+        &self,
+        layout: &Layout,
+        encoded: Option<&EncodedImages>,
+        columns: Range<usize>,
+        device: &Device,
+    ) -> Tensor<3> {
+        let (batch, count) = (layout.batch, columns.len());
+        let ids = layout.columns(layout.token_ids(), 1, columns.clone());
+        let text = self.llama.embed(Layout::int(ids, [batch, count], device));
+        let [_, _, width] = text.dims();
+        let soi = layout.columns(&layout.soi_mask(), 1, columns.clone());
+        let soi = Tensor::<3>::from_data(TensorData::new(soi, [batch, count, 1]), device);
+        let text = text + soi * self.soi_token.val().reshape([1, 1, width]);
+        let rows = layout.embedding_rows(columns);
+        let (Some(encoded), Some(rows)) = (encoded, rows) else {
+            return text;
+        };
+        let [images, queries, _] = encoded.embeddings.dims();
+        let visual = encoded
+            .embeddings
+            .clone()
+            .reshape([images * queries, width]);
+        let table = Tensor::cat(vec![text.reshape([batch * count, width]), visual], 0);
+        let rows = Layout::int(rows, [batch * count], device);
+        table.select(0, rows).reshape([batch, count, width])
+    }
+
+    /// Logits over the extended vocabulary.
+    ///
+    /// # Shapes
+    /// - `hidden`: `[positions, llm_dim]`
+    /// - returns `[positions, vocabulary]`
+    pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        let base = self.llama.lm_head(hidden.clone());
+        self.text_decoder.forward(base, hidden)
+    }
+
+    /// Condition tokens for images that start at `targets` (`(row, position of <soi>)`), from the
+    /// hidden states before them; the null condition where `drop` is true.
+    ///
+    /// # Shapes
+    /// - `hidden`: `[batch, seq, llm_dim]`
+    /// - returns `[targets, queries, cross_dim]`
+    pub fn context_condition(
+        &self,
+        hidden: Tensor<3>,
+        layout: &Layout,
+        targets: &[(usize, usize)],
+        drop: &[bool],
+    ) -> Tensor<3> {
+        let device = hidden.device();
+        let [batch, seq, width] = hidden.dims();
+        let (rows, real, longest) = layout.contexts(targets);
+        let shape = [targets.len(), longest];
+        let context = hidden
+            .reshape([batch * seq, width])
+            .select(0, Layout::int(rows, [targets.len() * longest], &device))
+            .reshape([targets.len(), longest, width]);
+        let real = Tensor::<2, Bool>::from_data(TensorData::new(real, shape), &device);
+        self.image_decoder.forward(context, real, drop)
+    }
+
+    /// Scaled latents of images: the mean of the autoencoder's posterior.
+    ///
+    /// Differs from: the official code, which draws from the posterior; its standard deviation is
+    /// negligible and the mean makes the loss a function of its arguments.
+    ///
+    /// # Shapes
+    /// - `pixels`: `[images, 3, height, width]`, range [0, 1]
+    /// - returns `[images, height / f, width / f, latent channels]`
+    pub fn latents(&self, pixels: Tensor<4>) -> Tensor<4> {
+        let normalised = pixels.mul_scalar(2.0).sub_scalar(1.0);
+        let posterior = self.autoencoder.encode(normalised);
+        self.autoencoder.scale(posterior.mean)
+    }
+
+    /// Images of scaled latents, `[images, 3, height, width]` clamped to [0, 1].
+    pub fn decode_latents(&self, latents: Tensor<4>) -> Tensor<4> {
+        let pixels = self.autoencoder.decode(self.autoencoder.unscale(latents));
+        pixels.add_scalar(1.0).div_scalar(2.0).clamp(0.0, 1.0)
+    }
+
+    /// `z_t`: latents noised to the given training steps (one per image).
+    ///
+    /// # Panics
+    /// If a timestep lies outside the schedule.
+    pub fn add_noise(
+        &self,
+        latents: Tensor<4>,
+        noise: Tensor<4>,
+        timesteps: &[usize],
+    ) -> Tensor<4> {
+        self.schedule
+            .add_noise(latents, noise, timesteps)
+            .expect("timesteps of this schedule")
+    }
+
+    /// What the diffusion model is to predict: the noise, or the velocity.
+    ///
+    /// # Panics
+    /// If a timestep lies outside the schedule.
+    pub fn diffusion_target(
+        &self,
+        latents: &Tensor<4>,
+        noise: &Tensor<4>,
+        timesteps: &[usize],
+    ) -> Tensor<4> {
+        self.schedule
+            .target(latents.clone(), noise.clone(), timesteps)
+            .expect("timesteps of this schedule")
+    }
+
+    /// The diffusion model's prediction for noised latents.
+    ///
+    /// # Shapes
+    /// - `noisy`: `[images, height, width, channels]`
+    /// - `timesteps`: one training step per image
+    /// - `condition`: `[images, tokens, cross_dim]`
+    /// - `features`: what the synchroniser may look at, with `[images, n]` relative positions
+    pub fn denoise(
+        &self,
+        noisy: Tensor<4>,
+        timesteps: &[usize],
+        condition: Tensor<3>,
+        features: Option<(ImageFeatures, Tensor<2, Int>)>,
+    ) -> Tensor<4> {
+        let synchronizer = self.image_decoder.synchronizer.as_ref();
+        let images = synchronizer
+            .zip(features)
+            .map(|(synchronizer, (features, relative))| synchronizer.prepare(&features, relative));
+        self.unet
+            .forward(noisy, timesteps, condition, images.as_ref())
+    }
+
+    /// Shape of the latents of some images: `[images, height, width, channels]`.
+    pub fn latent_shape(&self, images: usize) -> [usize; 4] {
+        let [side, channels] = self.latent;
+        [images, side, side, channels]
+    }
+
+    /// Number of training steps of the noise schedule.
+    pub fn training_steps(&self) -> usize {
+        self.schedule.steps()
+    }
+}
+
+impl EncodedImages {
+    /// Some of the images, in a given order, possibly repeated.
+    pub fn select(&self, which: &[i64]) -> Self {
+        let rows = Layout::int(which.to_vec(), [which.len()], &self.condition.device());
+        Self {
+            embeddings: self.embeddings.clone().select(0, rows.clone()),
+            condition: self.condition.clone().select(0, rows.clone()),
+            pyramid: self
+                .pyramid
+                .iter()
+                .map(|level| level.clone().select(0, rows.clone()))
+                .collect(),
+        }
+    }
+
+    /// Each image as its own only visible image (the feedback's view).
+    pub fn own_features(&self) -> (ImageFeatures, Tensor<2, Int>) {
+        let images = self.condition.dims()[0];
+        let levels = self
+            .pyramid
+            .iter()
+            .map(|l| l.clone().unsqueeze_dim(1))
+            .collect();
+        let device = self.condition.device();
+        (
+            ImageFeatures { levels },
+            Layout::int(vec![1; images], [images, 1], &device),
+        )
+    }
+
+    /// For each target the image given by index, or an invisible one; `None` if all are.
+    pub fn features_of(&self, which: &[Option<usize>]) -> Option<(ImageFeatures, Tensor<2, Int>)> {
+        if which.iter().all(Option::is_none) {
+            return None;
+        }
+        let device = self.condition.device();
+        let rows = which.iter().map(|i| i.unwrap_or(0) as i64).collect();
+        let rows = Layout::int(rows, [which.len()], &device);
+        let levels = self
+            .pyramid
+            .iter()
+            .map(|level| level.clone().select(0, rows.clone()).unsqueeze_dim(1))
+            .collect();
+        let visible = which.iter().map(|i| i64::from(i.is_some())).collect();
+        let visible = Layout::int(visible, [which.len(), 1], &device);
+        Some((ImageFeatures { levels }, visible))
+    }
+
+    /// The pyramids arranged by sequence: `[batch, images per row, height, width, channels]`.
+    pub fn per_row(&self, layout: &Layout) -> Option<ImageFeatures> {
+        let per_row = layout.images_per_row();
+        if per_row == 0 {
+            return None;
+        }
+        let slots = Layout::int(
+            layout.image_slots(),
+            [layout.batch * per_row],
+            &self.condition.device(),
+        );
+        let levels = self
+            .pyramid
+            .iter()
+            .map(|level| {
+                let [_, height, width, channels] = level.dims();
+                level.clone().select(0, slots.clone()).reshape([
+                    layout.batch,
+                    per_row,
+                    height,
+                    width,
+                    channels,
+                ])
+            })
+            .collect();
+        Some(ImageFeatures { levels })
+    }
+}

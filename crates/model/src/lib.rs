@@ -1,0 +1,25 @@
+//! Every network of the DEEM method (arXiv 2405.15232), on channels-last feature maps.
+//!
+//! Read in the order of the data flow: [`image_encoder`] (pixels → visual tokens and condition
+//! tokens) uses [`clip`], [`mask_extractor`] and [`perceiver`]; [`llama`] reads the tokens, with
+//! [`mmfs`] looking back at the images; [`image_decoder`] turns its hidden states into a condition
+//! for [`unet`], which denoises latents of the [`autoencoder`] along a [`scheduler`]; [`deem`] is
+//! the composition. [`weights`] fills any of them from files.
+#![warn(missing_docs)]
+#![recursion_limit = "256"]
+
+pub mod autoencoder;
+pub mod clip;
+pub mod deem;
+pub mod image_decoder;
+pub mod image_encoder;
+pub mod layout;
+pub mod llama;
+pub mod mask_extractor;
+pub mod mmfs;
+pub mod nn;
+pub mod perceiver;
+pub mod position;
+pub mod scheduler;
+pub mod unet;
+pub mod weights;

@@ -1,0 +1,92 @@
+use burn::tensor::{Device, Int, Tensor};
+
+/// Keys and values of the positions read so far.
+///
+/// Rows may be padded at the left: give the padding of all positions, read and new, at each call.
+#[derive(Clone, Debug, Default)]
+pub struct LlamaCache {
+    pub(super) layers: Vec<LayerCache>,
+}
+
+/// `[batch, kv_heads, positions, head_dim]` each; `None` before the first call.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LayerCache {
+    entries: Option<(Tensor<4>, Tensor<4>)>,
+}
+
+impl LlamaCache {
+    /// An empty cache.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Number of positions read.
+    pub fn len(&self) -> usize {
+        let first = self.layers.first().and_then(|layer| layer.entries.as_ref());
+        first.map_or(0, |(key, _)| key.dims()[2])
+    }
+
+    /// Whether nothing has been read.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Rows of the cache in another order, dropped or repeated (beams, candidate answers).
+    ///
+    /// - `rows`: indices into the batch
+    #[must_use]
+    pub fn select(&self, rows: Tensor<1, Int>) -> Self {
+        self.map(|entry| entry.select(0, rows.clone()))
+    }
+
+    /// Forgets all positions from `len` on.
+    #[must_use]
+    pub fn truncate(&self, len: usize) -> Self {
+        if len == 0 {
+            return Self::new();
+        }
+        let len = len.min(self.len());
+        self.map(|entry| entry.narrow(2, 0, len))
+    }
+
+    fn map(&self, f: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
+        let layer = |layer: &LayerCache| LayerCache {
+            entries: layer.entries.clone().map(|(k, v)| (f(k), f(v))),
+        };
+        Self {
+            layers: self.layers.iter().map(layer).collect(),
+        }
+    }
+}
+
+impl LayerCache {
+    /// Adds new positions and returns all of them.
+    pub(super) fn append(&mut self, key: Tensor<4>, value: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+        let entries = match self.entries.take() {
+            None => (key, value),
+            Some((old_key, old_value)) => (
+                Tensor::cat(vec![old_key, key], 2),
+                Tensor::cat(vec![old_value, value], 2),
+            ),
+        };
+        self.entries = Some(entries.clone());
+        entries
+    }
+}
+
+/// Positions `start, start + 1, ..` in every row.
+///
+/// Rotations only depend on differences, so rows padded at the left need no shift of their own.
+///
+/// # Shapes
+/// - returns `[batch, seq]`
+pub fn consecutive_positions(
+    batch: usize,
+    start: usize,
+    seq: usize,
+    device: &Device,
+) -> Tensor<2, Int> {
+    Tensor::<1, Int>::arange(start as i64..(start + seq) as i64, device)
+        .unsqueeze::<2>()
+        .repeat_dim(0, batch)
+}

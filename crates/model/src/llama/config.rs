@@ -1,0 +1,305 @@
+use serde::{Deserialize, Serialize};
+
+use super::rope::{RopeParameters, RopeType};
+use crate::mmfs::MmfsConfig;
+
+/// What can be wrong with a LLaMA configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LlamaError {
+    /// Everything that does not fit together.
+    #[error("LLaMA configuration: {}", .0.join("; "))]
+    Config(Vec<String>),
+}
+
+/// Nonlinearity of the MLP's gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LlamaActivation {
+    /// `x · sigmoid(x)`
+    #[default]
+    #[serde(alias = "swish")]
+    Silu,
+    /// With the error function.
+    Gelu,
+    /// With the hyperbolic tangent.
+    #[serde(alias = "gelu_new", alias = "gelu_fast")]
+    GeluPytorchTanh,
+    /// `x · sigmoid(1.702 x)`
+    QuickGelu,
+    /// `max(x, 0)`
+    Relu,
+}
+
+/// `config.json` of transformers' `LlamaConfig`; other fields of the file are ignored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LlamaConfig {
+    /// Rows of the embedding table and of the head.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width inside the MLP.
+    pub intermediate_size: usize,
+    /// Number of layers.
+    pub num_hidden_layers: usize,
+    /// Query heads.
+    pub num_attention_heads: usize,
+    /// Key and value heads; absent: as many as query heads.
+    pub num_key_value_heads: Option<usize>,
+    /// Width of a head; absent: `hidden_size / num_attention_heads`.
+    pub head_dim: Option<usize>,
+    /// Nonlinearity of the MLP's gate.
+    pub hidden_act: LlamaActivation,
+    /// Context length of the training.
+    pub max_position_embeddings: usize,
+    /// Constant of all norms.
+    pub rms_norm_eps: f64,
+    /// Use the embedding table as head.
+    pub tie_word_embeddings: bool,
+    /// Biases in the attention's projections.
+    pub attention_bias: bool,
+    /// Biases in the MLP.
+    pub mlp_bias: bool,
+    /// Base of the rotary frequencies (files before transformers 5).
+    pub rope_theta: Option<f64>,
+    /// Scaling of the rotary frequencies (files before transformers 5).
+    pub rope_scaling: Option<RopeParameters>,
+    /// Base and scaling of the rotary frequencies.
+    pub rope_parameters: Option<RopeParameters>,
+}
+
+impl Default for LlamaConfig {
+    /// LLaMA-7B.
+    fn default() -> Self {
+        Self {
+            vocab_size: 32_000,
+            hidden_size: 4096,
+            intermediate_size: 11_008,
+            num_hidden_layers: 32,
+            num_attention_heads: 32,
+            num_key_value_heads: None,
+            head_dim: None,
+            hidden_act: LlamaActivation::Silu,
+            max_position_embeddings: 2048,
+            rms_norm_eps: 1e-6,
+            tie_word_embeddings: false,
+            attention_bias: false,
+            mlp_bias: false,
+            rope_theta: None,
+            rope_scaling: None,
+            rope_parameters: None,
+        }
+    }
+}
+
+impl LlamaConfig {
+    /// Key and value heads.
+    pub fn kv_heads(&self) -> usize {
+        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
+    }
+
+    /// Width of a head.
+    pub fn head_width(&self) -> usize {
+        self.head_dim
+            .unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
+    }
+
+    /// Rotary parameters with everything filled in, in transformers' order of precedence: old
+    /// `rope_scaling`, then `rope_parameters`, then `rope_theta`, then 10000.
+    pub fn rope(&self) -> RopeParameters {
+        let mut rope = self
+            .rope_scaling
+            .clone()
+            .or_else(|| self.rope_parameters.clone())
+            .unwrap_or_default();
+        let theta = rope.rope_theta.or(self.rope_theta).unwrap_or(10_000.0);
+        rope.rope_theta = Some(theta);
+        rope.rope_type = Some(rope.kind());
+        let length = self.max_position_embeddings;
+        let original = match rope.kind() {
+            RopeType::Dynamic => length,
+            _ => rope.original_max_position_embeddings.unwrap_or(length),
+        };
+        rope.original_max_position_embeddings = Some(original);
+        if matches!(rope.kind(), RopeType::Yarn | RopeType::Longrope) {
+            let ratio = length as f64 / original.max(1) as f64;
+            rope.factor.get_or_insert(ratio);
+        }
+        rope
+    }
+
+    /// Checks that the numbers fit together.
+    ///
+    /// # Errors
+    /// `Config` listing every problem.
+    pub fn validate(&self) -> Result<(), LlamaError> {
+        let mut problems = Vec::new();
+        for (field, value) in [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_attention_heads", self.num_attention_heads),
+            ("num_key_value_heads", self.kv_heads()),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ] {
+            if value == 0 {
+                problems.push(format!("`{field}` is 0"));
+            }
+        }
+        let (heads, kv_heads) = (self.num_attention_heads, self.kv_heads());
+        if kv_heads != 0 && heads % kv_heads != 0 {
+            problems.push(format!(
+                "`num_attention_heads` ({heads}) is not a multiple of `num_key_value_heads` ({kv_heads})"
+            ));
+        }
+        if self.head_dim.is_none() && heads != 0 && !self.hidden_size.is_multiple_of(heads) {
+            problems.push(format!(
+                "`hidden_size` ({}) is not a multiple of `num_attention_heads` ({heads}); give `head_dim`",
+                self.hidden_size
+            ));
+        }
+        if !self.head_width().is_multiple_of(2) {
+            problems.push(format!(
+                "heads of odd width ({}) cannot be rotated",
+                self.head_width()
+            ));
+        }
+        problems.extend(self.rope().problems(self.head_width()));
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(LlamaError::Config(problems))
+        }
+    }
+
+    /// Whether rotary frequencies depend on the length of the sequence.
+    pub(super) fn rope_depends_on_length(&self) -> bool {
+        matches!(self.rope().kind(), RopeType::Dynamic | RopeType::Longrope)
+    }
+}
+
+/// Gated MMFS cross-attention inside the language model; defaults are the paper's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LlamaMmfsConfig {
+    /// Layers 0, `every`, 2 · `every`, … have a block.
+    pub every: usize,
+    /// Width of the image features.
+    pub value_dim: usize,
+    /// Width of the projected values.
+    pub attention_dim: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Sampling points per head and level.
+    pub points: usize,
+    /// Nominal side of each level, finest first.
+    pub levels: Vec<usize>,
+    /// Offsets count cells of a map with this side.
+    pub base_size: usize,
+    /// Initial offsets are uniform in ± this many cells.
+    pub offset_init: f32,
+    /// Rows of the table of relative image positions.
+    pub max_images: usize,
+}
+
+impl Default for LlamaMmfsConfig {
+    fn default() -> Self {
+        Self {
+            every: 4,
+            value_dim: 1024,
+            attention_dim: 1024,
+            heads: 16,
+            points: 8,
+            levels: vec![32, 16, 8],
+            base_size: 16,
+            offset_init: 3.0,
+            max_images: 50,
+        }
+    }
+}
+
+impl LlamaMmfsConfig {
+    /// The block's dimensions in a model of width `hidden_size`.
+    pub fn mmfs(&self, hidden_size: usize) -> MmfsConfig {
+        MmfsConfig {
+            query_dim: hidden_size,
+            value_dim: self.value_dim,
+            attention_dim: self.attention_dim,
+            heads: self.heads,
+            points: self.points,
+            levels: self.levels.clone(),
+            base_size: self.base_size,
+            offset_init: self.offset_init,
+            max_images: self.max_images,
+        }
+    }
+
+    /// Whether a layer has a block.
+    pub fn applies(&self, layer: usize) -> bool {
+        self.every != 0 && layer.is_multiple_of(self.every)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> LlamaConfig {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn vicuna_file() {
+        let config = parse(
+            r#"{"_name_or_path": "vicuna-7b-v1.5", "architectures": ["LlamaForCausalLM"],
+                "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu", "hidden_size": 4096,
+                "initializer_range": 0.02, "intermediate_size": 11008,
+                "max_position_embeddings": 4096, "model_type": "llama", "num_attention_heads": 32,
+                "num_hidden_layers": 32, "num_key_value_heads": 32, "pad_token_id": 0,
+                "pretraining_tp": 1, "rms_norm_eps": 1e-05, "rope_scaling": null,
+                "tie_word_embeddings": false, "torch_dtype": "float16", "vocab_size": 32000}"#,
+        );
+        assert_eq!(config.validate(), Ok(()));
+        assert_eq!((config.kv_heads(), config.head_width()), (32, 128));
+        assert_eq!(config.rope().rope_theta, Some(10_000.0));
+        assert_eq!(config.rope().kind(), RopeType::Default);
+    }
+
+    #[test]
+    fn old_and_new_rope_fields_agree() {
+        let old = parse(
+            r#"{"rope_theta": 5e5, "rope_scaling": {"type": "linear", "rope_type": "linear", "factor": 2.0}}"#,
+        );
+        let new = parse(
+            r#"{"rope_parameters": {"rope_theta": 5e5, "rope_type": "linear", "factor": 2.0}}"#,
+        );
+        assert_eq!(old.rope().rope_theta, Some(5e5));
+        assert_eq!(old.rope().frequencies(8, 0), new.rope().frequencies(8, 0));
+    }
+
+    #[test]
+    fn every_problem_is_listed() {
+        let config = LlamaConfig {
+            hidden_size: 30,
+            num_attention_heads: 4,
+            num_key_value_heads: Some(3),
+            rope_scaling: Some(RopeParameters {
+                rope_type: Some(RopeType::Llama3),
+                ..RopeParameters::default()
+            }),
+            ..LlamaConfig::default()
+        };
+        let LlamaError::Config(problems) = config.validate().unwrap_err();
+        let text = problems.join("\n");
+        for word in ["num_key_value_heads", "head_dim", "odd width", "factor"] {
+            assert!(text.contains(word), "{word} in {text}");
+        }
+    }
+
+    #[test]
+    fn every_fourth_layer_has_a_block() {
+        let config = LlamaMmfsConfig::default();
+        let layers: Vec<usize> = (0..32).filter(|layer| config.applies(*layer)).collect();
+        assert_eq!(layers, [0, 4, 8, 12, 16, 20, 24, 28]);
+    }
+}

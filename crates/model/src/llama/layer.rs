@@ -1,0 +1,138 @@
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor, activation};
+use deem_kernels as kernels;
+
+use super::attention::{AttentionContext, LlamaAttention};
+use super::cache::LayerCache;
+use super::{LlamaActivation, LlamaConfig, LlamaMmfsConfig};
+use crate::mmfs::{GatedMmfs, MmfsValues};
+use crate::nn::{Linear, RmsNorm};
+use crate::unet::checkpointing::{block_checkpoint, is_frozen};
+
+/// Gated MLP.
+#[derive(Module, Debug)]
+pub struct LlamaMlp {
+    /// `hidden_size` → `intermediate_size`
+    pub gate_proj: Linear,
+    /// `hidden_size` → `intermediate_size`
+    pub up_proj: Linear,
+    /// `intermediate_size` → `hidden_size`
+    pub down_proj: Linear,
+    #[module(skip)]
+    act: LlamaActivation,
+}
+
+impl LlamaMlp {
+    fn new(config: &LlamaConfig, device: &Device) -> Self {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let linear = |inputs, outputs| Linear::new(inputs, outputs, config.mlp_bias, device);
+        Self {
+            gate_proj: linear(hidden, inner),
+            up_proj: linear(hidden, inner),
+            down_proj: linear(inner, hidden),
+            act: config.hidden_act,
+        }
+    }
+
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let gate = self.gate_proj.forward(x.clone());
+        let up = self.up_proj.forward(x);
+        self.down_proj.forward(match self.act {
+            LlamaActivation::Silu => kernels::swiglu(gate, up),
+            LlamaActivation::Gelu => kernels::gelu(gate) * up,
+            LlamaActivation::GeluPytorchTanh => kernels::gelu_tanh(gate) * up,
+            LlamaActivation::QuickGelu => kernels::quick_gelu(gate) * up,
+            LlamaActivation::Relu => activation::relu(gate) * up,
+        })
+    }
+}
+
+/// One layer: self-attention, in some layers a look at the images, MLP.
+#[derive(Module, Debug)]
+pub struct LlamaLayer {
+    /// Self-attention.
+    pub self_attn: LlamaAttention,
+    /// MLP.
+    pub mlp: LlamaMlp,
+    /// Before self-attention.
+    pub input_layernorm: RmsNorm,
+    /// Before the MLP.
+    pub post_attention_layernorm: RmsNorm,
+    /// Gated cross-attention to the images, between the two. Not part of published checkpoints.
+    pub mmfs: Option<GatedMmfs>,
+}
+
+impl LlamaLayer {
+    pub(super) fn new(
+        config: &LlamaConfig,
+        mmfs: Option<&LlamaMmfsConfig>,
+        device: &Device,
+    ) -> Self {
+        let (hidden, eps) = (config.hidden_size, config.rms_norm_eps);
+        Self {
+            self_attn: LlamaAttention::new(config, device),
+            mlp: LlamaMlp::new(config, device),
+            input_layernorm: RmsNorm::new(hidden, eps, device),
+            post_attention_layernorm: RmsNorm::new(hidden, eps, device),
+            mmfs: mmfs.map(|mmfs| GatedMmfs::new(&mmfs.mmfs(hidden), eps, device)),
+        }
+    }
+
+    /// - `images`: this layer's projected image features and `[batch, seq, images]` relative
+    ///   positions
+    /// - `checkpoint`: recompute the frozen halves in the backward pass
+    pub(super) fn forward(
+        &self,
+        x: Tensor<3>,
+        context: &AttentionContext,
+        images: Option<(&MmfsValues, Tensor<3, Int>)>,
+        cache: Option<&mut LayerCache>,
+        checkpoint: bool,
+    ) -> Tensor<3> {
+        let checkpoint = checkpoint && cache.is_none() && x.is_tracked();
+        let looking = self.mmfs.as_ref().zip(images);
+        if checkpoint && looking.is_none() && self.is_frozen() {
+            let (layer, context) = (self.clone(), context.clone());
+            return block_checkpoint([x], move |[x]| layer.feed(layer.attend(x, &context, None)));
+        }
+        let attention_frozen = checkpoint && is_frozen(&self.self_attn);
+        let x = if attention_frozen && is_frozen(&self.input_layernorm) {
+            let (layer, context) = (self.clone(), context.clone());
+            block_checkpoint([x], move |[x]| layer.attend(x, &context, None))
+        } else {
+            self.attend(x, context, cache)
+        };
+        let x = match looking {
+            Some((mmfs, (values, relative))) => x.clone() + mmfs.attend(x, values, relative),
+            None => x,
+        };
+        if checkpoint && is_frozen(&self.mlp) && is_frozen(&self.post_attention_layernorm) {
+            let layer = self.clone();
+            block_checkpoint([x], move |[x]| layer.feed(x))
+        } else {
+            self.feed(x)
+        }
+    }
+
+    fn is_frozen(&self) -> bool {
+        is_frozen(&self.self_attn)
+            && is_frozen(&self.mlp)
+            && is_frozen(&self.input_layernorm)
+            && is_frozen(&self.post_attention_layernorm)
+    }
+
+    fn attend(
+        &self,
+        x: Tensor<3>,
+        context: &AttentionContext,
+        cache: Option<&mut LayerCache>,
+    ) -> Tensor<3> {
+        let normed = self.input_layernorm.forward(x.clone());
+        x + self.self_attn.forward(normed, context, cache)
+    }
+
+    fn feed(&self, x: Tensor<3>) -> Tensor<3> {
+        let normed = self.post_attention_layernorm.forward(x.clone());
+        x + self.mlp.forward(normed)
+    }
+}

@@ -1,0 +1,180 @@
+use burn::module::Module;
+use burn::tensor::{Bool, Device, Int, Tensor};
+use deem_kernels as kernels;
+
+use super::attention::AttentionContext;
+use super::rope::Rotary;
+use super::{LlamaCache, LlamaConfig, LlamaLayer, LlamaMmfsConfig};
+use crate::mmfs::{ImageFeatures, MmfsValues};
+use crate::nn::{Embedding, Linear, RmsNorm};
+
+/// The language model (transformers `LlamaForCausalLM`): keys `model.…` and `lm_head.weight`.
+#[derive(Module, Debug)]
+pub struct Llama {
+    /// Everything but the head.
+    pub model: LlamaModel,
+    /// Absent if the embedding table serves as head.
+    pub lm_head: Option<Linear>,
+    #[module(skip)]
+    rotary: Rotary,
+    #[module(skip)]
+    checkpoint: bool,
+}
+
+/// Embeddings, layers and last norm (transformers `LlamaModel`).
+#[derive(Module, Debug)]
+pub struct LlamaModel {
+    /// `[vocab_size, hidden_size]`
+    pub embed_tokens: Embedding,
+    /// The layers.
+    pub layers: Vec<LlamaLayer>,
+    /// After the last layer.
+    pub norm: RmsNorm,
+}
+
+/// Image features projected for every MMFS block, reusable while the images stay the same.
+#[derive(Clone, Debug)]
+pub struct LlamaImages {
+    /// One for each layer that has a block.
+    values: Vec<MmfsValues>,
+}
+
+/// What the language model reads.
+#[derive(Debug)]
+pub struct LlamaInput<'a> {
+    /// `[batch, seq, hidden_size]`
+    pub embeds: Tensor<3>,
+    /// `[batch, seq]`, not negative
+    pub positions: Tensor<2, Int>,
+    /// `[batch, cached + seq]`, false for padding
+    pub key_padding: Option<Tensor<2, Bool>>,
+    /// Images, and for every position how many images back each of them lies
+    /// (`[batch, seq, images]`, nearest 1, invisible 0).
+    pub images: Option<(&'a LlamaImages, Tensor<3, Int>)>,
+    /// Positions read before; the new ones are appended.
+    pub cache: Option<&'a mut LlamaCache>,
+}
+
+/// What the language model makes of it.
+#[derive(Clone, Debug)]
+pub struct LlamaOutput {
+    /// `[batch, seq, hidden_size]`, after the last norm.
+    pub hidden: Tensor<3>,
+}
+
+impl Llama {
+    /// A model for a configuration that passes [`LlamaConfig::validate`]; allocates nothing.
+    pub fn new(config: &LlamaConfig, mmfs: Option<&LlamaMmfsConfig>, device: &Device) -> Self {
+        let (vocabulary, hidden) = (config.vocab_size, config.hidden_size);
+        let layer = |index| {
+            let mmfs = mmfs.filter(|mmfs| mmfs.applies(index));
+            LlamaLayer::new(config, mmfs, device)
+        };
+        let head = || Linear::new(hidden, vocabulary, false, device);
+        Self {
+            model: LlamaModel {
+                embed_tokens: Embedding::new(vocabulary, hidden, device),
+                layers: (0..config.num_hidden_layers).map(layer).collect(),
+                norm: RmsNorm::new(hidden, config.rms_norm_eps, device),
+            },
+            lm_head: (!config.tie_word_embeddings).then(head),
+            rotary: Rotary::new(config),
+            checkpoint: false,
+        }
+    }
+
+    /// Recompute frozen layers in the backward pass instead of keeping their activations.
+    #[must_use]
+    pub fn with_checkpointing(mut self, checkpoint: bool) -> Self {
+        self.checkpoint = checkpoint;
+        self
+    }
+
+    /// Paths of the parameters that published checkpoints do not have (MMFS), as prefixes.
+    pub fn mmfs_paths(&self) -> Vec<String> {
+        let layers = self.model.layers.iter().enumerate();
+        layers
+            .filter(|(_, layer)| layer.mmfs.is_some())
+            .map(|(index, _)| format!("model.layers.{index}.mmfs."))
+            .collect()
+    }
+
+    /// Word embeddings; ids beyond the table (appended special tokens) are zero vectors.
+    ///
+    /// # Shapes
+    /// - `ids`: `[batch, seq]`, not negative
+    /// - returns `[batch, seq, hidden_size]`
+    pub fn embed(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        let [vocabulary, hidden] = self.model.embed_tokens.weight.lazy_shape().dims();
+        let [batch, seq] = ids.dims();
+        let appended = ids.clone().greater_equal_elem(vocabulary as i64);
+        let known = ids.clamp_max(vocabulary as i64 - 1);
+        let appended = appended.unsqueeze_dim::<3>(2).expand([batch, seq, hidden]);
+        self.model
+            .embed_tokens
+            .forward(known)
+            .mask_fill(appended, 0.0)
+    }
+
+    /// Projects image features for all MMFS blocks.
+    pub fn prepare_images(&self, features: &ImageFeatures) -> LlamaImages {
+        let blocks = self.model.layers.iter().filter_map(|l| l.mmfs.as_ref());
+        LlamaImages {
+            values: blocks.map(|mmfs| mmfs.values(features)).collect(),
+        }
+    }
+
+    /// Hidden states of new positions.
+    ///
+    /// Rows padded at the left are marked in `key_padding`; hidden states at padded positions have
+    /// no meaning. With a cache the result equals that of reading everything at once, except for
+    /// rotary scalings that depend on the length (dynamic, longrope), as in transformers.
+    ///
+    /// # Panics
+    /// If shapes do not fit together.
+    pub fn forward(&self, input: LlamaInput) -> LlamaOutput {
+        let LlamaInput {
+            embeds,
+            positions,
+            key_padding,
+            images,
+            mut cache,
+        } = input;
+        let (cos, sin) = self.rotary.at(positions, embeds.dtype());
+        let context = AttentionContext {
+            cos,
+            sin,
+            key_padding,
+        };
+        let layers = self.model.layers.len();
+        if let Some(cache) = cache.as_mut() {
+            cache.layers.resize_with(layers, Default::default);
+        }
+        let mut prepared = images.as_ref().map(|(images, _)| images.values.iter());
+        let mut hidden = embeds;
+        for (index, layer) in self.model.layers.iter().enumerate() {
+            let values = match (&layer.mmfs, prepared.as_mut()) {
+                (Some(_), Some(prepared)) => prepared.next(),
+                _ => None,
+            };
+            let look = values.zip(images.as_ref().map(|(_, relative)| relative.clone()));
+            let cache = cache.as_mut().map(|cache| &mut cache.layers[index]);
+            hidden = layer.forward(hidden, &context, look, cache, self.checkpoint);
+        }
+        LlamaOutput {
+            hidden: self.model.norm.forward(hidden),
+        }
+    }
+
+    /// Logits over the model's own vocabulary.
+    ///
+    /// # Shapes
+    /// - `hidden`: `[.., hidden_size]`
+    /// - returns `[.., vocab_size]`
+    pub fn lm_head<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
+        match &self.lm_head {
+            Some(head) => head.forward(hidden),
+            None => kernels::linear(hidden, self.model.embed_tokens.weight.val(), None),
+        }
+    }
+}

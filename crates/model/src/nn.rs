@@ -1,0 +1,231 @@
+//! The five layers every network here is made of.
+//!
+//! Differs from burn-nn: parameters keep PyTorch's names and layouts (`weight` is `[out, in]`), so
+//! a module path is a checkpoint key; feature maps are channels-last; the arithmetic is
+//! [`deem_kernels`]'. Constructors allocate nothing: a parameter is materialised on first use, with
+//! zeros (or ones for a norm's weight), so that real values come from [`crate::weights::load`] or
+//! [`crate::weights::init`] and a model of any size can be described for free.
+
+use burn::module::{Module, Param, ParamId};
+use burn::tensor::{Device, Int, Shape, Tensor};
+use deem_kernels as kernels;
+
+pub use deem_kernels::Conv2dOptions;
+
+/// A trainable parameter of the given shape that reads `value` until something is loaded into it.
+pub fn param<const D: usize>(shape: [usize; D], value: f32, device: &Device) -> Param<Tensor<D>> {
+    Param::uninitialized(
+        ParamId::new(),
+        move |device, require_grad| {
+            Tensor::full(shape, value, device)
+                .set_require_grad(require_grad && device.is_autodiff())
+        },
+        device.clone(),
+        true,
+        Shape::from(shape),
+    )
+}
+
+/// Affine map of the last axis, `x · weightᵀ + bias` (`torch.nn.Linear`).
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// `[out, in]`
+    pub weight: Param<Tensor<2>>,
+    /// `[out]`
+    pub bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    /// A layer from `inputs` to `outputs` features.
+    pub fn new(inputs: usize, outputs: usize, bias: bool, device: &Device) -> Self {
+        Self {
+            weight: param([outputs, inputs], 0.0, device),
+            bias: bias.then(|| param([outputs], 0.0, device)),
+        }
+    }
+
+    /// # Shapes
+    /// - `x`: `[.., in]`
+    /// - returns `[.., out]`
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        kernels::linear(x, self.weight.val(), self.bias.as_ref().map(Param::val))
+    }
+}
+
+/// Normalisation over the last axis (`torch.nn.LayerNorm`).
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    /// `[features]`
+    pub weight: Param<Tensor<1>>,
+    /// `[features]`
+    pub bias: Param<Tensor<1>>,
+    #[module(skip)]
+    eps: f64,
+}
+
+impl LayerNorm {
+    /// A norm over `features` channels.
+    pub fn new(features: usize, eps: f64, device: &Device) -> Self {
+        Self {
+            weight: param([features], 1.0, device),
+            bias: param([features], 0.0, device),
+            eps,
+        }
+    }
+
+    /// # Shapes
+    /// `x`: `[.., features]`, returned in the same shape.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        kernels::layer_norm(x, Some(self.weight.val()), Some(self.bias.val()), self.eps)
+    }
+}
+
+/// Root-mean-square normalisation over the last axis (transformers `LlamaRMSNorm`).
+#[derive(Module, Debug)]
+pub struct RmsNorm {
+    /// `[features]`
+    pub weight: Param<Tensor<1>>,
+    #[module(skip)]
+    eps: f64,
+}
+
+impl RmsNorm {
+    /// A norm over `features` channels.
+    pub fn new(features: usize, eps: f64, device: &Device) -> Self {
+        Self {
+            weight: param([features], 1.0, device),
+            eps,
+        }
+    }
+
+    /// # Shapes
+    /// `x`: `[.., features]`, returned in the same shape.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        kernels::rms_norm(x, self.weight.val(), self.eps)
+    }
+}
+
+/// Group normalisation of a channels-last map (`torch.nn.GroupNorm`).
+#[derive(Module, Debug)]
+pub struct GroupNorm {
+    /// `[channels]`
+    pub weight: Param<Tensor<1>>,
+    /// `[channels]`
+    pub bias: Param<Tensor<1>>,
+    #[module(skip)]
+    groups: usize,
+    #[module(skip)]
+    eps: f64,
+}
+
+impl GroupNorm {
+    /// A norm over `channels`, in `groups` equal groups.
+    pub fn new(groups: usize, channels: usize, eps: f64, device: &Device) -> Self {
+        Self {
+            weight: param([channels], 1.0, device),
+            bias: param([channels], 0.0, device),
+            groups,
+            eps,
+        }
+    }
+
+    /// # Shapes
+    /// `x`: `[batch, height, width, channels]`, returned in the same shape.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.apply(x, false)
+    }
+
+    /// Normalisation followed by SiLU, in one pass.
+    pub fn forward_silu(&self, x: Tensor<4>) -> Tensor<4> {
+        self.apply(x, true)
+    }
+
+    fn apply(&self, x: Tensor<4>, silu: bool) -> Tensor<4> {
+        kernels::group_norm(
+            x,
+            self.groups,
+            self.weight.val(),
+            self.bias.val(),
+            self.eps,
+            silu,
+        )
+    }
+}
+
+/// Two-dimensional convolution of a channels-last map (`torch.nn.Conv2d`).
+#[derive(Module, Debug)]
+pub struct Conv2d {
+    /// `[out, in / groups, kernel height, kernel width]`
+    pub weight: Param<Tensor<4>>,
+    /// `[out]`
+    pub bias: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    options: Conv2dOptions,
+}
+
+impl Conv2d {
+    /// A convolution with a square kernel.
+    pub fn new(
+        inputs: usize,
+        outputs: usize,
+        kernel: usize,
+        options: Conv2dOptions,
+        device: &Device,
+    ) -> Self {
+        Self {
+            weight: param(
+                [outputs, inputs / options.groups, kernel, kernel],
+                0.0,
+                device,
+            ),
+            bias: Some(param([outputs], 0.0, device)),
+            options,
+        }
+    }
+
+    /// The same convolution without its bias.
+    pub fn without_bias(mut self) -> Self {
+        self.bias = None;
+        self
+    }
+
+    /// # Shapes
+    /// - `x`: `[batch, height, width, in]`
+    /// - returns `[batch, height', width', out]`
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        kernels::conv2d(
+            x,
+            self.weight.val(),
+            self.bias.as_ref().map(Param::val),
+            self.options,
+        )
+    }
+}
+
+/// Lookup table (`torch.nn.Embedding`).
+#[derive(Module, Debug)]
+pub struct Embedding {
+    /// `[entries, features]`
+    pub weight: Param<Tensor<2>>,
+}
+
+impl Embedding {
+    /// A table of `entries` vectors.
+    pub fn new(entries: usize, features: usize, device: &Device) -> Self {
+        Self {
+            weight: param([entries, features], 0.0, device),
+        }
+    }
+
+    /// # Shapes
+    /// - `ids`: `[batch, seq]`
+    /// - returns `[batch, seq, features]`
+    pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        let [batch, seq] = ids.dims();
+        let [_, features] = self.weight.lazy_shape().dims();
+        self.weight
+            .val()
+            .select(0, ids.reshape([batch * seq]))
+            .reshape([batch, seq, features])
+    }
+}

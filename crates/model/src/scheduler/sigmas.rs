@@ -1,0 +1,64 @@
+//! Noise levels σ = √(1 − ᾱ)/√ᾱ of the sampling steps, evenly spaced in one sense or another.
+
+/// `steps` levels from `max` down to `min`, even in σ^(1/7) (Karras et al. 2022).
+pub(super) fn karras(max: f64, min: f64, steps: usize) -> Vec<f64> {
+    const RHO: f64 = 7.0;
+    ramp(max.powf(1.0 / RHO), min.powf(1.0 / RHO), steps)
+        .map(|root| root.powf(RHO))
+        .collect()
+}
+
+/// `steps` levels from `max` down to `min`, even in log σ (Lu et al. 2022, and "exponential").
+pub(super) fn exponential(max: f64, min: f64, steps: usize) -> Vec<f64> {
+    ramp(max.ln(), min.ln(), steps).map(f64::exp).collect()
+}
+
+fn ramp(start: f64, end: f64, steps: usize) -> impl Iterator<Item = f64> {
+    (0..steps).map(move |i| start + (end - start) * i as f64 / (steps.max(2) - 1) as f64)
+}
+
+/// The (fractional) training timestep that has noise level `sigma`, interpolating log σ.
+///
+/// `levels` rises with the timestep. Their logarithms are rounded to f32, as in diffusers: the
+/// caller may truncate the result, and then the last bit decides.
+pub(super) fn timestep_of(sigma: f64, levels: &[f64]) -> f64 {
+    let log = |level: f64| f64::from(f64::from(level as f32).ln() as f32);
+    let wanted = sigma.max(1e-10).ln();
+    let above = levels.partition_point(|level| log(*level) <= wanted);
+    let low = above.saturating_sub(1).min(levels.len().saturating_sub(2));
+    let high = (low + 1).min(levels.len() - 1);
+    let (a, b) = (log(levels[low]), log(levels[high]));
+    if a == b {
+        return low as f64;
+    }
+    low as f64 + ((a - wanted) / (a - b)).clamp(0.0, 1.0)
+}
+
+/// The noise level at a training timestep.
+pub(super) fn level(alpha_cumprod: f64) -> f64 {
+    ((1.0 - alpha_cumprod) / alpha_cumprod).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ramps_keep_their_ends() {
+        for sigmas in [karras(10.0, 0.1, 5), exponential(10.0, 0.1, 5)] {
+            assert!((sigmas[0] - 10.0).abs() < 1e-9 && (sigmas[4] - 0.1).abs() < 1e-9);
+            assert!(sigmas.windows(2).all(|pair| pair[0] > pair[1]));
+        }
+        assert!((exponential(100.0, 0.01, 5)[2] - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn timesteps_interpolate_logarithms() {
+        let levels = [0.1, 1.0, 10.0];
+        assert_eq!(timestep_of(0.01, &levels), 0.0);
+        assert_eq!(timestep_of(1.0, &levels), 1.0);
+        assert!((timestep_of(10f64.sqrt(), &levels) - 1.5).abs() < 1e-6);
+        assert_eq!(timestep_of(99.0, &levels), 2.0);
+        assert!((level(0.5) - 1.0).abs() < 1e-12);
+    }
+}

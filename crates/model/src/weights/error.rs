@@ -1,0 +1,70 @@
+use std::path::PathBuf;
+
+/// What can be wrong with a weights file.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// The file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The file breaks a rule of the safetensors format.
+    #[error("{}: not a valid safetensors file ({rule}); download or produce it again", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The broken rule.
+        rule: String,
+    },
+    /// The content is not what was published.
+    #[error(
+        "{}: checksum {found} does not match the recorded {expected}; the file is damaged or was replaced: \
+         restore it (git checkout, or download again)",
+        path.display()
+    )]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// Recorded SHA-256, hexadecimal.
+        expected: String,
+        /// SHA-256 of the file, hexadecimal.
+        found: String,
+    },
+    /// The tensors do not fit the module.
+    #[error("{}: weights do not fit {module}{}", path.display(), report(missing, unused, misshapen))]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// Type of the module that was to be filled.
+        module: String,
+        /// Keys the module needs and the file lacks.
+        missing: Vec<String>,
+        /// Keys in the file that nothing reads.
+        unused: Vec<String>,
+        /// Keys of another shape or type: what was expected and found.
+        misshapen: Vec<String>,
+    },
+}
+
+fn report(missing: &[String], unused: &[String], misshapen: &[String]) -> String {
+    let mut text = String::new();
+    for (title, keys) in [
+        ("missing", missing),
+        ("unused", unused),
+        ("of another shape or type", misshapen),
+    ] {
+        if !keys.is_empty() {
+            text.push_str(&format!("\n  {title} ({}):", keys.len()));
+            for key in keys.iter().take(20) {
+                text.push_str(&format!("\n    {key}"));
+            }
+            if keys.len() > 20 {
+                text.push_str(&format!("\n    … and {} more", keys.len() - 20));
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,127 @@
+use std::collections::BTreeSet;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Tensor, TensorData};
+
+use super::{WeightsError, WeightsFile};
+
+/// From a module's parameter path to the key in a checkpoint.
+pub type Rename<'a> = &'a dyn Fn(&str) -> String;
+
+/// How strictly a file must match the module, and under which names.
+#[derive(Default)]
+pub struct LoadOptions<'a> {
+    /// Prepended to every parameter path.
+    pub prefix: &'a str,
+    /// Applied to the prefixed path.
+    pub rename: Option<Rename<'a>>,
+    /// Parameters whose path starts with one of these may be absent: they keep their value.
+    pub allow_missing: &'a [&'a str],
+    /// Keys that start with one of these may remain unread. Keys outside `prefix` are never
+    /// looked at.
+    pub allow_unused: &'a [&'a str],
+}
+
+/// Fills a module from a file, or says everything that does not fit, at once.
+///
+/// Whether a parameter is trainable does not change.
+///
+/// # Errors
+/// `Mismatch` listing all missing, unused and misshapen tensors.
+pub fn load<M: Module>(
+    module: M,
+    file: &WeightsFile,
+    options: &LoadOptions,
+) -> Result<M, WeightsError> {
+    let mut loader = Loader {
+        file,
+        options,
+        path: Vec::new(),
+        used: BTreeSet::new(),
+        missing: Vec::new(),
+        misshapen: Vec::new(),
+    };
+    let module = module.map(&mut loader);
+    let Loader {
+        used,
+        missing,
+        misshapen,
+        ..
+    } = loader;
+    let unused: Vec<String> = file
+        .keys()
+        .filter(|key| key.starts_with(options.prefix) && !used.contains(*key))
+        .filter(|key| !options.allow_unused.iter().any(|p| key.starts_with(p)))
+        .map(str::to_owned)
+        .collect();
+    if missing.is_empty() && unused.is_empty() && misshapen.is_empty() {
+        return Ok(module);
+    }
+    let module = std::any::type_name::<M>();
+    Err(WeightsError::Mismatch {
+        path: file.path().into(),
+        module: module.rsplit("::").next().unwrap_or(module).into(),
+        missing,
+        unused,
+        misshapen,
+    })
+}
+
+struct Loader<'a> {
+    file: &'a WeightsFile,
+    options: &'a LoadOptions<'a>,
+    path: Vec<String>,
+    used: BTreeSet<String>,
+    missing: Vec<String>,
+    misshapen: Vec<String>,
+}
+
+impl ModuleMapper for Loader<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let path = self.path.join(".");
+        let key = format!("{}{path}", self.options.prefix);
+        let key = self.options.rename.map_or(key.clone(), |f| f(&key));
+        let shape = param.lazy_shape();
+        let Some(found) = self.file.shape(&key) else {
+            if !self
+                .options
+                .allow_missing
+                .iter()
+                .any(|p| path.starts_with(p))
+            {
+                self.missing.push(key);
+            }
+            return param;
+        };
+        self.used.insert(key.clone());
+        let same = found == shape.to_vec().as_slice();
+        match self.file.f32(&key).filter(|_| same) {
+            None => {
+                let found = format!("{key}: expected {shape}, found {found:?}");
+                self.misshapen.push(if same {
+                    format!("{key}: expected a floating-point tensor")
+                } else {
+                    found
+                });
+                param
+            }
+            Some(values) => set(param, TensorData::new(values, shape)),
+        }
+    }
+}
+
+/// Puts values into a parameter without changing whether it is trained.
+pub(super) fn set<const D: usize>(param: Param<Tensor<D>>, data: TensorData) -> Param<Tensor<D>> {
+    param.map(|old| {
+        let tensor = Tensor::<D>::from_data(data, &old.device());
+        tensor.set_require_grad(old.is_require_grad())
+    })
+}

@@ -1,0 +1,15 @@
+//! Weights in and out of modules: safetensors files, keys, dtypes, fresh initialisation.
+//!
+//! A module's parameter path *is* its key (`layers.0.self_attn.q_proj.weight`); where a published
+//! checkpoint says it differently, a [`Rename`] says how.
+
+mod error;
+mod file;
+pub mod init;
+mod load;
+mod save;
+
+pub use error::WeightsError;
+pub use file::{Checksum, WeightsFile, sha256};
+pub use load::{LoadOptions, Rename, load};
+pub use save::{StateTensor, save, state, write};
