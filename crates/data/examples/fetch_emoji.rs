@@ -1,0 +1,22 @@
+//! Fetches all emoji styles: `fetch_emoji OUTPUT PACKAGES`.
+
+use deem_data::corpus::{Corpus, Role, Split};
+use deem_data::fetch::{FetchOptions, fetch_emoji};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(output), Some(packages)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: fetch_emoji OUTPUT PACKAGES".into());
+    };
+    let options = FetchOptions {
+        output: output.into(),
+        packages: packages.into(),
+        npm: "npm".into(),
+    };
+    let report = fetch_emoji(&options, &mut |step| eprintln!("{step}"))?;
+    println!("{report:?}");
+    let corpus = Corpus::open(&options.output)?;
+    let train = Split::new(&corpus).drawings(Role::Train, |_| true).len();
+    println!("{} drawings, {train} for training", corpus.drawings().len());
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! Prints what the built-in data looks like in numbers: split, vocabulary, token lengths, speed.
+
+use std::time::Instant;
+
+use deem_data::corpus::{Part, Role, Subset};
+use deem_data::scene::SceneConfig;
+use deem_data::source::{
+    ClipSource, DiffusionSource, InstructConfig, InstructSource, InterleavedConfig,
+    InterleavedSource, LanguageConfig, LanguageSource, RegionSource, Source, World,
+};
+use deem_data::text::TextTokenizer;
+use deem_data::{DataError, PackConfig};
+
+fn main() -> Result<(), DataError> {
+    let tokenizer = TextTokenizer::builtin()?;
+    println!("vocabulary {}", tokenizer.vocabulary());
+    for subset in [Subset::Core, Subset::Extended] {
+        let world = World::builtin(subset)?;
+        let concepts = world.corpus().concepts();
+        let part = |p| {
+            (0..concepts.len())
+                .filter(|c| world.split().part(*c) == p)
+                .count()
+        };
+        let role = |r| world.split().drawings(r, |_| true).len();
+        println!(
+            "{subset:?}: concepts train {} validation {} held-out {}; drawings train {} validation {} test {}",
+            part(Part::Train),
+            part(Part::Validation),
+            part(Part::HeldOut),
+            role(Role::Train),
+            role(Role::Validation),
+            role(Role::Test)
+        );
+        for p in [Part::Validation, Part::HeldOut] {
+            let names: Vec<&str> = (0..concepts.len())
+                .filter(|c| world.split().part(*c) == p)
+                .map(|c| concepts[c].noun.as_str())
+                .collect();
+            println!("  {p:?}: {}", names.join(" "));
+        }
+    }
+    let world = World::builtin(Subset::Core)?;
+    let feed = |purpose| world.training_feed(SceneConfig::default(), purpose, 1, 64);
+    let count = 2000;
+    for (name, source) in [
+        (
+            "clip",
+            Box::new(ClipSource::new(feed("clip")?)) as Box<dyn Source>,
+        ),
+        (
+            "diffusion",
+            Box::new(DiffusionSource::new(feed("diffusion")?)),
+        ),
+        (
+            "language",
+            Box::new(LanguageSource::new(
+                world.language_feed(SceneConfig::default(), 1)?,
+                LanguageConfig::default(),
+            )),
+        ),
+        (
+            "stage 1",
+            Box::new(InterleavedSource::new(
+                feed("stage1")?,
+                InterleavedConfig::default(),
+            )),
+        ),
+        (
+            "stage 2",
+            Box::new(InstructSource::new(
+                feed("stage2")?,
+                InstructConfig::default(),
+            )),
+        ),
+        ("stage 3", Box::new(RegionSource::new(feed("stage3")?))),
+    ] {
+        let start = Instant::now();
+        let samples: Vec<_> = (0..count)
+            .map(|i| source.get(i))
+            .collect::<Result<_, _>>()?;
+        let speed = count as f64 / start.elapsed().as_secs_f64();
+        let pack = PackConfig {
+            max_tokens: 4096,
+            image_tokens: 0,
+            count_first_image: true,
+        };
+        let mut lengths = Vec::new();
+        let mut counted = 0;
+        for sample in &samples {
+            let packed = pack.pack(std::slice::from_ref(sample), &tokenizer)?;
+            lengths.push(packed.tokens.len());
+            counted += packed.labels.iter().filter(|l| **l >= 0).count();
+        }
+        lengths.sort_unstable();
+        println!(
+            "{name}: {speed:.0} samples/s on one core; tokens without placeholders: median {}, 95 % {}, longest {}; counted {:.1} a sample",
+            lengths[lengths.len() / 2],
+            lengths[lengths.len() * 95 / 100],
+            lengths[lengths.len() - 1],
+            counted as f64 / count as f64
+        );
+        for sample in samples.iter().take(2) {
+            println!("    {}", sample.text().replace('\n', " / "));
+        }
+    }
+    Ok(())
+}

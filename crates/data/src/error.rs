@@ -1,0 +1,169 @@
+//! The one error type of the crate: what was expected, what was found, and where.
+
+use std::path::PathBuf;
+
+/// Everything that can go wrong between a file on disk and a batch.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A file or folder could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// A picture could not be decoded.
+    #[error("{name}: not a readable picture: {reason}")]
+    Image {
+        /// File name or record name.
+        name: String,
+        /// The decoder's reason.
+        reason: String,
+    },
+    /// A picture is larger than the configured limit.
+    #[error(
+        "{name}: {width}x{height} pixels exceed the limit of {limit} pixels (raise it with `max_pixels`)"
+    )]
+    ImageTooLarge {
+        /// File name or record name.
+        name: String,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// Largest number of pixels allowed.
+        limit: u64,
+    },
+    /// A mask does not have the size of its picture.
+    #[error(
+        "{name}: the mask is {found_width}x{found_height} pixels, its picture {width}x{height}; they must be equal"
+    )]
+    MaskSize {
+        /// Name of the mask.
+        name: String,
+        /// Width of the picture.
+        width: u32,
+        /// Height of the picture.
+        height: u32,
+        /// Width of the mask.
+        found_width: u32,
+        /// Height of the mask.
+        found_height: u32,
+    },
+    /// A record of a file breaks the file's format.
+    #[error("{file}, {place}: expected {expected}, found {found}")]
+    Malformed {
+        /// File name.
+        file: String,
+        /// Line, record or field.
+        place: String,
+        /// What the format asks for.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+    /// The tokenizer does not fit the model.
+    #[error("tokenizer {name}: {reason}")]
+    Tokenizer {
+        /// File name.
+        name: String,
+        /// What is missing or disagrees, and what to do.
+        reason: String,
+    },
+    /// A source, split or benchmark has nothing in it.
+    #[error("{what} is empty: {hint}")]
+    Empty {
+        /// Which set.
+        what: String,
+        /// What to check.
+        hint: String,
+    },
+    /// A setting is out of range or contradicts another one.
+    #[error("setting `{field}`: {reason}")]
+    Config {
+        /// Name of the setting.
+        field: String,
+        /// What is wrong and what is allowed.
+        reason: String,
+    },
+    /// A scene or benchmark names something the corpus does not have.
+    #[error("{what} `{name}` is not in the corpus ({available} available)")]
+    Unknown {
+        /// Kind of thing: drawing, concept, style.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// How many of the kind there are.
+        available: usize,
+    },
+    /// More records failed than the ceiling allows.
+    #[error(
+        "{skipped} of {read} records could not be read, more than the ceiling of {ceiling:.1} %; causes: {causes}"
+    )]
+    TooManyBadRecords {
+        /// Records that failed.
+        skipped: u64,
+        /// Records asked for.
+        read: u64,
+        /// Ceiling in percent.
+        ceiling: f64,
+        /// Causes with counts.
+        causes: String,
+    },
+    /// A program that the operation needs failed or is not installed.
+    #[error("{program}: {reason}")]
+    Program {
+        /// The program.
+        program: String,
+        /// What happened and what to do.
+        reason: String,
+    },
+}
+
+impl DataError {
+    /// Short name of the kind of error, for counting causes.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "unreadable file",
+            Self::Image { .. } => "undecodable picture",
+            Self::ImageTooLarge { .. } => "picture too large",
+            Self::MaskSize { .. } => "mask of another size",
+            Self::Malformed { .. } => "malformed record",
+            Self::Tokenizer { .. } => "tokenizer",
+            Self::Empty { .. } => "empty set",
+            Self::Config { .. } => "setting",
+            Self::Unknown { .. } => "unknown name",
+            Self::TooManyBadRecords { .. } => "too many bad records",
+            Self::Program { .. } => "program",
+        }
+    }
+
+    pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self::Io {
+            path: path.into(),
+            source,
+        }
+    }
+
+    pub(crate) fn malformed(
+        file: impl Into<String>,
+        place: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
+        Self::Malformed {
+            file: file.into(),
+            place: place.into(),
+            expected: expected.into(),
+            found: found.into(),
+        }
+    }
+
+    pub(crate) fn config(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Config {
+            field: field.into(),
+            reason: reason.into(),
+        }
+    }
+}

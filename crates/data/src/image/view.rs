@@ -1,0 +1,212 @@
+//! Turns a picture into the encoder view and the diffusion view: two square pictures of different
+//! resolution from one geometric crop, so that what the diffusion model restores is what the encoder saw.
+
+use image::{GrayImage, RgbImage};
+use serde::{Deserialize, Serialize};
+
+use super::resample::{Window, resample};
+use crate::DataError;
+use crate::dice::Dice;
+
+/// How a square is cut from a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Crop {
+    /// The largest centred square.
+    #[default]
+    Center,
+    /// The whole picture, squeezed to a square.
+    Squeeze,
+    /// A square of random place and of at least this share of the shorter side, in `(0, 1]`.
+    Random(f32),
+}
+
+/// Sizes of the views.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ViewConfig {
+    /// Side of the encoder view in pixels.
+    pub encoder: u32,
+    /// Side of the diffusion view in pixels; 0 leaves it out.
+    pub diffusion: u32,
+    /// The crop both views share.
+    #[serde(default)]
+    pub crop: Crop,
+}
+
+/// The views of one picture, planar, in `[0, 1]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Views {
+    /// `[3, E, E]`
+    pub encoder: Vec<f32>,
+    /// `[3, D, D]`; empty if there is none.
+    pub diffusion: Vec<f32>,
+    /// `[E, E]`, 1 inside the region and 0 outside; present if the picture has a mask.
+    pub mask: Option<Vec<f32>>,
+}
+
+impl ViewConfig {
+    /// Cuts and resamples one picture. `dice` decides a random crop only.
+    ///
+    /// # Errors
+    /// `Config` if a size is 0 or a crop share outside `(0, 1]`; `MaskSize` if the mask has another size.
+    pub fn views(
+        &self,
+        name: &str,
+        picture: &RgbImage,
+        mask: Option<&GrayImage>,
+        dice: &mut Dice,
+    ) -> Result<Views, DataError> {
+        if self.encoder == 0 || picture.width() == 0 || picture.height() == 0 {
+            return Err(DataError::config(
+                "views.encoder",
+                format!("{name}: picture and view need at least one pixel"),
+            ));
+        }
+        if let Some(mask) = mask
+            && mask.dimensions() != picture.dimensions()
+        {
+            return Err(DataError::MaskSize {
+                name: name.to_owned(),
+                width: picture.width(),
+                height: picture.height(),
+                found_width: mask.width(),
+                found_height: mask.height(),
+            });
+        }
+        let window = self.window(picture.width() as f32, picture.height() as f32, dice)?;
+        let size = (picture.width() as usize, picture.height() as usize);
+        let data: Vec<f32> = picture
+            .as_raw()
+            .iter()
+            .map(|v| f32::from(*v) / 255.0)
+            .collect();
+        let view = |side: u32| {
+            let side = side as usize;
+            if size == (side, side) && window == [0.0, 0.0, side as f32, side as f32] {
+                planar(&data)
+            } else {
+                planar(&resample::<3>(&data, size, window, (side, side)))
+            }
+        };
+        let mask = mask.map(|mask| {
+            let inside: Vec<f32> = mask
+                .as_raw()
+                .iter()
+                .map(|v| f32::from(u8::from(*v > 0)))
+                .collect();
+            let side = self.encoder as usize;
+            let view = resample::<1>(&inside, size, window, (side, side));
+            view.into_iter()
+                .map(|v| f32::from(u8::from(v >= 0.5)))
+                .collect()
+        });
+        let diffusion = if self.diffusion == 0 {
+            Vec::new()
+        } else {
+            view(self.diffusion)
+        };
+        Ok(Views {
+            encoder: view(self.encoder),
+            diffusion,
+            mask,
+        })
+    }
+
+    fn window(&self, width: f32, height: f32, dice: &mut Dice) -> Result<Window, DataError> {
+        let short = width.min(height);
+        match self.crop {
+            Crop::Squeeze => Ok([0.0, 0.0, width, height]),
+            Crop::Center => Ok([(width - short) / 2.0, (height - short) / 2.0, short, short]),
+            Crop::Random(least) if least > 0.0 && least <= 1.0 => {
+                let side = short * dice.between(least, 1.0);
+                Ok([
+                    dice.unit() * (width - side),
+                    dice.unit() * (height - side),
+                    side,
+                    side,
+                ])
+            }
+            Crop::Random(least) => Err(DataError::config(
+                "views.crop",
+                format!("{least} is not in (0, 1]"),
+            )),
+        }
+    }
+}
+
+/// `[height, width, 3]` to `[3, height, width]`, clamped to `[0, 1]`.
+fn planar(data: &[f32]) -> Vec<f32> {
+    let plane = data.len() / 3;
+    let mut out = vec![0f32; data.len()];
+    for (i, pixel) in data.chunks_exact(3).enumerate() {
+        for (c, value) in pixel.iter().enumerate() {
+            out[c * plane + i] = value.clamp(0.0, 1.0);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture() -> RgbImage {
+        RgbImage::from_fn(8, 4, |x, y| {
+            image::Rgb([(x * 30) as u8, (y * 60) as u8, 255])
+        })
+    }
+
+    #[test]
+    fn the_centre_square_is_cut_without_resampling_and_planar() {
+        let config = ViewConfig {
+            encoder: 4,
+            diffusion: 0,
+            crop: Crop::Center,
+        };
+        let picture = RgbImage::from_fn(4, 4, |x, y| {
+            image::Rgb([(x * 51) as u8, (y * 51) as u8, 255])
+        });
+        let views = config
+            .views("x", &picture, None, &mut Dice::new(0, "t", 0))
+            .unwrap();
+        assert_eq!(&views.encoder[..4], &[0.0, 0.2, 0.4, 0.6]);
+        assert_eq!(
+            &views.encoder[16..24],
+            &[0.0, 0.0, 0.0, 0.0, 0.2, 0.2, 0.2, 0.2]
+        );
+        assert!(views.encoder[32..].iter().all(|v| *v == 1.0));
+        assert!(views.diffusion.is_empty());
+    }
+
+    #[test]
+    fn both_views_and_the_mask_share_the_crop() {
+        let config = ViewConfig {
+            encoder: 4,
+            diffusion: 8,
+            crop: Crop::Random(0.5),
+        };
+        let mask = GrayImage::from_fn(8, 4, |x, _| image::Luma([if x < 4 { 255 } else { 0 }]));
+        let views = config
+            .views("x", &picture(), Some(&mask), &mut Dice::new(5, "t", 1))
+            .unwrap();
+        let mean = |v: &[f32]| v.iter().sum::<f32>() / v.len() as f32;
+        assert!((mean(&views.encoder[..16]) - mean(&views.diffusion[..64])).abs() < 0.01);
+        assert_eq!(views.mask.as_ref().map(Vec::len), Some(16));
+        let wrong = GrayImage::new(4, 8);
+        assert!(
+            config
+                .views("x", &picture(), Some(&wrong), &mut Dice::new(5, "t", 1))
+                .is_err()
+        );
+        let config = ViewConfig {
+            crop: Crop::Random(1.5),
+            ..config
+        };
+        assert!(
+            config
+                .views("x", &picture(), None, &mut Dice::new(5, "t", 1))
+                .is_err()
+        );
+    }
+}

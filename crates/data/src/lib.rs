@@ -1,0 +1,31 @@
+//! Samples, pictures, text and data sets for deem: everything between files and plain host arrays.
+//!
+//! Knows nothing of tensors or models.
+
+#![warn(missing_docs)]
+
+mod dice;
+mod error;
+
+pub mod benchmark;
+pub mod corpus;
+#[cfg(feature = "fetch")]
+pub mod fetch;
+pub mod image;
+pub mod scene;
+pub mod source;
+pub mod text;
+
+mod batch;
+mod loader;
+mod mixture;
+mod pack;
+mod sample;
+
+pub use batch::{Batch, BatchConfig, BatchImage, Collator, Padding};
+pub use dice::Dice;
+pub use error::DataError;
+pub use loader::{Batches, Loader, LoaderConfig, LoaderStats};
+pub use mixture::{Mixture, Shuffled};
+pub use pack::{IGNORED, PackConfig, Packed, PackedImage};
+pub use sample::{Sample, SampleImage, Segment};

@@ -1,0 +1,96 @@
+//! Stage 2, instruction tuning: questions about scenes in the protocols' wording; only answers count.
+
+use serde::{Deserialize, Serialize};
+
+use super::Source;
+use super::world::{SceneFeed, provenance};
+use crate::DataError;
+use crate::sample::{Sample, Segment};
+use crate::scene::wording::{ANSWER, ASSISTANT, LOOK, USER};
+use crate::scene::{QuestionMix, Questioner};
+use crate::text;
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InstructConfig {
+    /// Weights of attributes and forms.
+    pub questions: QuestionMix,
+    /// Share of samples that ask for a caption instead.
+    pub captions: f32,
+    /// Questions about each image, as turns of one conversation.
+    pub turns: usize,
+}
+
+impl Default for InstructConfig {
+    fn default() -> Self {
+        Self {
+            questions: QuestionMix::default(),
+            captions: 0.08,
+            turns: 1,
+        }
+    }
+}
+
+/// Conversations about one scene each.
+#[derive(Clone, Debug)]
+pub struct InstructSource {
+    feed: SceneFeed,
+    questioner: Questioner,
+    captions: f32,
+    turns: usize,
+}
+
+impl InstructSource {
+    /// Conversations from a feed.
+    pub fn new(feed: SceneFeed, config: InstructConfig) -> Self {
+        let questioner = Questioner::new(feed.captioner().clone(), config.questions);
+        Self {
+            feed,
+            questioner,
+            captions: config.captions,
+            turns: config.turns.max(1),
+        }
+    }
+}
+
+impl Source for InstructSource {
+    fn len(&self) -> Option<u64> {
+        None
+    }
+
+    fn get(&self, index: u64) -> Result<Sample, DataError> {
+        let (scene, facts, mut dice) = self.feed.scene(index)?;
+        let id = self.feed.id(index);
+        let mut segments = Vec::new();
+        if dice.chance(self.captions) {
+            segments.extend(text::caption_prompt(0));
+            segments.extend(text::answer(&self.feed.captioner().category_list(&facts)));
+        } else {
+            for turn in 0..self.turns {
+                let question = self
+                    .questioner
+                    .ask(&facts, self.feed.sampler().pool(), &mut dice);
+                if turn == 0 {
+                    segments.extend(text::question_prompt(0, &question.prompt()));
+                } else {
+                    let text = format!(
+                        "\n{USER} {LOOK} {}\n{ASSISTANT} {ANSWER}",
+                        question.prompt()
+                    );
+                    segments.push(Segment::Text {
+                        text,
+                        counted: false,
+                    });
+                }
+                segments.extend(text::answer(&question.answer));
+            }
+        }
+        Ok(Sample {
+            images: vec![self.feed.picture(id.clone(), &scene)?],
+            provenance: provenance(&scene),
+            segments,
+            id,
+        })
+    }
+}

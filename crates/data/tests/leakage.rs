@@ -1,0 +1,62 @@
+//! No drawing reserved for evaluation may reach any training or pre-training sample.
+
+use std::collections::BTreeSet;
+
+use deem_data::corpus::{Role, Subset};
+use deem_data::scene::SceneConfig;
+use deem_data::source::{
+    ClipSource, DiffusionSource, InstructConfig, InstructSource, InterleavedConfig,
+    InterleavedSource, LanguageConfig, LanguageSource, RegionSource, Source, World,
+};
+
+#[test]
+fn training_sources_use_training_drawings_only_and_all_of_them() {
+    for subset in [Subset::Core, Subset::Extended] {
+        let world = World::builtin(subset).unwrap();
+        let feed = |purpose| {
+            world
+                .training_feed(SceneConfig::default(), purpose, 7, 16)
+                .unwrap()
+        };
+        let full = InterleavedConfig {
+            full_captions: 0.5,
+            ..InterleavedConfig::default()
+        };
+        let sources: Vec<Box<dyn Source>> = vec![
+            Box::new(ClipSource::new(feed("clip"))),
+            Box::new(DiffusionSource::new(feed("diffusion"))),
+            Box::new(InterleavedSource::new(feed("stage1"), full)),
+            Box::new(InstructSource::new(
+                feed("stage2"),
+                InstructConfig::default(),
+            )),
+            Box::new(RegionSource::new(feed("stage3"))),
+        ];
+        let allowed: BTreeSet<String> = world
+            .split()
+            .drawings(Role::Train, |_| true)
+            .into_iter()
+            .map(|d| world.corpus().drawings()[d].id.clone())
+            .collect();
+        for source in &sources {
+            let mut used = BTreeSet::new();
+            for index in (0..2000).chain(u64::MAX / 2..u64::MAX / 2 + 500) {
+                let sample = source.get(index).unwrap();
+                assert!(!sample.provenance.is_empty());
+                used.extend(sample.provenance);
+            }
+            assert!(
+                used.is_subset(&allowed),
+                "{:?}",
+                used.difference(&allowed).collect::<Vec<_>>()
+            );
+            assert_eq!(used.len(), allowed.len(), "every training drawing is used");
+        }
+        let feed = world.language_feed(SceneConfig::default(), 7).unwrap();
+        let language = LanguageSource::new(feed, LanguageConfig::default());
+        for index in 0..2000 {
+            let sample = language.get(index).unwrap();
+            assert!(sample.images.is_empty() && !sample.segments.is_empty());
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The built-in tokenizer knows every word of every built-in source, and sequences stay short.
+
+use deem_data::corpus::{Role, Subset};
+use deem_data::scene::SceneConfig;
+use deem_data::source::{
+    ClipSource, DiffusionSource, InstructConfig, InstructSource, InterleavedConfig,
+    InterleavedSource, LanguageConfig, LanguageSource, RegionSource, Source, World,
+};
+use deem_data::text::TextTokenizer;
+
+#[test]
+fn no_builtin_text_has_an_unknown_word() {
+    let world = World::builtin(Subset::Extended).unwrap();
+    let tokenizer = TextTokenizer::builtin().unwrap();
+    let unknown = tokenizer.id_of("<unk>").unwrap();
+    for role in [Role::Train, Role::Validation, Role::Test] {
+        let feed = |purpose| {
+            world
+                .feed(
+                    world.pool(role, |_| true),
+                    SceneConfig::default(),
+                    purpose,
+                    1,
+                    16,
+                )
+                .unwrap()
+        };
+        let full = InterleavedConfig {
+            full_captions: 0.5,
+            ..InterleavedConfig::default()
+        };
+        let sources: Vec<Box<dyn Source>> = vec![
+            Box::new(ClipSource::new(feed("clip"))),
+            Box::new(DiffusionSource::new(feed("diffusion"))),
+            Box::new(InterleavedSource::new(feed("stage1"), full)),
+            Box::new(InstructSource::new(
+                feed("stage2"),
+                InstructConfig::default(),
+            )),
+            Box::new(RegionSource::new(feed("stage3"))),
+            Box::new(LanguageSource::new(
+                feed("language"),
+                LanguageConfig::default(),
+            )),
+        ];
+        for source in sources {
+            for index in 0..700 {
+                let text = source.get(index).unwrap().text();
+                let ids = tokenizer.encode(&text).unwrap();
+                assert!(!ids.is_empty());
+                assert!(!ids.contains(&unknown), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn captions_are_compact() {
+    let world = World::builtin(Subset::Core).unwrap();
+    let tokenizer = TextTokenizer::builtin().unwrap();
+    let source = DiffusionSource::new(
+        world
+            .training_feed(SceneConfig::default(), "diffusion", 1, 16)
+            .unwrap(),
+    );
+    let mut lengths: Vec<usize> = (0..1000)
+        .map(|i| {
+            tokenizer
+                .encode(&source.pair(i).unwrap().caption)
+                .unwrap()
+                .len()
+        })
+        .collect();
+    lengths.sort_unstable();
+    assert!(lengths[500] <= 20, "median {}", lengths[500]);
+    assert!(lengths[999] <= 44, "longest {}", lengths[999]);
+}
