@@ -1,0 +1,26 @@
+//! Scorers and statistics for vision-language benchmarks.
+//!
+//! Everything here works on plain predictions (text, numbers, feature rows), so it scores the output of any model.
+//! This crate knows no tensors, no models and no files; see `docs/evaluation.md` for the protocols.
+//!
+//! - [`answer`]: from what a model said to what it answered
+//! - [`statistics`]: means, accuracies and paired differences with confidence intervals
+//! - [`yes_no`], [`pope`], [`robust_vqa`], [`ranking`], [`pairs`], [`vqa`]: one benchmark family each
+//! - [`caption`]: BLEU, METEOR, ROUGE-L and CIDEr without Java
+//! - [`ndcg`], [`frechet`]: ranked options and generated images
+#![warn(missing_docs)]
+
+pub mod answer;
+pub mod caption;
+mod error;
+pub mod frechet;
+pub mod ndcg;
+pub mod pairs;
+pub mod pope;
+pub mod ranking;
+pub mod robust_vqa;
+pub mod statistics;
+pub mod vqa;
+pub mod yes_no;
+
+pub use error::{MetricsError, Result};
