@@ -1,0 +1,222 @@
+//! Configuration of runs: TOML, every field checked, every field overridable by `path=value`.
+
+use std::path::Path;
+
+use deem_model::clip::config::ClipTextConfig;
+use deem_model::clip::pyramid::VisionConfig;
+use deem_model::deem::DeemConfig;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::EngineError;
+use crate::objective::LossWeights;
+use crate::train::TrainConfig;
+
+/// Everything that defines a size of model and how it is made and trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preset {
+    /// Name, for reports.
+    pub name: String,
+    /// Longest sequence in tokens.
+    pub max_tokens: usize,
+    /// The networks.
+    pub model: DeemConfig,
+    /// Image tower of the stand-in that mines negatives, another than the one under test.
+    pub miner: VisionConfig,
+    /// Text tower of the contrastive stand-ins.
+    pub clip_text: ClipTextConfig,
+    /// Text encoder of the stand-in diffusion model.
+    pub diffusion_text: ClipTextConfig,
+    /// How the stand-ins are pre-trained.
+    pub pretrain: PretrainConfig,
+    /// Training stages, in order.
+    pub stages: Vec<StageConfig>,
+    /// Sizes of the built-in benchmarks.
+    pub evaluation: EvaluationConfig,
+}
+
+/// Pre-training of each stand-in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PretrainConfig {
+    /// Contrastive encoder.
+    pub clip: PretrainStage,
+    /// Contrastive encoder that mines negatives.
+    pub miner: PretrainStage,
+    /// Latent space.
+    pub autoencoder: PretrainStage,
+    /// Denoiser and its text encoder.
+    pub diffusion: PretrainStage,
+    /// Language model.
+    pub llm: PretrainStage,
+    /// Warm start of resamplers and projections, shared by all arms.
+    pub connect: StageConfig,
+}
+
+/// Pre-training of one stand-in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PretrainStage {
+    /// Examples per step.
+    pub batch: usize,
+    /// Optimizer and schedule.
+    pub train: TrainConfig,
+}
+
+/// One training stage of the whole model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageConfig {
+    /// Name, also of its directory.
+    pub name: String,
+    /// What it learns from.
+    pub data: StageData,
+    /// Sequences per micro-batch.
+    pub batch: usize,
+    /// Samples packed into one sequence.
+    #[serde(default = "one")]
+    pub samples_per_row: usize,
+    /// Loss terms.
+    pub loss: LossWeights,
+    /// Weight of the alignment of visual tokens with the words of their caption (warm start only).
+    #[serde(default)]
+    pub align: f64,
+    /// Optimizer, schedule, trained parts.
+    pub train: TrainConfig,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// The built-in data of a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StageData {
+    /// Stage 1: images with captions that name what is there, and interleaved documents.
+    Alignment,
+    /// Stage 2: questions and answers.
+    Instruction,
+    /// Stage 3: regions and their descriptions.
+    Region,
+}
+
+/// Sizes of the built-in benchmarks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationConfig {
+    /// Images in each of RobustVQA A, R and V; two questions each.
+    pub robust_vqa: usize,
+    /// Questions in each POPE split.
+    pub pope: usize,
+    /// MMVP pairs.
+    pub mmvp: usize,
+    /// Regions to be described.
+    pub region: usize,
+    /// Questions answered together.
+    pub batch: usize,
+}
+
+/// Reads a TOML file and applies overrides of the form `a.b=value`.
+///
+/// # Errors
+/// `Io` if it cannot be read; `Config` naming the field that is unknown, missing or mistyped.
+pub fn read<T: DeserializeOwned>(path: &Path, overrides: &[String]) -> Result<T, EngineError> {
+    let text = std::fs::read_to_string(path).map_err(EngineError::io(path))?;
+    parse(&text, overrides)
+        .map_err(|message| EngineError::Config(format!("{}: {message}", path.display())))
+}
+
+/// Parses TOML and applies overrides; the message names the field.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn parse<T: DeserializeOwned>(text: &str, overrides: &[String]) -> Result<T, String> {
+    let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;
+    for entry in overrides {
+        let (path, value) = entry
+            .split_once('=')
+            .ok_or_else(|| format!("override {entry:?}: expected field.path=value"))?;
+        set(&mut table, path.trim(), literal(value.trim()))
+            .map_err(|reason| format!("override {entry:?}: {reason}"))?;
+    }
+    // Through text, so that errors point into something the reader can see.
+    let resolved = toml::to_string(&table).map_err(|e| e.to_string())?;
+    toml::from_str(&resolved).map_err(|e| e.to_string())
+}
+
+/// A value as TOML reads it, or else a string.
+fn literal(value: &str) -> toml::Value {
+    format!("v = {value}")
+        .parse::<toml::Table>()
+        .ok()
+        .and_then(|mut table| table.remove("v"))
+        .unwrap_or_else(|| toml::Value::String(value.into()))
+}
+
+fn set(table: &mut toml::Table, path: &str, value: toml::Value) -> Result<(), String> {
+    let (parents, field) = path
+        .rsplit_once('.')
+        .map_or((None, path), |(p, f)| (Some(p), f));
+    let mut place = toml::Value::Table(std::mem::take(table));
+    let mut current = &mut place;
+    let mut problem = None;
+    for part in parents.into_iter().flat_map(|p| p.split('.')) {
+        let next = match (part.parse::<usize>(), &*current) {
+            (Ok(index), toml::Value::Array(items)) if index < items.len() => {
+                current.get_mut(index).expect("checked")
+            }
+            (_, toml::Value::Table(fields)) if fields.contains_key(part) => {
+                current.get_mut(part).expect("checked")
+            }
+            _ => {
+                problem = Some(format!("there is no {part:?} in the configuration"));
+                break;
+            }
+        };
+        current = next;
+    }
+    if problem.is_none() {
+        match current {
+            toml::Value::Table(fields) => {
+                fields.insert(field.into(), value);
+            }
+            _ => problem = Some(format!("{path:?} does not lead to a field")),
+        }
+    }
+    if let toml::Value::Table(whole) = place {
+        *table = whole;
+    }
+    problem.map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOSS: &str = "text = 1.0\nimage = 5.0\nfeedback = 5.0\n";
+
+    #[test]
+    fn overrides_replace_fields() {
+        let loss: LossWeights = parse(LOSS, &["feedback=0.0".into()]).unwrap();
+        assert_eq!(loss.feedback, 0.0);
+        let loss: LossWeights = parse(LOSS, &["timesteps=uniform".into()]).unwrap();
+        assert_eq!(
+            loss.timesteps,
+            deem_model::scheduler::TimestepSampler::Uniform
+        );
+    }
+
+    #[test]
+    fn unknown_and_mistyped_fields_are_named() {
+        let error = parse::<LossWeights>(LOSS, &["feedbak=1.0".into()]).unwrap_err();
+        assert!(error.contains("feedbak"), "{error}");
+        let error = parse::<LossWeights>(LOSS, &["feedback=strong".into()]).unwrap_err();
+        assert!(error.contains("feedback"), "{error}");
+        let error = parse::<LossWeights>(LOSS, &["loss.feedback=1.0".into()]).unwrap_err();
+        assert!(error.contains("loss"), "{error}");
+        let error = parse::<LossWeights>(LOSS, &["feedback".into()]).unwrap_err();
+        assert!(error.contains("expected field.path=value"), "{error}");
+    }
+}

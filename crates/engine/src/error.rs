@@ -1,0 +1,95 @@
+use std::path::{Path, PathBuf};
+
+use deem_data::DataError;
+use deem_model::weights::WeightsError;
+
+/// What can go wrong while training, generating or evaluating.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A configuration that cannot be meant.
+    #[error("configuration: {0}")]
+    Config(String),
+    /// A freezing or learning-rate pattern that selects nothing.
+    #[error(
+        "{field}: pattern {pattern:?} matches no parameter; patterns are globs over parameter paths \
+         (`deem params` lists them), did you mean one of {suggestions:?}?"
+    )]
+    Pattern {
+        /// Configuration field that holds the pattern.
+        field: String,
+        /// The pattern.
+        pattern: String,
+        /// Top-level modules that exist.
+        suggestions: Vec<String>,
+    },
+    /// The loss or a gradient is not a number.
+    #[error(
+        "step {step}: {what} is {value}; training stopped before the update. The batch was saved to {}; \
+         resume from the last checkpoint with a lower learning rate, or inspect the batch",
+        saved.display()
+    )]
+    NotFinite {
+        /// Optimizer step, from 0.
+        step: u64,
+        /// Which quantity.
+        what: String,
+        /// Its value.
+        value: f64,
+        /// Where the offending batch lies.
+        saved: PathBuf,
+    },
+    /// Stopped by the user after saving a checkpoint.
+    #[error("interrupted at step {step}; a checkpoint was saved, the same command resumes")]
+    Interrupted {
+        /// Steps finished.
+        step: u64,
+    },
+    /// Stopped by the user between two questions; what was answered is saved.
+    #[error("interrupted; what was answered is saved, the same command resumes")]
+    Stopped,
+    /// A run directory that belongs to something else.
+    #[error(
+        "{}: this run directory was made by another configuration ({difference}); \
+         choose another --output, or delete it to start over",
+        path.display()
+    )]
+    OtherRun {
+        /// The directory.
+        path: PathBuf,
+        /// First differing field.
+        difference: String,
+    },
+    /// A file that cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file whose content is not what this program writes.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// Predictions that cannot be scored.
+    #[error(transparent)]
+    Metrics(#[from] deem_metrics::MetricsError),
+    /// Bad weights.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// Bad data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+}
+
+impl EngineError {
+    /// Attaches a path to an operating-system error.
+    pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+}

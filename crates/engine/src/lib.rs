@@ -1,0 +1,21 @@
+//! Losses, training, generation and evaluation of DEEM models.
+//!
+//! [`objective`] holds the method's losses as plain functions, [`task`] and [`train`] optimise them,
+//! [`pretrain`] makes the stand-in foundation models, [`generate`] runs a model forwards,
+//! [`evaluate`] measures it, and [`reproduce`] puts all of it together into the built-in experiment.
+#![warn(missing_docs)]
+#![recursion_limit = "256"]
+
+pub mod config;
+mod error;
+pub mod evaluate;
+pub mod generate;
+pub mod objective;
+pub mod pretrain;
+pub mod reproduce;
+pub mod sources;
+pub mod standins;
+pub mod task;
+pub mod train;
+
+pub use error::EngineError;

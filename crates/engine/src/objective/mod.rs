@@ -1,0 +1,16 @@
+//! The three losses of the method (spec: DEEM §2.2), each a plain function of a model, a batch and
+//! given noise and timesteps.
+
+mod contrastive;
+mod draws;
+mod feedback;
+mod image;
+mod text;
+mod total;
+
+pub use contrastive::{contrastive, normalize};
+pub use draws::Draws;
+pub use feedback::feedback_loss;
+pub use image::{image_targets, next_image_loss};
+pub use text::{IGNORE, counted_cross_entropy, next_token_loss};
+pub use total::{DeemBatch, LossWeights, Terms, deem_loss};

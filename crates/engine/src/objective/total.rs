@@ -1,0 +1,194 @@
+//! The training loss: L_NTP + λ L_NIP + λ L_CSR, one forward pass for all three.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use deem_data::Batch;
+use deem_model::deem::{Deem, EncodedImages};
+use deem_model::layout::Layout;
+use deem_model::mask_extractor::mask_to_grid;
+use deem_model::scheduler::TimestepSampler;
+use serde::{Deserialize, Serialize};
+
+use super::{Draws, feedback_loss, image_targets, next_image_loss, next_token_loss};
+
+/// Weights of the terms and how diffusion noise is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LossWeights {
+    /// Weight of L_NTP.
+    pub text: f64,
+    /// λ of L_NIP; 0 skips it.
+    pub image: f64,
+    /// λ of L_CSR; 0 skips it.
+    pub feedback: f64,
+    /// Distribution of the feedback's timesteps.
+    #[serde(default)]
+    pub timesteps: TimestepSampler,
+    /// Probability of replacing a context by the null condition.
+    #[serde(default = "default_drop")]
+    pub condition_dropout: f64,
+}
+
+fn default_drop() -> f64 {
+    0.1
+}
+
+/// The unweighted terms that were computed, `[1]` each.
+pub struct Terms {
+    /// L_NTP.
+    pub text: Option<Tensor<1>>,
+    /// L_NIP.
+    pub image: Option<Tensor<1>>,
+    /// L_CSR.
+    pub feedback: Option<Tensor<1>>,
+    /// What the encoder made of the batch's images.
+    pub encoded: Option<EncodedImages>,
+}
+
+impl Terms {
+    /// The weighted sum, `[1]`.
+    pub fn total(&self, weights: &LossWeights, device: &Device) -> Tensor<1> {
+        [
+            (&self.text, weights.text),
+            (&self.image, weights.image),
+            (&self.feedback, weights.feedback),
+        ]
+        .into_iter()
+        .filter_map(|(term, weight)| Some(term.clone()?.mul_scalar(weight)))
+        .reduce(|a, b| a + b)
+        .unwrap_or_else(|| Tensor::zeros([1], device))
+    }
+
+    /// Terms by name.
+    pub fn named(&self) -> Vec<(&'static str, Tensor<1>)> {
+        [
+            ("text", &self.text),
+            ("image", &self.image),
+            ("feedback", &self.feedback),
+        ]
+        .into_iter()
+        .filter_map(|(name, term)| Some((name, term.clone()?)))
+        .collect()
+    }
+}
+
+/// A host batch on the device, with its structure.
+pub struct DeemBatch<'a> {
+    /// The host batch.
+    pub host: &'a Batch,
+    /// Structure of its sequences.
+    pub layout: Layout,
+    /// `[images, 3, height, width]` in [0, 1], what the encoder sees; `None` without images.
+    pub pixels: Option<Tensor<4>>,
+    /// `[images, height, width]` region masks.
+    pub masks: Option<Tensor<3>>,
+    /// `[images, 3, height, width]` in [0, 1], what the diffusion model must restore.
+    pub targets: Option<Tensor<4>>,
+}
+
+impl<'a> DeemBatch<'a> {
+    /// Moves a batch to the model's device.
+    pub fn new(host: &'a Batch, model: &Deem, device: &Device) -> Self {
+        let layout = Layout::new(&host.tokens, host.batch, model.tokens(), model.queries());
+        let count = host.images.len();
+        let views = |pixels: &[f32]| {
+            (count > 0 && !pixels.is_empty()).then(|| {
+                let side = ((pixels.len() / (3 * count)) as f64).sqrt() as usize;
+                let data = TensorData::new(pixels.to_vec(), [count, 3, side, side]);
+                Tensor::<4>::from_data(data, device)
+            })
+        };
+        let masks = host.masks.as_ref().filter(|_| count > 0).map(|masks| {
+            let side = ((masks.len() / count) as f64).sqrt() as usize;
+            Tensor::<3>::from_data(TensorData::new(masks.clone(), [count, side, side]), device)
+        });
+        Self {
+            pixels: views(&host.encoder_pixels),
+            targets: views(&host.diffusion_pixels),
+            masks,
+            layout,
+            host,
+        }
+    }
+}
+
+/// The terms of the training loss that `weights` asks for.
+///
+/// `draws` supplies noise, timesteps and condition dropout, in this order for feedback, then image.
+pub fn deem_loss(
+    model: &Deem,
+    batch: &DeemBatch,
+    weights: &LossWeights,
+    draws: &mut Draws,
+    device: &Device,
+) -> Terms {
+    let encoded = batch
+        .pixels
+        .clone()
+        .map(|pixels| model.encode_images(pixels, batch.masks.clone()));
+    let mut terms = Terms {
+        text: None,
+        image: None,
+        feedback: None,
+        encoded: encoded.clone(),
+    };
+    let steps = model.training_steps();
+    let latents = match (
+        &batch.targets,
+        weights.feedback > 0.0 || weights.image > 0.0,
+    ) {
+        (Some(targets), true) => Some(model.latents(targets.clone())),
+        _ => None,
+    };
+    if let (Some(encoded), Some(latents), true) = (&encoded, &latents, weights.feedback > 0.0) {
+        let noise = draws.noise(latents.dims(), device);
+        let timesteps = draws.timesteps(weights.timesteps, latents.dims()[0], steps);
+        let mask = batch
+            .masks
+            .clone()
+            .map(|mask| mask_to_grid(mask, latents.dims()[1], latents.dims()[2]).unsqueeze_dim(3));
+        terms.feedback = Some(feedback_loss(
+            model,
+            encoded,
+            latents.clone(),
+            noise,
+            &timesteps,
+            mask,
+        ));
+    }
+    if weights.text > 0.0 || weights.image > 0.0 {
+        let hidden = model.read(&batch.layout, encoded.as_ref());
+        if weights.text > 0.0 {
+            terms.text = Some(next_token_loss(
+                model,
+                hidden.clone(),
+                &batch.host.labels,
+                device,
+            ));
+        }
+        if let (Some(encoded), Some(latents), true) = (&encoded, latents, weights.image > 0.0) {
+            let counted: Vec<bool> = batch.host.images.iter().map(|i| i.counted_nip).collect();
+            let targets = image_targets(&batch.layout, &counted);
+            if !targets.is_empty() {
+                let count = targets.len();
+                let rows: Vec<i64> = targets.iter().map(|i| *i as i64).collect();
+                let latents = latents.select(0, Layout::int(rows, [count], device));
+                let noise = draws.noise(latents.dims(), device);
+                let timesteps = draws.timesteps(TimestepSampler::Uniform, count, steps);
+                let drop = draws.events(weights.condition_dropout, count);
+                terms.image = Some(next_image_loss(
+                    model,
+                    hidden,
+                    &batch.layout,
+                    encoded,
+                    &targets,
+                    latents,
+                    noise,
+                    &timesteps,
+                    &drop,
+                    device,
+                ));
+            }
+        }
+    }
+    terms
+}

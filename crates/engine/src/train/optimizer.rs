@@ -1,0 +1,296 @@
+//! AdamW over parameter groups, with global-norm clipping (Loshchilov & Hutter, 2019).
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor};
+use deem_kernels as kernels;
+use deem_model::weights::StateTensor;
+use serde::{Deserialize, Serialize};
+
+use super::parameters::{ParameterGroup, ParameterInfo};
+
+/// Constants shared by all groups.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdamWConfig {
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Largest global gradient norm; larger gradients are scaled down to it.
+    pub clip: f64,
+}
+
+impl Default for AdamWConfig {
+    /// Stage 1 of the paper (Table 11).
+    fn default() -> Self {
+        Self {
+            beta1: 0.9,
+            beta2: 0.995,
+            epsilon: 1e-6,
+            clip: 1.0,
+        }
+    }
+}
+
+/// Gradients of one step, flattened, by parameter path.
+#[derive(Clone, Debug, Default)]
+pub struct GradientSet(BTreeMap<String, Tensor<1>>);
+
+impl GradientSet {
+    /// Takes the gradients of a module's trained parameters.
+    pub fn collect<M: Module>(module: &M, gradients: &Gradients) -> Self {
+        let mut collector = Collector {
+            path: Vec::new(),
+            gradients,
+            found: BTreeMap::new(),
+        };
+        module.visit(&mut collector);
+        Self(collector.found)
+    }
+
+    /// Adds another set (gradient accumulation).
+    pub fn add(&mut self, other: Self) {
+        for (path, gradient) in other.0 {
+            let sum = match self.0.remove(&path) {
+                Some(present) => present + gradient,
+                None => gradient,
+            };
+            self.0.insert(path, sum);
+        }
+    }
+
+    /// Multiplies every gradient.
+    pub fn scale(&mut self, factor: f64) {
+        for gradient in self.0.values_mut() {
+            gradient.inplace(|g| g.mul_scalar(factor));
+        }
+    }
+
+    /// Euclidean norm over the parameters whose path `select`s.
+    pub fn norm(&self, select: impl Fn(&str) -> bool) -> f64 {
+        self.0
+            .iter()
+            .filter(|(path, _)| select(path))
+            .map(|(_, g)| squared_norm(g))
+            .sum::<f64>()
+            .sqrt()
+    }
+
+    /// Paths that have a gradient.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// The gradient of one parameter, flattened.
+    pub fn get(&self, path: &str) -> Option<&Tensor<1>> {
+        self.0.get(path)
+    }
+}
+
+/// Sum of squares, accumulated in double precision in a fixed order.
+fn squared_norm(gradient: &Tensor<1>) -> f64 {
+    let data = gradient.to_data();
+    match data.as_slice::<f32>() {
+        Ok(values) => values.iter().map(|v| f64::from(*v) * f64::from(*v)).sum(),
+        Err(_) => data.iter::<f64>().map(|v| v * v).sum(),
+    }
+}
+
+struct Moments {
+    first: Tensor<1>,
+    second: Tensor<1>,
+}
+
+/// The optimizer's state.
+pub struct AdamW {
+    config: AdamWConfig,
+    /// Peak learning rate and weight decay of each trained parameter.
+    rates: BTreeMap<String, (f64, f64)>,
+    moments: BTreeMap<String, Moments>,
+}
+
+impl AdamW {
+    /// An optimizer for the parameters that `infos` assigns to groups.
+    pub fn new(config: AdamWConfig, groups: &[ParameterGroup], infos: &[ParameterInfo]) -> Self {
+        let rates = infos
+            .iter()
+            .filter_map(|info| {
+                let group = &groups[info.group?];
+                let decay = if info.rank > 1 {
+                    group.weight_decay
+                } else {
+                    0.0
+                };
+                Some((info.path.clone(), (group.learning_rate, decay)))
+            })
+            .collect();
+        Self {
+            config,
+            rates,
+            moments: BTreeMap::new(),
+        }
+    }
+
+    /// Updates a module. Gradients above the clipping norm are scaled down to it.
+    ///
+    /// `norm` is their global norm, `step` counts from 0, `factor` scales every group's peak learning
+    /// rate.
+    pub fn step<M: Module>(
+        &mut self,
+        module: M,
+        gradients: GradientSet,
+        norm: f64,
+        step: u64,
+        factor: f64,
+    ) -> M {
+        let scale = if norm > self.config.clip {
+            self.config.clip / norm
+        } else {
+            1.0
+        };
+        module.map(&mut Updater {
+            optimizer: self,
+            gradients,
+            path: Vec::new(),
+            step,
+            factor,
+            scale,
+        })
+    }
+
+    /// Moments as named tensors, for a checkpoint.
+    pub fn state(&self) -> Vec<StateTensor> {
+        let named = |name: String, tensor: &Tensor<1>| StateTensor {
+            name,
+            shape: tensor.dims().to_vec(),
+            values: tensor
+                .to_data()
+                .convert::<f32>()
+                .try_into_vec()
+                .expect("f32"),
+        };
+        self.moments
+            .iter()
+            .flat_map(|(path, m)| {
+                [
+                    named(format!("{path}.first"), &m.first),
+                    named(format!("{path}.second"), &m.second),
+                ]
+            })
+            .collect()
+    }
+
+    /// Restores what [`Self::state`] returned; `read` looks a tensor up by name.
+    pub fn restore(
+        &mut self,
+        read: impl Fn(&str) -> Option<Vec<f32>>,
+        device: &burn::tensor::Device,
+    ) {
+        for path in self.rates.keys() {
+            let tensor = |name: String| {
+                read(&name).map(|values| Tensor::<1>::from_floats(values.as_slice(), device))
+            };
+            let first = tensor(format!("{path}.first"));
+            let second = tensor(format!("{path}.second"));
+            if let (Some(first), Some(second)) = (first, second) {
+                self.moments.insert(path.clone(), Moments { first, second });
+            }
+        }
+    }
+}
+
+struct Updater<'a> {
+    optimizer: &'a mut AdamW,
+    gradients: GradientSet,
+    path: Vec<String>,
+    step: u64,
+    factor: f64,
+    scale: f64,
+}
+
+impl ModuleMapper for Updater<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let path = self.path.join(".");
+        let Some(gradient) = self.gradients.0.remove(&path) else {
+            return param;
+        };
+        let Some(&(rate, weight_decay)) = self.optimizer.rates.get(&path) else {
+            return param;
+        };
+        let moments = self
+            .optimizer
+            .moments
+            .remove(&path)
+            .unwrap_or_else(|| Moments {
+                first: gradient.zeros_like(),
+                second: gradient.zeros_like(),
+            });
+        let (id, value, _) = param.consume();
+        let dims = value.dims();
+        let count = dims.iter().product::<usize>();
+        let update = kernels::AdamW {
+            lr: rate * self.factor,
+            beta1: self.optimizer.config.beta1,
+            beta2: self.optimizer.config.beta2,
+            eps: self.optimizer.config.epsilon,
+            weight_decay,
+            step: self.step + 1,
+        };
+        let gradient = if self.scale == 1.0 {
+            gradient
+        } else {
+            gradient.mul_scalar(self.scale)
+        };
+        let (value, first, second) = kernels::adamw_step(
+            value.inner().reshape([count]),
+            gradient,
+            moments.first,
+            moments.second,
+            update,
+        );
+        self.optimizer
+            .moments
+            .insert(path, Moments { first, second });
+        Param::initialized(id, Tensor::from_inner(value.reshape(dims))).set_require_grad(true)
+    }
+}
+
+struct Collector<'a> {
+    path: Vec<String>,
+    gradients: &'a Gradients,
+    found: BTreeMap<String, Tensor<1>>,
+}
+
+impl ModuleVisitor for Collector<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = param.val();
+        if !value.is_require_grad() {
+            return;
+        }
+        if let Some(gradient) = value.grad(self.gradients) {
+            let count = param.lazy_shape().num_elements();
+            self.found
+                .insert(self.path.join("."), gradient.reshape([count]));
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Which parameters are trained, and how fast: glob patterns over parameter paths.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use wildmatch::WildMatch;
+
+use crate::EngineError;
+
+/// Parameters that share a learning rate; the first group whose pattern matches a path wins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParameterGroup {
+    /// Globs over parameter paths (`*` matches any text, dots included).
+    pub patterns: Vec<String>,
+    /// Peak learning rate; 0 freezes.
+    pub learning_rate: f64,
+    /// Decoupled weight decay; vectors (norms, biases, gates) never decay.
+    #[serde(default)]
+    pub weight_decay: f64,
+}
+
+/// One parameter, as the table printed at the start of a run shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParameterInfo {
+    /// Path, the checkpoint key.
+    pub path: String,
+    /// Number of values.
+    pub count: usize,
+    /// Dimensions.
+    pub rank: usize,
+    /// Index of its group, `None` if frozen.
+    pub group: Option<usize>,
+}
+
+/// Assigns every parameter to its group and freezes the rest.
+///
+/// # Errors
+/// `Pattern` if a pattern matches nothing.
+pub fn select<M: Module>(
+    module: M,
+    groups: &[ParameterGroup],
+) -> Result<(M, Vec<ParameterInfo>), EngineError> {
+    let paths = list(&module);
+    for (index, group) in groups.iter().enumerate() {
+        for pattern in &group.patterns {
+            let glob = WildMatch::new(pattern);
+            if !paths.iter().any(|(path, ..)| glob.matches(path)) {
+                let mut suggestions: Vec<String> = paths
+                    .iter()
+                    .map(|(path, ..)| path.split('.').take(2).collect::<Vec<_>>().join(".") + ".*")
+                    .collect();
+                suggestions.dedup();
+                suggestions.truncate(8);
+                return Err(EngineError::Pattern {
+                    field: format!("groups[{index}].patterns"),
+                    pattern: pattern.clone(),
+                    suggestions,
+                });
+            }
+        }
+    }
+    let infos: Vec<ParameterInfo> = paths
+        .into_iter()
+        .map(|(path, count, rank)| ParameterInfo {
+            group: groups
+                .iter()
+                .position(|g| g.patterns.iter().any(|p| WildMatch::new(p).matches(&path)))
+                .filter(|&i| groups[i].learning_rate > 0.0),
+            path,
+            count,
+            rank,
+        })
+        .collect();
+    let mut freezer = Freezer {
+        path: Vec::new(),
+        trained: infos
+            .iter()
+            .map(|info| (info.path.as_str(), info.group.is_some()))
+            .collect(),
+    };
+    Ok((module.map(&mut freezer), infos))
+}
+
+/// Path, number of values and rank of every parameter.
+pub fn list<M: Module>(module: &M) -> Vec<(String, usize, usize)> {
+    let mut lister = Lister::default();
+    module.visit(&mut lister);
+    lister.found
+}
+
+#[derive(Default)]
+struct Lister {
+    path: Vec<String>,
+    found: Vec<(String, usize, usize)>,
+}
+
+impl ModuleVisitor for Lister {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let count = param.lazy_shape().num_elements();
+        self.found.push((self.path.join("."), count, D));
+    }
+}
+
+struct Freezer<'a> {
+    path: Vec<String>,
+    trained: BTreeMap<&'a str, bool>,
+}
+
+impl ModuleMapper for Freezer<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let trained = self.trained[self.path.join(".").as_str()];
+        param.set_require_grad(trained)
+    }
+}

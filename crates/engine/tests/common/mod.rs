@@ -1,0 +1,57 @@
+//! A model of the tiny preset's architecture at a size that trains in a second.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use deem_engine::config::{self, Preset};
+use deem_engine::sources::BuiltIn;
+use deem_engine::standins::init_rules;
+use deem_engine::task::DeemTask;
+use deem_model::deem::Deem;
+use deem_model::weights::init::{Fill, initialize};
+
+/// The preset, shrunk.
+pub fn preset() -> Preset {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins/tiny/preset.toml");
+    let smaller = [
+        "model.image_size=64",
+        "model.diffusion_size=16",
+        "model.image_encoder.queries=4",
+        "model.image_encoder.vision.trunk.dims=[16, 16, 32, 32]",
+        "model.image_encoder.vision.trunk.depths=[1, 1, 1, 1]",
+        "model.image_encoder.resampler.num_hidden_layers=1",
+        "model.llama.num_hidden_layers=2",
+        "model.unet.block_out_channels=[16, 32]",
+        "model.unet.attention_head_dim=[2, 2]",
+        "model.unet.norm_num_groups=8",
+        "model.autoencoder.block_out_channels=[8, 8, 8, 8]",
+        "model.autoencoder.norm_num_groups=4",
+    ];
+    config::read(&path, &smaller.map(String::from)).expect("the shipped preset")
+}
+
+/// A model with every parameter drawn at random.
+pub fn model(preset: &Preset, device: &Device) -> Deem {
+    let rules = init_rules(&preset.model);
+    let mut rules: Vec<(&str, Fill)> = rules.iter().map(|(p, f)| (p.as_str(), *f)).collect();
+    // At their starting values gates and projections pass (almost) no gradient.
+    rules.insert(0, ("gate", Fill::Constant(0.5)));
+    rules.insert(0, ("proj_i.weight", Fill::FanIn(1.0)));
+    rules.insert(0, ("proj_t.weight", Fill::FanIn(1.0)));
+    let model = Deem::new(&preset.model, device).expect("a valid schedule");
+    initialize(model, 7, &rules)
+}
+
+/// A stage of the preset with a small batch, as a task.
+pub fn task(preset: &Preset, stage: usize, device: &Device) -> DeemTask {
+    let data = BuiltIn::new(preset).expect("the built-in corpus");
+    let mut stage = preset.stages[stage].clone();
+    stage.batch = 6;
+    DeemTask {
+        batches: data.stage_batches(&stage, preset, 3).expect("batches"),
+        weights: stage.loss,
+        align: stage.align,
+        seed: 5,
+        device: device.clone(),
+    }
+}

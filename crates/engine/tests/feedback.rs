@@ -1,0 +1,93 @@
+//! L_CSR reaches every tensor of the encoder and none of the frozen parts.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Device;
+use deem_engine::objective::LossWeights;
+use deem_engine::train::parameters::{list, select};
+use deem_engine::train::{AdamW, GradientSet, ParameterGroup, Task};
+use deem_model::weights::state;
+
+fn feedback_only(weights: LossWeights) -> LossWeights {
+    LossWeights {
+        text: 0.0,
+        image: 0.0,
+        feedback: 5.0,
+        ..weights
+    }
+}
+
+#[test]
+fn feedback_reaches_the_whole_encoder_and_nothing_frozen() {
+    let device = Device::flex().autodiff();
+    let preset = common::preset();
+    let model = common::model(&preset, &device);
+    let groups = [ParameterGroup {
+        patterns: vec!["image_encoder.*".into()],
+        learning_rate: 1e-3,
+        weight_decay: 0.0,
+    }];
+    let (model, infos) = select(model, &groups).unwrap();
+    let mut task = common::task(&preset, 0, &device);
+    task.weights = feedback_only(task.weights);
+    let batch = task.batch(0).unwrap();
+    let loss = task.loss(&model, &batch, 0);
+    let gradients = GradientSet::collect(&model, &loss.total.backward());
+
+    // The LLM-side projection and the pyramid levels that only MMFS reads are not on the path from
+    // the image to the condition; the CLIP head is carried along unused.
+    let off_path = [
+        "proj_t.",
+        "adapter_c2",
+        "adapter_c3",
+        "adapter_c5",
+        ".head.mlp.",
+    ];
+    for (path, ..) in list(&model) {
+        let expected =
+            path.starts_with("image_encoder.") && !off_path.iter().any(|p| path.contains(p));
+        let norm = gradients.get(&path).map(|_| gradients.norm(|p| p == path));
+        if expected {
+            assert!(
+                norm.is_some_and(|n| n > 0.0),
+                "no feedback reaches {path}: {norm:?}"
+            );
+        } else if !path.starts_with("image_encoder.") {
+            assert!(norm.is_none(), "frozen {path} has a gradient");
+        }
+    }
+
+    let before: BTreeMap<String, Vec<f32>> = state(&model)
+        .into_iter()
+        .map(|t| (t.name, t.values))
+        .collect();
+    let mut optimizer = AdamW::new(Default::default(), &groups, &infos);
+    let norm = gradients.norm(|_| true);
+    let trained: Vec<String> = gradients.paths().map(str::to_owned).collect();
+    let model = optimizer.step(model, gradients, norm, 0, 1.0);
+    for tensor in state(&model) {
+        let changed = before[&tensor.name] != tensor.values;
+        assert_eq!(changed, trained.contains(&tensor.name), "{}", tensor.name);
+    }
+}
+
+#[test]
+fn the_probe_reports_the_ratio_that_lambda_makes() {
+    let device = Device::flex().autodiff();
+    let preset = common::preset();
+    let model = common::model(&preset, &device);
+    let (model, _) = select(model, &preset.stages[0].train.groups).unwrap();
+    let mut task = common::task(&preset, 0, &device);
+    let batch = task.batch(0).unwrap();
+    let figure = |task: &deem_engine::task::DeemTask, name: &str| {
+        let probe = task.probe(&model, &batch, 0);
+        probe.into_iter().find(|(n, _)| n == name).unwrap().1
+    };
+    let ratio = figure(&task, "encoder_gradient/ratio");
+    assert!(ratio > 0.0);
+    task.weights.feedback *= 3.0;
+    let tripled = figure(&task, "encoder_gradient/ratio");
+    assert!((tripled / ratio - 3.0).abs() < 1e-3, "{ratio} {tripled}");
+}
