@@ -1,0 +1,312 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+
+/// Multimodal models whose image encoder is corrected by a diffusion model.
+#[derive(Parser, Debug)]
+#[command(name = "deem", version, about, max_term_width = 100)]
+pub struct Args {
+    /// More messages (-v, -vv).
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Folder of the stand-in models and their preset; default: the shipped ones.
+    #[arg(long, global = true, value_name = "DIR", env = "DEEM_STANDINS")]
+    pub standins: Option<PathBuf>,
+    /// Override a field of the preset, as `model.image_size=128`; repeatable.
+    #[arg(long = "set", global = true, value_name = "FIELD=VALUE")]
+    pub set: Vec<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the built-in experiment: train with and without feedback, evaluate, report.
+    Reproduce(Reproduce),
+    /// Train a stage (or all stages) from a TOML file.
+    Train(Train),
+    /// Make the stand-in foundation models.
+    Pretrain(Pretrain),
+    /// Ask about a picture.
+    Ask(Ask),
+    /// Draw what the encoder understood of a picture.
+    Restore(Restore),
+    /// Draw a picture of a text.
+    Generate(Generate),
+    /// Talk in text and pictures.
+    Chat(Chat),
+    /// Count parameters by component.
+    Params(Params),
+    /// Built-in and external data.
+    Data(Data),
+}
+
+/// An arm of the experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ArmChoice {
+    /// Encoder trained, diffusion frozen, feedback on.
+    Feedback,
+    /// The same with feedback off: the clean control.
+    NoFeedback,
+    /// Encoder frozen, UNet trained, feedback off.
+    PaperBaseline,
+    /// All three.
+    All,
+}
+
+/// Arguments of `deem reproduce`.
+#[derive(clap::Args, Debug)]
+pub struct Reproduce {
+    /// Arms to run.
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["feedback", "no-feedback"])]
+    pub arms: Vec<ArmChoice>,
+    /// Number of seeds, from 1 on.
+    #[arg(long, default_value_t = 1)]
+    pub seeds: u64,
+    /// Where the run goes; an existing one is resumed.
+    #[arg(short, long, default_value = "runs/reproduce")]
+    pub output: PathBuf,
+    /// Evaluate on validation concepts instead of test concepts (for choosing recipes).
+    #[arg(long)]
+    pub validation: bool,
+    /// Print the results as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `deem train`.
+#[derive(clap::Args, Debug)]
+pub struct Train {
+    /// TOML file: the same fields as the preset's `[[stages]]`.
+    pub config: Option<PathBuf>,
+    /// Where the run goes; an existing one is resumed.
+    #[arg(short, long, default_value = "runs/train")]
+    pub output: PathBuf,
+    /// Weights to start from, as `model.safetensors` of a finished run; default: the warm start.
+    #[arg(long)]
+    pub from: Option<PathBuf>,
+    /// Seed of data order, noise and timesteps.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Continue the run in --output (it is continued anyway; without a checkpoint this is an error).
+    #[arg(long)]
+    pub resume: bool,
+    /// Print a complete configuration and stop.
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+/// A stand-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Contrastive image encoder.
+    Clip,
+    /// Contrastive encoder of another architecture, which mines negatives.
+    Miner,
+    /// Latent space.
+    Autoencoder,
+    /// Denoiser and its text encoder.
+    Diffusion,
+    /// Language model.
+    Llm,
+    /// Warm start of resamplers and projections.
+    Connect,
+    /// All of them, in order.
+    All,
+    /// Compute the gates and write the model cards.
+    Check,
+}
+
+/// Arguments of `deem pretrain`.
+#[derive(clap::Args, Debug)]
+pub struct Pretrain {
+    /// What to make.
+    #[arg(value_enum)]
+    pub part: Part,
+    /// Where checkpoints and logs go; an existing run is resumed.
+    #[arg(short, long, default_value = "runs/pretrain")]
+    pub output: PathBuf,
+    /// Seed.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// Which trained model to use.
+#[derive(clap::Args, Debug)]
+pub struct ModelChoice {
+    /// Weights of a finished run (`…/stage2/checkpoint/model.safetensors` or its folder); default: the
+    /// newest `feedback` arm of runs/reproduce, else the warm start.
+    #[arg(short, long)]
+    pub model: Option<PathBuf>,
+    /// Largest picture accepted, in millions of pixels.
+    #[arg(long, default_value_t = 64)]
+    pub max_megapixels: u64,
+}
+
+/// Arguments of `deem ask`.
+#[derive(clap::Args, Debug)]
+pub struct Ask {
+    /// The picture.
+    pub image: PathBuf,
+    /// The question.
+    pub question: String,
+    /// A picture that is positive inside the region in question.
+    #[arg(long)]
+    pub mask: Option<PathBuf>,
+    /// Adapt the encoder to this picture by feedback first (test-time adaptation).
+    #[arg(long)]
+    pub tta: bool,
+    /// Steps of the adaptation.
+    #[arg(long, default_value_t = 4)]
+    pub tta_steps: usize,
+    /// Tokens of the answer at most.
+    #[arg(long, default_value_t = 24)]
+    pub max_new_tokens: usize,
+    /// Beams; 1 is greedy.
+    #[arg(long, default_value_t = 1)]
+    pub beams: usize,
+    /// Print question, answer and model as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Which model.
+    #[command(flatten)]
+    pub model: ModelChoice,
+}
+
+/// How pictures are drawn.
+#[derive(clap::Args, Debug)]
+pub struct Drawing {
+    /// Denoising steps.
+    #[arg(long, default_value_t = 30)]
+    pub steps: usize,
+    /// Classifier-free guidance; 1 is none.
+    #[arg(long, default_value_t = 3.5)]
+    pub guidance: f64,
+    /// Seed of the noise.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Use DDIM instead of DPM-Solver++.
+    #[arg(long)]
+    pub ddim: bool,
+}
+
+/// Arguments of `deem restore`.
+#[derive(clap::Args, Debug)]
+pub struct Restore {
+    /// The picture.
+    pub image: PathBuf,
+    /// Where the restoration goes.
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// How much of the picture is noise at the start, 0 to 1.
+    #[arg(long, default_value_t = 0.65)]
+    pub strength: f64,
+    /// How to draw.
+    #[command(flatten)]
+    pub drawing: Drawing,
+    /// Which model.
+    #[command(flatten)]
+    pub model: ModelChoice,
+}
+
+/// Arguments of `deem generate`.
+#[derive(clap::Args, Debug)]
+pub struct Generate {
+    /// What to draw.
+    pub prompt: String,
+    /// Where the picture goes.
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// How to draw.
+    #[command(flatten)]
+    pub drawing: Drawing,
+    /// Which model.
+    #[command(flatten)]
+    pub model: ModelChoice,
+}
+
+/// Arguments of `deem chat`.
+#[derive(clap::Args, Debug)]
+pub struct Chat {
+    /// Folder for generated pictures.
+    #[arg(long, default_value = ".")]
+    pub images: PathBuf,
+    /// How to draw.
+    #[command(flatten)]
+    pub drawing: Drawing,
+    /// Which model.
+    #[command(flatten)]
+    pub model: ModelChoice,
+}
+
+/// Arguments of `deem params`.
+#[derive(clap::Args, Debug)]
+pub struct Params {
+    /// Stage whose trained parts are counted.
+    #[arg(long, default_value = "stage1")]
+    pub stage: String,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `deem data`.
+#[derive(clap::Args, Debug)]
+pub struct Data {
+    /// What to do with data.
+    #[command(subcommand)]
+    pub command: DataCommand,
+}
+
+/// What can be done with data.
+#[derive(Subcommand, Debug)]
+pub enum DataCommand {
+    /// Fetch data that does not ship, with the package client of this machine (npm).
+    Fetch {
+        /// What to fetch.
+        #[arg(value_enum)]
+        what: FetchChoice,
+        /// Folder of the shards.
+        #[arg(short, long, default_value = "emoji")]
+        output: PathBuf,
+        /// Folder that keeps the packages (about 170 MB).
+        #[arg(long, default_value = "emoji/packages")]
+        packages: PathBuf,
+    },
+    /// Draw samples of a built-in source into a folder, with their texts.
+    Inspect {
+        /// Where pictures and `samples.jsonl` go.
+        #[arg(short, long, default_value = "inspect")]
+        output: PathBuf,
+        /// How many samples.
+        #[arg(long, default_value_t = 24)]
+        count: u64,
+        /// Which source.
+        #[arg(long, value_enum, default_value = "alignment")]
+        source: SourceChoice,
+    },
+}
+
+/// What can be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FetchChoice {
+    /// All freely licensed emoji styles, with all concepts that every style has.
+    Emoji,
+}
+
+/// A built-in source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SourceChoice {
+    /// Stage 1.
+    Alignment,
+    /// Stage 2.
+    Instruction,
+    /// Stage 3.
+    Region,
+    /// Fully described pictures.
+    Diffusion,
+}

@@ -1,0 +1,94 @@
+//! `deem data`: look at the built-in data, write the benchmarks.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use deem_data::Segment;
+use deem_data::fetch::{FetchOptions, fetch_emoji};
+use deem_engine::config::StageData;
+use deem_engine::sources::BuiltIn;
+
+use super::session::StandInChoice;
+use crate::args::{DataCommand, FetchChoice, SourceChoice};
+
+/// Runs the command.
+pub fn run(standins: &StandInChoice, command: &DataCommand) -> Result<()> {
+    match command {
+        DataCommand::Fetch {
+            what: FetchChoice::Emoji,
+            output,
+            packages,
+        } => emoji(output, packages),
+        DataCommand::Inspect {
+            output,
+            count,
+            source,
+        } => {
+            let data = BuiltIn::new(standins.open()?.preset())?;
+            inspect(&data, output, *count, *source)
+        }
+    }
+}
+
+fn emoji(output: &Path, packages: &Path) -> Result<()> {
+    let options = FetchOptions {
+        output: output.to_owned(),
+        packages: packages.to_owned(),
+        npm: "npm".into(),
+    };
+    let report = fetch_emoji(&options, &mut |message| eprintln!("{message}"))?;
+    eprintln!("{} concepts in every style", report.concepts);
+    for (shard, bytes) in report.shards {
+        println!("{} ({:.1} MB)", shard.display(), bytes as f64 / 1e6);
+    }
+    Ok(())
+}
+
+fn inspect(data: &BuiltIn, output: &Path, count: u64, source: SourceChoice) -> Result<()> {
+    let source = match source {
+        SourceChoice::Alignment => data.stage(StageData::Alignment, 1)?,
+        SourceChoice::Instruction => data.stage(StageData::Instruction, 1)?,
+        SourceChoice::Region => data.stage(StageData::Region, 1)?,
+        SourceChoice::Diffusion => data.diffusion(1)?,
+    };
+    std::fs::create_dir_all(output).with_context(|| output.display().to_string())?;
+    let mut lines = String::new();
+    for index in 0..count {
+        let sample = source.get(index)?;
+        let mut names = Vec::new();
+        for (number, picture) in sample.images.iter().enumerate() {
+            let name = format!("{index:04}-{number}.png");
+            let path = output.join(&name);
+            picture
+                .image
+                .save(&path)
+                .with_context(|| path.display().to_string())?;
+            if let Some(mask) = &picture.mask {
+                let path = output.join(format!("{index:04}-{number}-mask.png"));
+                mask.save(&path)
+                    .with_context(|| path.display().to_string())?;
+            }
+            names.push(name);
+        }
+        let text: Vec<String> = sample
+            .segments
+            .iter()
+            .map(|segment| match segment {
+                Segment::Text {
+                    text,
+                    counted: true,
+                } => format!("[{text}]"),
+                Segment::Text { text, .. } => text.clone(),
+                Segment::Image { index, .. } => format!("<image {index}>"),
+                Segment::Bos => "<bos>".into(),
+                Segment::Eos { .. } => "<eos>".into(),
+            })
+            .collect();
+        let line = serde_json::json!({ "id": sample.id, "images": names, "text": text.concat() });
+        lines.push_str(&format!("{line}\n"));
+    }
+    let path = output.join("samples.jsonl");
+    std::fs::write(&path, &lines).with_context(|| path.display().to_string())?;
+    println!("{}", path.display());
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! `deem generate`: a picture of a text.
+
+use anyhow::Result;
+use deem_engine::generate::generate_image;
+
+use super::session::{Session, StandInChoice, image_options, to_picture, write_picture};
+use crate::args::Generate;
+
+/// Runs the command.
+pub fn run(standins: &StandInChoice, args: &Generate) -> Result<()> {
+    let session = Session::open(standins, &args.model)?;
+    let special = *session.tokenizer.special();
+    let mut tokens = vec![i64::from(special.bos)];
+    let words = session.tokenizer.encode(&args.prompt)?;
+    tokens.extend(words.into_iter().map(i64::from));
+    tokens.push(special.soi.into());
+    let options = image_options(&args.drawing);
+    let pixels = generate_image(&session.model, &tokens, None, &options)?;
+    write_picture(&to_picture(pixels), &args.output)?;
+    println!("{}", args.output.display());
+    Ok(())
+}

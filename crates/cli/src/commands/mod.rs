@@ -1,0 +1,45 @@
+//! One file per subcommand; here is what they share.
+
+use anyhow::Result;
+
+use crate::args::{Args, Command};
+use crate::interrupt;
+
+mod ask;
+mod chat;
+mod data;
+mod generate;
+mod params;
+mod pretrain;
+mod reproduce;
+mod restore;
+mod session;
+mod train;
+
+/// Runs the program.
+pub fn run(args: Args) -> Result<()> {
+    let standins = session::StandInChoice {
+        folder: args.standins,
+        overrides: args.set,
+    };
+    match args.command {
+        Command::Reproduce(args) => {
+            interrupt::listen();
+            reproduce::run(&standins, &args)
+        }
+        Command::Train(args) => {
+            interrupt::listen();
+            train::run(&standins, &args)
+        }
+        Command::Pretrain(args) => {
+            interrupt::listen();
+            pretrain::run(&standins, &args)
+        }
+        Command::Ask(args) => ask::run(&standins, &args),
+        Command::Restore(args) => restore::run(&standins, &args),
+        Command::Generate(args) => generate::run(&standins, &args),
+        Command::Chat(args) => chat::run(&standins, &args),
+        Command::Params(args) => params::run(&standins, &args),
+        Command::Data(args) => data::run(&standins, &args.command),
+    }
+}

@@ -1,0 +1,215 @@
+//! `deem pretrain`: make the stand-in foundation models.
+
+use std::path::Path;
+
+use anyhow::Result;
+use burn::module::Module;
+use burn::tensor::Device;
+use deem_engine::pretrain::{
+    AutoencoderTask, Clip, ClipTask, DiffusionTask, LanguageTask, TextToImage, check, latent_scale,
+};
+use deem_engine::sources::BuiltIn;
+use deem_engine::standins::{StandIns, set_scaling_factor};
+use deem_engine::task::DeemTask;
+use deem_engine::train::train;
+use deem_model::autoencoder::Autoencoder;
+use deem_model::scheduler::NoiseSchedule;
+use deem_model::weights::init::initialize;
+use deem_model::weights::state;
+
+use super::session::StandInChoice;
+use crate::args::{Part, Pretrain};
+use crate::progress::TrainProgress;
+
+/// Runs the command.
+pub fn run(choice: &StandInChoice, args: &Pretrain) -> Result<()> {
+    let parts: &[Part] = match args.part {
+        Part::All => &[
+            Part::Autoencoder,
+            Part::Clip,
+            Part::Miner,
+            Part::Llm,
+            Part::Diffusion,
+            Part::Connect,
+            Part::Check,
+        ],
+        ref one => std::slice::from_ref(one),
+    };
+    for part in parts {
+        // The autoencoder's scaling factor is written into the preset, so it is read again.
+        let mut maker = Maker {
+            standins: choice.open()?,
+            device: Device::flex().autodiff(),
+            seed: args.seed,
+        };
+        match part {
+            Part::Clip => maker.clip("clip", &args.output)?,
+            Part::Miner => maker.clip("miner", &args.output)?,
+            Part::Autoencoder => maker.autoencoder(&args.output)?,
+            Part::Diffusion => maker.diffusion(&args.output)?,
+            Part::Llm => maker.llm(&args.output)?,
+            Part::Connect => maker.connect(&args.output)?,
+            Part::Check => {
+                let report = check::run(&maker.standins, &Device::flex())?;
+                print!("{report}");
+                check::write_cards(&maker.standins, &report)?;
+            }
+            Part::All => unreachable!("expanded above"),
+        }
+    }
+    Ok(())
+}
+
+struct Maker {
+    standins: StandIns,
+    device: Device,
+    seed: u64,
+}
+
+impl Maker {
+    fn identity(&self) -> String {
+        format!("seed {}", self.seed)
+    }
+
+    fn clip(&mut self, part: &str, output: &Path) -> Result<()> {
+        let preset = self.standins.preset().clone();
+        let data = BuiltIn::new(&preset)?;
+        let (vision, stage, seed) = match part {
+            "miner" => (&preset.miner, &preset.pretrain.miner, self.seed + 1),
+            _ => (
+                &preset.model.image_encoder.vision,
+                &preset.pretrain.clip,
+                self.seed,
+            ),
+        };
+        let task = ClipTask {
+            source: data.clip(seed)?,
+            tokenizer: data.tokenizer.clone(),
+            batch: stage.batch,
+            image_size: preset.model.image_size as u32,
+            device: self.device.clone(),
+        };
+        let model = initialize(
+            Clip::new(vision, &preset.clip_text, &self.device),
+            seed,
+            &[],
+        );
+        let trained = train(
+            &task,
+            model,
+            &stage.train,
+            &self.identity(),
+            &output.join(part),
+            &mut TrainProgress::new(part, true),
+        )?;
+        Ok(self.standins.save_clip(part, &trained.model)?)
+    }
+
+    fn autoencoder(&mut self, output: &Path) -> Result<()> {
+        let preset = self.standins.preset().clone();
+        let data = BuiltIn::new(&preset)?;
+        let task = AutoencoderTask {
+            source: data.diffusion(self.seed)?,
+            tokenizer: data.tokenizer.clone(),
+            batch: preset.pretrain.autoencoder.batch,
+            image_size: preset.model.diffusion_size as u32,
+            seed: self.seed,
+            device: self.device.clone(),
+        };
+        let model = Autoencoder::new(&preset.model.autoencoder, &self.device);
+        let model = initialize(model, self.seed, &[]);
+        let trained = train(
+            &task,
+            model,
+            &preset.pretrain.autoencoder.train,
+            &self.identity(),
+            &output.join("autoencoder"),
+            &mut TrainProgress::new("autoencoder", true),
+        )?;
+        let model = trained.model.valid();
+        set_scaling_factor(self.standins.root(), latent_scale(&model, &task, 16)?)?;
+        Ok(self.standins.save("autoencoder", &state(&model))?)
+    }
+
+    fn diffusion(&mut self, output: &Path) -> Result<()> {
+        let preset = self.standins.preset().clone();
+        let data = BuiltIn::new(&preset)?;
+        let task = DiffusionTask {
+            source: data.diffusion(self.seed + 1)?,
+            tokenizer: data.tokenizer.clone(),
+            autoencoder: self.standins.autoencoder(&Device::flex())?.no_grad(),
+            schedule: NoiseSchedule::new(&preset.model.scheduler)?,
+            batch: preset.pretrain.diffusion.batch,
+            image_size: preset.model.diffusion_size as u32,
+            caption_length: check::CAPTION_LENGTH,
+            seed: self.seed,
+            device: self.device.clone(),
+        };
+        let model = TextToImage::new(&preset.diffusion_text, &preset.model.unet, &self.device);
+        let model = initialize(model, self.seed, &[]);
+        let trained = train(
+            &task,
+            model,
+            &preset.pretrain.diffusion.train,
+            &format!(
+                "{} {}",
+                self.identity(),
+                self.standins.identity_of("autoencoder")
+            ),
+            &output.join("diffusion"),
+            &mut TrainProgress::new("diffusion", true),
+        )?;
+        self.standins.save("unet", &state(&trained.model.unet))?;
+        Ok(self
+            .standins
+            .save("text_encoder", &state(&trained.model.text_encoder))?)
+    }
+
+    fn llm(&mut self, output: &Path) -> Result<()> {
+        let preset = self.standins.preset().clone();
+        let data = BuiltIn::new(&preset)?;
+        let stage = &preset.pretrain.llm;
+        let source = data.language(self.seed)?;
+        let task = LanguageTask {
+            batches: data.batches(source, (stage.batch, 1), &preset, 1, false)?,
+            tokens: preset.model.tokens,
+            device: self.device.clone(),
+        };
+        let model = LanguageTask::model(&preset.model.llama, &self.device);
+        let model = initialize(model, self.seed, &[]);
+        let trained = train(
+            &task,
+            model,
+            &stage.train,
+            &self.identity(),
+            &output.join("llm"),
+            &mut TrainProgress::new("llm", true),
+        )?;
+        Ok(self.standins.save("llm", &state(&trained.model))?)
+    }
+
+    fn connect(&mut self, output: &Path) -> Result<()> {
+        let preset = self.standins.preset().clone();
+        let data = BuiltIn::new(&preset)?;
+        let stage = &preset.pretrain.connect;
+        let task = DeemTask {
+            batches: data.stage_batches(stage, &preset, self.seed + 1000)?,
+            weights: stage.loss,
+            align: stage.align,
+            seed: self.seed,
+            device: self.device.clone(),
+        };
+        let model = self.standins.assemble(self.seed, &self.device)?;
+        let parts = ["clip", "autoencoder", "unet", "llm"];
+        let made_of: Vec<String> = parts.iter().map(|p| self.standins.identity_of(p)).collect();
+        let trained = train(
+            &task,
+            model,
+            &stage.train,
+            &format!("{} {}", self.identity(), made_of.join(" ")),
+            &output.join("connect"),
+            &mut TrainProgress::new("connect", true),
+        )?;
+        Ok(self.standins.save_connected(&trained.model)?)
+    }
+}

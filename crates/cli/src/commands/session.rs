@@ -1,0 +1,205 @@
+//! A model ready to be used: stand-ins, trained weights, tokenizer, pictures.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use deem_data::image::{Crop, ImageLimits, ViewConfig, read_image, read_mask};
+use deem_data::text::TextTokenizer;
+use deem_data::{Dice, SampleImage};
+use deem_engine::config::Preset;
+use deem_engine::evaluate::Runner;
+use deem_engine::generate::{AdaptOptions, ImageOptions, SamplerKind, adapt};
+use deem_engine::standins::StandIns;
+use deem_model::deem::Deem;
+use deem_model::weights::{LoadOptions, WeightsFile, load};
+use image::{Rgb, RgbImage};
+
+use crate::args::{Drawing, ModelChoice};
+
+/// Which stand-ins to use.
+pub struct StandInChoice {
+    /// Their folder, if not the shipped ones.
+    pub folder: Option<PathBuf>,
+    /// Overrides of the preset.
+    pub overrides: Vec<String>,
+}
+
+impl StandInChoice {
+    /// Opens them.
+    pub fn open(&self) -> Result<StandIns> {
+        let folder = self
+            .folder
+            .clone()
+            .unwrap_or_else(|| StandIns::builtin("tiny"));
+        Ok(StandIns::open(&folder, &self.overrides)?)
+    }
+}
+
+/// A model with everything needed to use it.
+pub struct Session {
+    /// The configuration.
+    pub preset: Preset,
+    /// The model, on the inner device.
+    pub model: Deem,
+    /// Words to ids.
+    pub tokenizer: TextTokenizer,
+    /// Where to compute, without gradient tracking.
+    pub device: Device,
+    /// Where the trained weights came from.
+    pub source: String,
+}
+
+impl Session {
+    /// Loads the chosen model.
+    pub fn open(standins: &StandInChoice, choice: &ModelChoice) -> Result<Self> {
+        let standins = standins.open()?;
+        let device = Device::flex();
+        let tokenizer = TextTokenizer::builtin()?;
+        let model = standins.connected(&device)?;
+        let found = match &choice.model {
+            Some(path) => Some(weights_in(path)?),
+            None => newest_run(Path::new("runs/reproduce")),
+        };
+        let (model, source) = match found {
+            None => {
+                eprintln!(
+                    "note: no trained run found; using the warm start (`deem reproduce` trains one)"
+                );
+                (model, "warm start".to_owned())
+            }
+            Some(path) => {
+                let options = LoadOptions {
+                    allow_missing: &[""],
+                    ..LoadOptions::default()
+                };
+                let loaded = load(model, &WeightsFile::open(&path)?, &options)?;
+                (loaded, path.display().to_string())
+            }
+        };
+        Ok(Self {
+            preset: standins.preset().clone(),
+            model: model.no_grad(),
+            tokenizer,
+            device,
+            source,
+        })
+    }
+
+    /// Adapts the encoder to a picture by feedback.
+    pub fn adapt(&mut self, picture: &SampleImage, steps: usize) -> Result<()> {
+        let dims = &self.preset.model;
+        let seen = self.view(picture, dims.image_size)?;
+        let target = self.view(picture, dims.diffusion_size)?;
+        let options = AdaptOptions {
+            steps,
+            ..AdaptOptions::default()
+        };
+        self.model = adapt(&self.model, seen, target, &options)?;
+        Ok(())
+    }
+
+    /// Answers questions with this model.
+    pub fn runner(&self, batch: usize) -> Runner<'_> {
+        Runner::new(
+            &self.model,
+            self.tokenizer.clone(),
+            self.preset.model.image_size as u32,
+            self.preset.max_tokens,
+            batch,
+            self.device.clone(),
+        )
+    }
+
+    /// A picture as `[1, 3, side, side]` in [0, 1].
+    pub fn view(&self, picture: &SampleImage, side: usize) -> Result<Tensor<4>> {
+        let config = ViewConfig {
+            encoder: side as u32,
+            diffusion: 0,
+            crop: Crop::Center,
+        };
+        let mut dice = Dice::new(0, "crop", 0);
+        let views = config.views(&picture.id, &picture.image, None, &mut dice)?;
+        let data = TensorData::new(views.encoder, [1, 3, side, side]);
+        Ok(Tensor::from_data(data, &self.device))
+    }
+}
+
+/// Reads a picture, and the mask that belongs to it.
+pub fn read_picture(path: &Path, mask: Option<&Path>, choice: &ModelChoice) -> Result<SampleImage> {
+    let limit = ImageLimits {
+        max_pixels: choice.max_megapixels * 1_000_000,
+    };
+    let image = read_image(path, limit)?;
+    let mask = mask
+        .map(|mask| read_mask(mask, image.dimensions(), limit))
+        .transpose()?;
+    Ok(SampleImage {
+        id: path.display().to_string(),
+        image,
+        mask,
+    })
+}
+
+/// The first image of `[images, 3, height, width]` in [0, 1].
+pub fn to_picture(pixels: Tensor<4>) -> RgbImage {
+    let [_, _, height, width] = pixels.dims();
+    let values: Vec<f32> = pixels.into_data().iter::<f32>().collect();
+    let plane = height * width;
+    RgbImage::from_fn(width as u32, height as u32, |x, y| {
+        let at = y as usize * width + x as usize;
+        Rgb([0, 1, 2].map(|c| (values[c * plane + at] * 255.0).round().clamp(0.0, 255.0) as u8))
+    })
+}
+
+/// Writes a picture, enlarged by whole steps so that small ones can be seen.
+pub fn write_picture(picture: &RgbImage, path: &Path) -> Result<()> {
+    let factor = (256 / picture.width().max(1)).max(1);
+    let (width, height) = (picture.width() * factor, picture.height() * factor);
+    let large = image::imageops::resize(
+        picture,
+        width,
+        height,
+        image::imageops::FilterType::CatmullRom,
+    );
+    large
+        .save(path)
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Options of drawing.
+pub fn image_options(drawing: &Drawing) -> ImageOptions {
+    ImageOptions {
+        steps: drawing.steps,
+        guidance: drawing.guidance,
+        sampler: if drawing.ddim {
+            SamplerKind::Ddim
+        } else {
+            SamplerKind::DpmSolver
+        },
+        seed: drawing.seed,
+    }
+}
+
+fn weights_in(path: &Path) -> Result<PathBuf> {
+    let candidates = [
+        path.to_owned(),
+        path.join("model.safetensors"),
+        path.join("checkpoint/model.safetensors"),
+    ];
+    match candidates.into_iter().find(|p| p.is_file()) {
+        Some(found) => Ok(found),
+        None => bail!(
+            "{}: no weights here; expected a .safetensors file, or a folder with model.safetensors \
+             or checkpoint/model.safetensors",
+            path.display()
+        ),
+    }
+}
+
+/// The final weights of the first seed's `feedback` arm.
+fn newest_run(root: &Path) -> Option<PathBuf> {
+    let path = root.join("feedback/seed-1/model.safetensors");
+    path.is_file().then_some(path)
+}

@@ -1,0 +1,80 @@
+//! `deem train`: one stage from a TOML file, or the preset's stages in order.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+use deem_engine::config::{self, StageConfig};
+use deem_engine::sources::BuiltIn;
+use deem_engine::task::DeemTask;
+use deem_engine::train::{Checkpoint, train};
+use deem_model::weights::{LoadOptions, WeightsFile, load};
+
+use super::session::StandInChoice;
+use crate::args::Train;
+use crate::progress::TrainProgress;
+
+/// Runs the command.
+pub fn run(choice: &StandInChoice, args: &Train) -> Result<()> {
+    // Overrides belong to the stage here, not to the preset.
+    let standins = StandInChoice {
+        folder: choice.folder.clone(),
+        overrides: Vec::new(),
+    }
+    .open()?;
+    let preset = standins.preset();
+    let default = toml::to_string(&preset.stages[0]).context("the preset's first stage")?;
+    let stage: StageConfig = match &args.config {
+        Some(path) => config::read(path, &choice.overrides)?,
+        None => config::parse(&default, &choice.overrides).map_err(anyhow::Error::msg)?,
+    };
+    let resolved = toml::to_string(&stage)?;
+    if args.print_config {
+        print!("{resolved}");
+        return Ok(());
+    }
+    if args.resume && Checkpoint::of(&args.output).newest().is_none() {
+        bail!("{}: no checkpoint to resume from", args.output.display());
+    }
+    let device = Device::flex().autodiff();
+    let data = BuiltIn::new(preset)?;
+    let mut model = standins.connected(&device)?;
+    let mut identity = format!("seed {} {}", args.seed, standins.identity());
+    if let Some(path) = &args.from {
+        let file = WeightsFile::open(path)?;
+        identity.push_str(&file.checksum());
+        let partial = LoadOptions {
+            allow_missing: &[""],
+            ..LoadOptions::default()
+        };
+        model = load(model, &file, &partial)?;
+    }
+    let task = DeemTask {
+        batches: data.stage_batches(&stage, preset, args.seed)?,
+        weights: stage.loss,
+        align: stage.align,
+        seed: args.seed,
+        device,
+    };
+    write_config(&args.output, &resolved)?;
+    let mut progress = TrainProgress::new(&stage.name, true);
+    train(
+        &task,
+        model,
+        &stage.train,
+        &identity,
+        &args.output,
+        &mut progress,
+    )?;
+    println!(
+        "{}",
+        args.output.join("checkpoint/model.safetensors").display()
+    );
+    Ok(())
+}
+
+fn write_config(output: &Path, resolved: &str) -> Result<()> {
+    std::fs::create_dir_all(output).with_context(|| output.display().to_string())?;
+    let path = output.join("config.toml");
+    std::fs::write(&path, resolved).with_context(|| path.display().to_string())
+}

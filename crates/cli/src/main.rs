@@ -1,0 +1,30 @@
+//! The `deem` program: arguments in, progress on standard error, results on standard output.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod args;
+mod commands;
+mod interrupt;
+mod progress;
+mod report;
+mod summary;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    progress::init_log(args.verbose);
+    match commands::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let interrupted = error
+                .downcast_ref::<deem_engine::EngineError>()
+                .is_some_and(|e| matches!(e, deem_engine::EngineError::Interrupted { .. }));
+            ExitCode::from(if interrupted { 130 } else { 1 })
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What a person sees while waiting: a bar on a terminal, sparse lines elsewhere.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use deem_engine::train::{Observer, ParameterInfo, StepReport};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::interrupt;
+
+/// Sends log messages to standard error; `RUST_LOG` overrides.
+pub fn init_log(verbose: u8) {
+    let level = ["warn", "info", "debug"][usize::from(verbose.min(2))];
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .without_time()
+        .init();
+}
+
+/// Between two lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(15);
+
+/// Progress of one piece of work with a known length.
+pub struct Progress {
+    name: String,
+    bar: ProgressBar,
+    terminal: bool,
+    started: Instant,
+    last_line: Instant,
+    first: u64,
+}
+
+impl Progress {
+    /// Starts a bar of `length` steps.
+    pub fn new(name: &str, length: u64) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let target = if terminal {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(Some(length), target);
+        let style = "{prefix:>24} {wide_bar} {pos}/{len} · {per_sec} · {eta} left  {msg}";
+        bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
+        bar.set_prefix(name.to_owned());
+        Self {
+            name: name.into(),
+            bar,
+            terminal,
+            started: Instant::now(),
+            last_line: Instant::now(),
+            first: 0,
+        }
+    }
+
+    /// Work done before this run.
+    pub fn skip_to(&mut self, position: u64) {
+        self.first = position;
+        self.bar.set_position(position);
+        self.bar.reset_eta();
+    }
+
+    /// Work done so far, with a short note.
+    pub fn set(&mut self, position: u64, note: &str) {
+        self.bar.set_position(position);
+        self.bar.set_message(note.to_owned());
+        let length = self.bar.length().unwrap_or(position);
+        let due = self.last_line.elapsed() >= LINE_EVERY || position == length;
+        if self.terminal || !due {
+            return;
+        }
+        self.last_line = Instant::now();
+        let done = position.saturating_sub(self.first).max(1) as f64;
+        let speed = done / self.started.elapsed().as_secs_f64().max(1e-9);
+        let left = (length.saturating_sub(position)) as f64 / speed;
+        eprintln!(
+            "{:>24} {position}/{length} · {speed:.2}/s · {left:.0} s left  {note}",
+            self.name
+        );
+    }
+
+    /// Ends the bar.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Shows a training run and passes Ctrl-C on.
+pub struct TrainProgress {
+    name: String,
+    progress: Option<Progress>,
+    table: bool,
+}
+
+impl TrainProgress {
+    /// Watches a run of this name; `table` prints its trained and frozen parameters first.
+    pub fn new(name: &str, table: bool) -> Self {
+        Self {
+            name: name.into(),
+            progress: None,
+            table,
+        }
+    }
+}
+
+impl Observer for TrainProgress {
+    fn on_start(&mut self, step: u64, steps: u64, parameters: &[ParameterInfo]) {
+        if self.table {
+            eprint!("{}", parameter_table(parameters));
+        }
+        let mut progress = Progress::new(&self.name, steps);
+        progress.skip_to(step);
+        self.progress = Some(progress);
+    }
+
+    fn on_step(&mut self, report: &StepReport) {
+        let figure = |name: &str| {
+            let found = report.scalars.iter().find(|(n, _)| n == name);
+            found.map(|(_, value)| *value)
+        };
+        let mut note = format!("loss {:.4}", figure("loss").unwrap_or(f64::NAN));
+        for (name, value) in &report.scalars {
+            if let Some(term) = name.strip_prefix("loss/") {
+                note.push_str(&format!(" · {term} {value:.4}"));
+            }
+        }
+        if let Some(progress) = &mut self.progress {
+            progress.set(report.step, &note);
+            if report.step == report.steps {
+                progress.finish();
+            }
+        }
+    }
+
+    fn interrupted(&self) -> bool {
+        interrupt::asked()
+    }
+}
+
+/// Trained and frozen parameters by component.
+pub fn parameter_table(parameters: &[ParameterInfo]) -> String {
+    let mut rows: Vec<(String, usize, usize)> = Vec::new();
+    for parameter in parameters {
+        let name: String = parameter
+            .path
+            .split('.')
+            .take(2)
+            .collect::<Vec<_>>()
+            .join(".");
+        if rows.last().is_none_or(|(last, ..)| *last != name) {
+            rows.push((name, 0, 0));
+        }
+        let (_, trained, frozen) = rows.last_mut().expect("just pushed");
+        *(if parameter.group.is_some() {
+            trained
+        } else {
+            frozen
+        }) += parameter.count;
+    }
+    let mut text = format!("{:<36}{:>12}{:>12}\n", "component", "trained", "frozen");
+    let (mut all_trained, mut all_frozen) = (0, 0);
+    for (name, trained, frozen) in rows {
+        text.push_str(&format!("{name:<36}{trained:>12}{frozen:>12}\n"));
+        all_trained += trained;
+        all_frozen += frozen;
+    }
+    text.push_str(&format!("{:<36}{all_trained:>12}{all_frozen:>12}\n", "sum"));
+    text
+}

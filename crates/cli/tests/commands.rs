@@ -1,0 +1,230 @@
+//! The commands of the README, run as a user would, with the shipped stand-ins.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn deem(arguments: &[&str], folder: &Path) -> Output {
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets");
+    Command::new(env!("CARGO_BIN_EXE_deem"))
+        .args(arguments)
+        .current_dir(folder)
+        .env("DEEM_ASSETS", assets)
+        .output()
+        .expect("the program starts")
+}
+
+fn succeeds(arguments: &[&str], folder: &Path) -> String {
+    let output = deem(arguments, folder);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {stderr}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn fails(arguments: &[&str], folder: &Path) -> (Option<i32>, String) {
+    let output = deem(arguments, folder);
+    assert!(!output.status.success(), "{arguments:?} succeeded");
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+/// A picture of the built-in world.
+fn picture(folder: &Path) -> String {
+    succeeds(
+        &[
+            "data",
+            "inspect",
+            "--count",
+            "1",
+            "--source",
+            "diffusion",
+            "-o",
+            "seen",
+        ],
+        folder,
+    );
+    "seen/0000-0.png".into()
+}
+
+#[test]
+fn every_command_of_the_readme_is_understood() {
+    let readme = include_str!("../../../README.md");
+    let folder = tempfile::tempdir().unwrap();
+    let mut seen = 0;
+    for line in readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("    deem "))
+    {
+        let line = line.split(" # ").next().unwrap_or_default();
+        let subcommand = line.split_whitespace().next().unwrap();
+        let help = succeeds(&[subcommand, "--help"], folder.path());
+        for flag in line
+            .split_whitespace()
+            .filter(|word| word.starts_with("--"))
+        {
+            assert!(help.contains(flag), "{subcommand} has no {flag}");
+        }
+        seen += 1;
+    }
+    assert!(seen >= 6, "the README shows only {seen} commands");
+}
+
+#[test]
+fn asking_restoring_and_drawing_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = picture(folder.path());
+    let answer = succeeds(
+        &[
+            "ask",
+            &image,
+            "What color is the background?",
+            "--json",
+            "--max-new-tokens",
+            "4",
+        ],
+        folder.path(),
+    );
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    assert!(answer["answer"].is_string() && answer["model"] == "warm start");
+    succeeds(
+        &["restore", &image, "-o", "out.png", "--steps", "3"],
+        folder.path(),
+    );
+    succeeds(
+        &[
+            "generate",
+            "two dogs on a white background",
+            "-o",
+            "drawn.png",
+            "--steps",
+            "3",
+        ],
+        folder.path(),
+    );
+    for file in ["out.png", "drawn.png"] {
+        let drawn = image::open(folder.path().join(file)).unwrap().to_rgb8();
+        assert_eq!(drawn.width(), drawn.height());
+        let first = drawn.get_pixel(0, 0);
+        assert!(drawn.pixels().any(|p| p != first), "{file} is empty");
+    }
+}
+
+#[test]
+fn adaptation_changes_nothing_on_disk_and_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = picture(folder.path());
+    let arguments = [
+        "ask",
+        &image,
+        "How many dogs are there?",
+        "--tta",
+        "--tta-steps",
+        "1",
+    ];
+    assert!(!succeeds(&arguments, folder.path()).trim().is_empty());
+}
+
+#[test]
+fn parameters_are_counted_without_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = succeeds(&["params", "--json"], folder.path());
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let sum = |field: &str| -> u64 {
+        let components = report["components"].as_object().unwrap();
+        components
+            .values()
+            .map(|c| c[field].as_u64().unwrap())
+            .sum()
+    };
+    assert_eq!(report["total"], sum("total"));
+    assert_eq!(report["trainable"], sum("trainable"));
+    assert!(report["trainable"].as_u64() < report["total"].as_u64());
+}
+
+#[test]
+fn configurations_are_printed_checked_and_overridden() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = succeeds(
+        &["train", "--print-config", "--set", "batch=3"],
+        folder.path(),
+    );
+    assert!(config.contains("batch = 3"), "{config}");
+    std::fs::write(
+        folder.path().join("run.toml"),
+        config + "\nlearning_speed = 1\n",
+    )
+    .unwrap();
+    let (code, message) = fails(&["train", "run.toml"], folder.path());
+    assert_eq!(code, Some(1));
+    assert!(
+        message.contains("run.toml") && message.contains("learning_speed"),
+        "{message}"
+    );
+}
+
+#[test]
+fn bad_input_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, message) = fails(&["ask", "missing.png", "Why?"], folder.path());
+    assert_eq!(code, Some(1));
+    assert!(message.contains("missing.png"), "{message}");
+    std::fs::write(
+        folder.path().join("broken.png"),
+        b"\x89PNG\r\n\x1a\nnothing",
+    )
+    .unwrap();
+    let (_, message) = fails(&["ask", "broken.png", "Why?"], folder.path());
+    assert!(message.contains("broken.png"), "{message}");
+    let image = picture(folder.path());
+    let (_, message) = fails(
+        &["ask", &image, "Why?", "--max-megapixels", "0"],
+        folder.path(),
+    );
+    assert!(message.contains("limit"), "{message}");
+    image::GrayImage::new(3, 3)
+        .save(folder.path().join("mask.png"))
+        .unwrap();
+    let (_, message) = fails(
+        &["ask", &image, "Why?", "--mask", "mask.png"],
+        folder.path(),
+    );
+    assert!(message.contains("3x3"), "{message}");
+    let (code, _) = fails(&["ask"], folder.path());
+    assert_eq!(code, Some(2));
+}
+
+#[test]
+fn damaged_weights_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins/tiny");
+    let copy = folder.path().join("standins");
+    copy_tree(&source, &copy);
+    let weights = copy.join("llm/model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+    let image = picture(folder.path());
+    let (_, message) = fails(
+        &["ask", &image, "Why?", "--standins", "standins"],
+        folder.path(),
+    );
+    assert!(
+        message.contains("checksum") && message.contains("llm"),
+        "{message}"
+    );
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
