@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use deem_engine::probe::Component;
 
 /// Multimodal models whose image encoder is corrected by a diffusion model.
 #[derive(Parser, Debug)]
@@ -41,6 +43,8 @@ pub enum Command {
     Chat(Chat),
     /// Count parameters by component.
     Params(Params),
+    /// Run one network on given tensors, to compare it with the public class it follows.
+    Probe(Probe),
     /// Built-in and external data.
     Data(Data),
 }
@@ -67,6 +71,9 @@ pub struct Reproduce {
     /// Number of seeds, from 1 on.
     #[arg(long, default_value_t = 1)]
     pub seeds: u64,
+    /// Runs trained side by side, each on its share of the cores; default: as many as there are cores.
+    #[arg(long)]
+    pub jobs: Option<usize>,
     /// Where the run goes; an existing one is resumed.
     #[arg(short, long, default_value = "runs/reproduce")]
     pub output: PathBuf,
@@ -98,6 +105,29 @@ pub struct Train {
     /// Print a complete configuration and stop.
     #[arg(long)]
     pub print_config: bool,
+}
+
+/// Arguments of `deem probe`.
+#[derive(clap::Args, Debug)]
+pub struct Probe {
+    /// The network.
+    #[arg(value_parser = PossibleValuesParser::new(Component::ALL.map(|(name, _)| name)))]
+    pub component: String,
+    /// JSON configuration of its public class.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Its weights in safetensors, under the public class's keys.
+    #[arg(long)]
+    pub weights: Option<PathBuf>,
+    /// Its inputs in safetensors: floats f32, integers i64.
+    #[arg(long)]
+    pub inputs: PathBuf,
+    /// Where the outputs go.
+    #[arg(long)]
+    pub outputs: PathBuf,
+    /// Adds `grad.NAME` for every float input: the gradient of half the mean square of the first output.
+    #[arg(long)]
+    pub grad: bool,
 }
 
 /// A stand-in.

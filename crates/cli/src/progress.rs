@@ -1,10 +1,11 @@
 //! What a person sees while waiting: a bar on a terminal, sparse lines elsewhere.
 
 use std::io::IsTerminal;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use deem_engine::train::{Observer, ParameterInfo, StepReport};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::interrupt;
 
@@ -20,6 +21,9 @@ pub fn init_log(verbose: u8) {
         .without_time()
         .init();
 }
+
+/// All bars of a terminal: runs go side by side.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// Between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(15);
@@ -38,12 +42,13 @@ impl Progress {
     /// Starts a bar of `length` steps.
     pub fn new(name: &str, length: u64) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        let target = if terminal {
-            ProgressDrawTarget::stderr()
+        let bar = if terminal {
+            BARS.add(ProgressBar::new(length))
         } else {
-            ProgressDrawTarget::hidden()
+            let bar = ProgressBar::hidden();
+            bar.set_length(length);
+            bar
         };
-        let bar = ProgressBar::with_draw_target(Some(length), target);
         let style = "{prefix:>24} {wide_bar} {pos}/{len} · {per_sec} · {eta} left  {msg}";
         bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
         bar.set_prefix(name.to_owned());

@@ -50,8 +50,8 @@ pub struct PretrainConfig {
     pub diffusion: PretrainStage,
     /// Language model.
     pub llm: PretrainStage,
-    /// Warm start of resamplers and projections, shared by all arms.
-    pub connect: StageConfig,
+    /// Warm start of resamplers and projections, shared by all arms: phases, in order.
+    pub connect: Vec<StageConfig>,
 }
 
 /// Pre-training of one stand-in.

@@ -12,6 +12,7 @@ pub mod evaluate;
 pub mod generate;
 pub mod objective;
 pub mod pretrain;
+pub mod probe;
 pub mod reproduce;
 pub mod sources;
 pub mod standins;

@@ -90,12 +90,12 @@ impl BuiltIn {
         )))
     }
 
-    /// Text documents.
+    /// Text documents about scenes of all concepts: nouns reach the language model, drawings do not.
     ///
     /// # Errors
     /// As [`Self::feed`].
     pub fn language(&self, seed: u64) -> Result<Arc<dyn Source>, EngineError> {
-        let feed = self.feed("language", seed)?;
+        let feed = self.world.language_feed(SceneConfig::default(), seed)?;
         Ok(Arc::new(LanguageSource::new(
             feed,
             LanguageConfig::default(),

@@ -41,6 +41,9 @@ const CONNECTED: [&str; 5] = [
     ".mmfs.",
 ];
 
+/// Name of the list of checksums.
+const CHECKSUMS: &str = "SHA256SUMS";
+
 /// Parts of an image tower that are not CLIP's.
 const PYRAMID: [&str; 1] = ["vision.adapter"];
 
@@ -59,21 +62,10 @@ impl StandIns {
     /// `Io` or `Config` if the preset cannot be read.
     pub fn open(root: &Path, overrides: &[String]) -> Result<Self, EngineError> {
         let preset = config::read(&root.join("preset.toml"), overrides)?;
-        let sums = root.join("SHA256SUMS");
-        let text = match fs::read_to_string(&sums) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(EngineError::io(&sums)(error)),
-        };
-        let checksums = text
-            .lines()
-            .filter_map(|line| line.split_once("  "))
-            .map(|(sum, name)| (name.to_owned(), sum.to_owned()))
-            .collect();
         Ok(Self {
             root: root.into(),
             preset,
-            checksums,
+            checksums: recorded(&root.join(CHECKSUMS))?,
         })
     }
 
@@ -102,12 +94,7 @@ impl StandIns {
 
     /// Fingerprint of the weights, part of every run's identity.
     pub fn identity(&self) -> String {
-        let text: String = self
-            .checksums
-            .iter()
-            .map(|(name, sum)| format!("{sum}  {name}\n"))
-            .collect();
-        weights::sha256(text.as_bytes())
+        weights::sha256(listed(&self.checksums).as_bytes())
     }
 
     /// Recorded checksum of a part's weights; empty if it was never made.
@@ -125,7 +112,7 @@ impl StandIns {
         let path = self.root.join(&name);
         let Some(expected) = self.checksums.get(&name) else {
             return Err(EngineError::File {
-                path: self.root.join("SHA256SUMS"),
+                path: self.root.join(CHECKSUMS),
                 problem: format!(
                     "no checksum of {name}; make the stand-ins with `deem pretrain all`"
                 ),
@@ -144,15 +131,12 @@ impl StandIns {
         let folder = self.root.join(part);
         fs::create_dir_all(&folder).map_err(EngineError::io(&folder))?;
         weights::write(tensors, &path, Dtype::F16, HashMap::new())?;
+        let sums = self.root.join(CHECKSUMS);
+        // Another process may have made another part since.
+        self.checksums = recorded(&sums)?;
         let sum = WeightsFile::open(&path)?.checksum();
         self.checksums.insert(name, sum);
-        let text: String = self
-            .checksums
-            .iter()
-            .map(|(name, sum)| format!("{sum}  {name}\n"))
-            .collect();
-        let sums = self.root.join("SHA256SUMS");
-        fs::write(&sums, text).map_err(EngineError::io(&sums))
+        fs::write(&sums, listed(&self.checksums)).map_err(EngineError::io(&sums))
     }
 
     /// The contrastive stand-in, the encoder under test.
@@ -308,6 +292,27 @@ impl StandIns {
             .collect();
         self.save("connect", &tensors)
     }
+}
+
+/// Checksums by file, from a list as `sha256sum` writes it; none if there is no list.
+fn recorded(sums: &Path) -> Result<BTreeMap<String, String>, EngineError> {
+    let text = match fs::read_to_string(sums) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(EngineError::io(sums)(error)),
+    };
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_once("  "))
+        .map(|(sum, name)| (name.to_owned(), sum.to_owned()))
+        .collect())
+}
+
+fn listed(checksums: &BTreeMap<String, String>) -> String {
+    let lines = checksums.iter();
+    lines
+        .map(|(name, sum)| format!("{sum}  {name}\n"))
+        .collect()
 }
 
 /// Initial values of the parts that no checkpoint provides (spec: components).

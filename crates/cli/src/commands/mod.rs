@@ -11,6 +11,7 @@ mod data;
 mod generate;
 mod params;
 mod pretrain;
+mod probe;
 mod reproduce;
 mod restore;
 mod session;
@@ -40,6 +41,7 @@ pub fn run(args: Args) -> Result<()> {
         Command::Generate(args) => generate::run(&standins, &args),
         Command::Chat(args) => chat::run(&standins, &args),
         Command::Params(args) => params::run(&standins, &args),
+        Command::Probe(args) => probe::run(&args),
         Command::Data(args) => data::run(&standins, &args.command),
     }
 }

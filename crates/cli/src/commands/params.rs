@@ -18,7 +18,7 @@ pub fn run(standins: &StandInChoice, args: &Params) -> Result<()> {
     let stage = preset
         .stages
         .iter()
-        .chain([&preset.pretrain.connect])
+        .chain(&preset.pretrain.connect)
         .find(|stage| stage.name == args.stage)
         .with_context(|| {
             let names: Vec<&str> = preset.stages.iter().map(|s| s.name.as_str()).collect();

@@ -175,8 +175,7 @@ impl Maker {
             tokens: preset.model.tokens,
             device: self.device.clone(),
         };
-        let model = LanguageTask::model(&preset.model.llama, &self.device);
-        let model = initialize(model, self.seed, &[]);
+        let model = LanguageTask::model(&preset.model.llama, self.seed, &self.device);
         let trained = train(
             &task,
             model,
@@ -191,25 +190,23 @@ impl Maker {
     fn connect(&mut self, output: &Path) -> Result<()> {
         let preset = self.standins.preset().clone();
         let data = BuiltIn::new(&preset)?;
-        let stage = &preset.pretrain.connect;
-        let task = DeemTask {
-            batches: data.stage_batches(stage, &preset, self.seed + 1000)?,
-            weights: stage.loss,
-            align: stage.align,
-            seed: self.seed,
-            device: self.device.clone(),
-        };
-        let model = self.standins.assemble(self.seed, &self.device)?;
         let parts = ["clip", "autoencoder", "unet", "llm"];
         let made_of: Vec<String> = parts.iter().map(|p| self.standins.identity_of(p)).collect();
-        let trained = train(
-            &task,
-            model,
-            &stage.train,
-            &format!("{} {}", self.identity(), made_of.join(" ")),
-            &output.join("connect"),
-            &mut TrainProgress::new("connect", true),
-        )?;
-        Ok(self.standins.save_connected(&trained.model)?)
+        let identity = format!("{} {}", self.identity(), made_of.join(" "));
+        let mut model = self.standins.assemble(self.seed, &self.device)?;
+        for stage in &preset.pretrain.connect {
+            let task = DeemTask {
+                batches: data.stage_batches(stage, &preset, self.seed + 1000)?,
+                weights: stage.loss,
+                align: stage.align,
+                seed: self.seed,
+                device: self.device.clone(),
+            };
+            let name = format!("connect-{}", stage.name);
+            let watch = &mut TrainProgress::new(&name, true);
+            let run = output.join(&name);
+            model = train(&task, model, &stage.train, &identity, &run, watch)?.model;
+        }
+        Ok(self.standins.save_connected(&model)?)
     }
 }

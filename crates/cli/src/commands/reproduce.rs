@@ -1,7 +1,8 @@
 //! `deem reproduce`: the built-in experiment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
+use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
@@ -16,6 +17,7 @@ use deem_engine::reproduce::{Arm, ArmRun, Study};
 use deem_engine::sources::BuiltIn;
 use deem_engine::train::{Observer, read_metrics};
 use deem_metrics::answer::ParseMode;
+use deem_metrics::statistics::{Scored, accuracy};
 use deem_model::deem::Deem;
 use image::RgbImage;
 
@@ -60,9 +62,17 @@ pub fn run(choice: &StandInChoice, args: &Reproduce) -> Result<()> {
         device: device.autodiff(),
     };
     let seeds: Vec<u64> = (1..=args.seeds.max(1)).collect();
+    let arms = chosen(&args.arms);
+    // Seed by seed, so that the arms of one seed stand next to each other.
+    let jobs: Vec<(u64, Arm)> = seeds
+        .iter()
+        .flat_map(|seed| arms.iter().map(move |arm| (*seed, *arm)))
+        .collect();
+    let (mut runs, threads) = side_by_side(&study, jobs, args.jobs, &set, role)?;
     let mut outcomes = BTreeMap::new();
-    for arm in chosen(&args.arms) {
-        outcomes.insert(arm, one_arm(&study, arm, &seeds, &set, role)?);
+    for arm in arms {
+        let own = seeds.iter().filter_map(|seed| runs.remove(&(*seed, arm)));
+        outcomes.insert(arm, Outcome::new(arm, own.collect())?);
     }
     let mut difference = BTreeMap::new();
     if let Some(feedback) = outcomes.get(&Arm::Feedback) {
@@ -95,8 +105,8 @@ pub fn run(choice: &StandInChoice, args: &Reproduce) -> Result<()> {
         difference,
     };
     results.save(&args.output.join("results.json"))?;
-    let seconds = started.elapsed().as_secs_f64();
-    let page = report(&study, &set, &outcomes, &results, &config, seconds)?;
+    let facts = facts(&study, threads, started.elapsed());
+    let page = report(&study, &set, &outcomes, &results, &config, facts)?;
     let path = args.output.join("report.html");
     std::fs::write(&path, page).with_context(|| path.display().to_string())?;
     if args.json {
@@ -106,6 +116,85 @@ pub fn run(choice: &StandInChoice, args: &Reproduce) -> Result<()> {
         println!("\n{}", path.display());
     }
     Ok(())
+}
+
+/// What one arm gave with one seed.
+struct Finished {
+    seed: u64,
+    records: Vec<Record>,
+    /// Answers with their own and with exchanged images.
+    control: [Vec<Scored>; 2],
+    curves: Vec<Curve>,
+    run: ArmRun,
+}
+
+/// What every seed and arm gave.
+type Runs = BTreeMap<(u64, Arm), Finished>;
+
+/// Trains and evaluates all runs, several at a time, each on its share of the processor: the networks
+/// of a laptop preset gain little from a second thread. Returns the threads of each run, too.
+fn side_by_side(
+    study: &Study,
+    jobs: Vec<(u64, Arm)>,
+    most: Option<usize>,
+    set: &Benchmarks,
+    role: Role,
+) -> Result<(Runs, usize)> {
+    let cores = rayon::current_num_threads();
+    let workers = most.unwrap_or(cores).clamp(1, jobs.len().max(1));
+    let threads = (cores / workers).max(1);
+    let queue = Mutex::new(VecDeque::from(jobs));
+    let work = || -> Result<Vec<((u64, Arm), Finished)>> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()?;
+        let mut finished = Vec::new();
+        loop {
+            let next = queue.lock().ok().and_then(|mut queue| queue.pop_front());
+            let Some((seed, arm)) = next else {
+                return Ok(finished);
+            };
+            let run = pool.install(|| one_run(study, arm, seed, set, role));
+            if run.is_err()
+                && let Ok(mut queue) = queue.lock()
+            {
+                queue.clear();
+            }
+            finished.push(((seed, arm), run?));
+        }
+    };
+    let runs = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().expect("a run does not panic"))
+            .collect::<Result<Vec<_>>>()
+    })?;
+    Ok((runs.into_iter().flatten().collect(), threads))
+}
+
+fn one_run(study: &Study, arm: Arm, seed: u64, set: &Benchmarks, role: Role) -> Result<Finished> {
+    let mut observer = |name: &str| Box::new(TrainProgress::new(name, false)) as Box<dyn Observer>;
+    let run = study.train(arm, seed, &mut observer)?;
+    let name = format!("{} {seed} questions", arm.name());
+    let mut progress = Progress::new(&name, set.items.len() as u64);
+    let mut done = 0;
+    let records = study.evaluate(&run, arm, seed, set, &mut |count| {
+        done += count as u64;
+        progress.set(done, "");
+        !interrupt::asked()
+    })?;
+    progress.finish();
+    let side = study.standins.preset().model.image_size as u32;
+    let runner = study.runner(&run.answering);
+    let control = shuffled_images(&runner, study.data, role, side, CONTROL_QUESTIONS, seed)?;
+    Ok(Finished {
+        seed,
+        records,
+        control,
+        curves: curves_of(study, arm, seed)?,
+        run,
+    })
 }
 
 /// What one arm gave over all its seeds.
@@ -119,79 +208,58 @@ struct Outcome {
     curves: Vec<Curve>,
 }
 
-fn one_arm(
-    study: &Study,
-    arm: Arm,
-    seeds: &[u64],
-    set: &Benchmarks,
-    role: Role,
-) -> Result<Outcome> {
-    let preset = study.standins.preset();
-    let mut answers = Answers::default();
-    let (mut curves, mut controls, mut per_seed) = (Vec::new(), Vec::new(), BTreeMap::new());
-    let mut first: Option<(Vec<Record>, ArmRun)> = None;
-    for &seed in seeds {
-        let mut observer =
-            |name: &str| Box::new(TrainProgress::new(name, false)) as Box<dyn Observer>;
-        let run = study.train(arm, seed, &mut observer)?;
-        let name = format!("{} {seed} questions", arm.name());
-        let mut progress = Progress::new(&name, set.items.len() as u64);
-        let mut done = 0;
-        let records = study.evaluate(&run, arm, seed, set, &mut |count| {
-            done += count as u64;
-            progress.set(done, "");
-            !interrupt::asked()
-        })?;
-        progress.finish();
-        answers.add(seed, &records, ParseMode::Strict);
-        let mut own = Answers::default();
-        own.add(seed, &records, ParseMode::Strict);
-        let scores = own.scores()?;
-        per_seed.insert(
-            seed,
-            SeedResults {
+impl Outcome {
+    fn new(arm: Arm, runs: Vec<Finished>) -> Result<Self> {
+        let mut answers = Answers::default();
+        let mut curves = Vec::new();
+        let [mut own, mut shuffled] = [Vec::new(), Vec::new()];
+        let (mut first, mut per_seed) = (None, BTreeMap::new());
+        for finished in runs {
+            let seed = finished.seed;
+            answers.add(seed, &finished.records, ParseMode::Strict);
+            let mut alone = Answers::default();
+            alone.add(seed, &finished.records, ParseMode::Strict);
+            let scores = alone.scores()?;
+            let figures = SeedResults {
                 robust_vqa: 100.0 * scores.robust_vqa.mean.mean,
                 pope: 100.0 * scores.pope.mean.mean,
                 mmvp: 100.0 * scores.mmvp.pair_accuracy.mean,
-            },
-        );
-        let runner = study.runner(&run.answering);
-        let side = preset.model.image_size as u32;
-        controls.push(shuffled_images(
-            &runner,
-            study.data,
-            role,
-            side,
-            CONTROL_QUESTIONS,
-        )?);
-        curves.extend(curves_of(study, arm, seed)?);
-        first.get_or_insert((records, run));
+            };
+            per_seed.insert(seed, figures);
+            let [with_own, with_others] = finished.control;
+            own.extend(with_own);
+            shuffled.extend(with_others);
+            curves.extend(finished.curves);
+            first.get_or_insert((finished.records, finished.run));
+        }
+        let (records, run) = first.context("at least one seed")?;
+        let scores = answers.scores()?;
+        let results = ArmResults {
+            robust_vqa: RobustVqa::new(&scores.robust_vqa, Some(scores.ranking)),
+            pope: (&scores.pope).into(),
+            mmvp: (&scores.mmvp).into(),
+            region: scores
+                .region
+                .map(|region| Region::new(region.cider, region.exact)),
+            shuffled_images: Some(ShuffledImages {
+                own: accuracy(&own)?.percent(),
+                shuffled: accuracy(&shuffled)?.percent(),
+            }),
+            seconds_per_step: median(points(&curves, "seconds")),
+            trainable_parameters: run.trainable as u64,
+            gradient_ratio: (arm == Arm::Feedback)
+                .then(|| average(points(&curves, "gradient_ratio"))),
+            per_seed,
+        };
+        curves.retain(|curve| curve.term != "seconds");
+        Ok(Self {
+            results,
+            answers,
+            records,
+            run,
+            curves,
+        })
     }
-    let (records, run) = first.context("at least one seed")?;
-    let scores = answers.scores()?;
-    // The control's questions are the same for all seeds; its interval is the first seed's.
-    let [own, shuffled] = controls[0].map(|interval| interval.percent());
-    let results = ArmResults {
-        robust_vqa: RobustVqa::new(&scores.robust_vqa, Some(scores.ranking)),
-        pope: (&scores.pope).into(),
-        mmvp: (&scores.mmvp).into(),
-        region: scores
-            .region
-            .map(|region| Region::new(region.cider, region.exact)),
-        shuffled_images: Some(ShuffledImages { own, shuffled }),
-        seconds_per_step: median(points(&curves, "seconds")),
-        trainable_parameters: run.trainable as u64,
-        gradient_ratio: (arm == Arm::Feedback).then(|| average(points(&curves, "gradient_ratio"))),
-        per_seed,
-    };
-    curves.retain(|curve| curve.term != "seconds");
-    Ok(Outcome {
-        results,
-        answers,
-        records,
-        run,
-        curves,
-    })
 }
 
 /// Curves of all stages of one run, one step axis for all; `seconds` of the first stage only.
@@ -255,7 +323,7 @@ fn report(
     outcomes: &BTreeMap<Arm, Outcome>,
     results: &Results,
     config: &str,
-    seconds: f64,
+    facts: Vec<(String, String)>,
 ) -> Result<String> {
     let preset = study.standins.preset();
     let mut step = 0;
@@ -281,24 +349,27 @@ fn report(
             names.join(","),
             results.seeds.len()
         ),
-        facts: vec![
-            ("Preset".into(), preset.name.clone()),
-            (
-                "Stand-ins".into(),
-                study.standins.identity()[..12].to_owned(),
-            ),
-            (
-                "λ of feedback".into(),
-                preset.stages[0].loss.feedback.to_string(),
-            ),
-            (
-                "This run took".into(),
-                format!("{:.1} minutes", seconds / 60.0),
-            ),
-        ],
+        facts,
         limits: LIMITS.map(String::from).to_vec(),
     };
     Ok(render(&input))
+}
+
+fn facts(study: &Study, threads: usize, took: std::time::Duration) -> Vec<(String, String)> {
+    let preset = study.standins.preset();
+    let lambda = preset.stages.first().map_or(0.0, |s| s.loss.feedback);
+    [
+        ("Preset", preset.name.clone()),
+        ("Stand-ins", study.standins.identity()[..12].to_owned()),
+        ("λ of feedback", lambda.to_string()),
+        ("Threads of each run", threads.to_string()),
+        (
+            "This command took",
+            format!("{:.1} minutes", took.as_secs_f64() / 60.0),
+        ),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec()
 }
 
 const LIMITS: [&str; 4] = [

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use deem_engine::evaluate::Comparison;
 use deem_metrics::pairs::PairScore;
 use deem_metrics::pope::{PopeScore, PopeSplit};
 use deem_metrics::robust_vqa::{RobustSet, RobustVqaScore};
@@ -288,12 +289,13 @@ pub struct BenchmarkDifference {
     pub parts: BTreeMap<String, Difference>,
 }
 
-impl From<Difference> for BenchmarkDifference {
+impl From<Comparison> for BenchmarkDifference {
     /// From fractions to percentage points.
-    fn from(total: Difference) -> Self {
+    fn from(comparison: Comparison) -> Self {
+        let parts = comparison.parts.into_iter();
         Self {
-            total: total.percent(),
-            parts: BTreeMap::new(),
+            total: comparison.total.percent(),
+            parts: parts.map(|(name, d)| (name, d.percent())).collect(),
         }
     }
 }

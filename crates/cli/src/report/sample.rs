@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use deem_engine::evaluate::Comparison;
 use deem_metrics::answer::YesNo;
 use deem_metrics::pairs::{self, PairSample};
 use deem_metrics::pope::{self, PopeSplit};
 use deem_metrics::robust_vqa::{self, RobustSet};
-use deem_metrics::statistics::{Interval, Scored, paired_by_part, paired_difference};
+use deem_metrics::statistics::{Interval, Scored};
 use deem_metrics::yes_no::YesNoSample;
 use image::{Rgb, RgbImage};
 
@@ -162,13 +163,7 @@ fn arm(feedback: bool, gain: f64, start: u64) -> Arm {
 
 fn difference(treatment: &Arm, control: &Arm) -> Differences {
     let of = |a: &[Scored], b: &[Scored], part: &dyn Fn(&Scored) -> String| {
-        let mut difference = BenchmarkDifference::from(paired_difference(a, b).unwrap());
-        let parts = paired_by_part(a, b, part).unwrap();
-        difference.parts = parts
-            .into_iter()
-            .map(|(name, d)| (name, d.percent()))
-            .collect();
-        difference
+        BenchmarkDifference::from(Comparison::new(a, b, part).unwrap())
     };
     Differences {
         robust_vqa: of(&treatment.robust, &control.robust, &|s| s.stratum.clone()),

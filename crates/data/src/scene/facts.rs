@@ -139,11 +139,17 @@ impl Facts {
                     return None;
                 }
                 wrong.arrangement = other(LINES, self.arrangement, dice)?;
-                // Positions would give the true arrangement away.
-                wrong.groups.iter_mut().for_each(|g| g.position = None);
             }
         }
         Some(wrong)
+    }
+
+    /// The same without positions, which would give the arrangement away.
+    #[must_use]
+    pub fn unplaced(&self) -> Self {
+        let mut facts = self.clone();
+        facts.groups.iter_mut().for_each(|g| g.position = None);
+        facts
     }
 }
 

@@ -27,7 +27,7 @@ impl Default for InstructConfig {
         Self {
             questions: QuestionMix::default(),
             captions: 0.08,
-            turns: 1,
+            turns: 3,
         }
     }
 }

@@ -18,14 +18,15 @@ use crate::text;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LanguageConfig {
-    /// Share of bare captions (half full, half category).
+    /// Share of bare captions: one to five of the same scene in different words. Saying a thing again is
+    /// how a small model learns to look back.
     pub captions: f32,
+    /// The first documents are bare captions only; their share falls to the above over this many.
+    pub introduction: u64,
     /// Share of requests for a caption or a region description, answered.
     pub descriptions: f32,
     /// Most questions about one description, as turns of a conversation; 1 to this many.
     pub turns: usize,
-    /// Share of conversations in which the description and the questions count in the loss, too.
-    pub counted_prompts: f32,
     /// Share of descriptions that only name categories (with presence questions only).
     pub category_descriptions: f32,
     /// Weights of attributes and forms; presence is asked most, it is learned last.
@@ -40,9 +41,9 @@ impl Default for LanguageConfig {
         };
         Self {
             captions: 0.2,
+            introduction: 16_000,
             descriptions: 0.1,
             turns: 4,
-            counted_prompts: 0.15,
             category_descriptions: 0.1,
             questions,
         }
@@ -83,6 +84,15 @@ impl LanguageSource {
         }
     }
 
+    fn caption(&self, facts: &Facts, dice: &mut Dice) -> String {
+        let captioner = self.feed.captioner();
+        if dice.chance(0.7) {
+            captioner.full(facts, dice)
+        } else {
+            captioner.category(facts, dice)
+        }
+    }
+
     fn description(&self, facts: &Facts, dice: &mut Dice) -> Vec<Segment> {
         let captioner = self.feed.captioner();
         if dice.chance(0.5) {
@@ -103,7 +113,6 @@ impl LanguageSource {
 
     fn questions(&self, facts: &Facts, dice: &mut Dice) -> Vec<Segment> {
         let plain = dice.chance(self.config.category_descriptions);
-        let counted = dice.chance(self.config.counted_prompts);
         let captioner = self.feed.captioner();
         let description = if plain {
             captioner.category(facts, dice)
@@ -126,7 +135,7 @@ impl LanguageSource {
                     question.prompt()
                 )
             };
-            segments.extend(conversation(prompt, &question.answer, counted));
+            segments.extend(conversation(prompt, &question.answer, true));
         }
         segments
     }
@@ -148,19 +157,19 @@ impl Source for LanguageSource {
 
     fn get(&self, index: u64) -> Result<Sample, DataError> {
         let (_, facts, mut dice) = self.feed.scene(index)?;
+        let read = (index as f32 / self.config.introduction.max(1) as f32).min(1.0);
+        let later = 1.0 - self.config.captions;
         let shares = [
-            self.config.captions,
-            self.config.descriptions,
-            1.0 - self.config.captions - self.config.descriptions,
+            1.0 - read * later,
+            read * self.config.descriptions,
+            read * (later - self.config.descriptions),
         ];
         let segments = match dice.weighted(&shares) {
             Some(0) => {
-                let captioner = self.feed.captioner();
-                let text = if dice.chance(0.5) {
-                    captioner.full(&facts, &mut dice)
-                } else {
-                    captioner.category(&facts, &mut dice)
-                };
+                let captions: Vec<String> = (0..1 + dice.below(5))
+                    .map(|_| self.caption(&facts, &mut dice))
+                    .collect();
+                let text = captions.join(" . ");
                 vec![
                     Segment::Text {
                         text,

@@ -6,7 +6,7 @@ use deem_data::scene::{Attribute, Form, QuestionMix, Questioner, SceneConfig};
 use deem_data::text::question_prompt;
 use deem_data::{Dice, Sample, SampleImage};
 use deem_metrics::answer::{ParseMode, exact_match};
-use deem_metrics::statistics::{Interval, Scored, accuracy};
+use deem_metrics::statistics::Scored;
 
 use super::runner::Runner;
 use crate::EngineError;
@@ -22,8 +22,8 @@ const ATTRIBUTES: [Attribute; 5] = [
     Attribute::Background,
 ];
 
-/// Accuracy (as fractions) on `count` attribute questions with their own images, and with each
-/// question's image exchanged for the next one's.
+/// Answers, right or wrong, to `count` attribute questions with their own images, and with each
+/// question's image exchanged for the next one's. The questions are the same for all seeds.
 ///
 /// # Errors
 /// Those of making and answering the questions.
@@ -33,7 +33,8 @@ pub fn shuffled_images(
     role: Role,
     side: u32,
     count: usize,
-) -> Result<[Interval; 2], EngineError> {
+    seed: u64,
+) -> Result<[Vec<Scored>; 2], EngineError> {
     let pool = data.world.pool(role, |_| true);
     let feed = data
         .world
@@ -64,15 +65,20 @@ pub fn shuffled_images(
         }
         index += 1;
     }
-    let own = score(runner, &samples, &truths)?;
+    let own = score(runner, &samples, &truths, seed)?;
     let images: Vec<Vec<SampleImage>> = samples.iter().map(|s| s.images.clone()).collect();
     for (i, sample) in samples.iter_mut().enumerate() {
         sample.images = images[(i + 1) % images.len()].clone();
     }
-    Ok([own, score(runner, &samples, &truths)?])
+    Ok([own, score(runner, &samples, &truths, seed)?])
 }
 
-fn score(runner: &Runner, samples: &[Sample], truths: &[String]) -> Result<Interval, EngineError> {
+fn score(
+    runner: &Runner,
+    samples: &[Sample],
+    truths: &[String],
+    seed: u64,
+) -> Result<Vec<Scored>, EngineError> {
     let options = TextOptions {
         max_new_tokens: 4,
         min_new_tokens: 1,
@@ -80,14 +86,14 @@ fn score(runner: &Runner, samples: &[Sample], truths: &[String]) -> Result<Inter
         sampling: Sampling::Greedy,
     };
     let replies = runner.answer(samples, &options)?;
-    let scored: Vec<Scored> = replies
+    Ok(replies
         .iter()
         .zip(truths)
         .enumerate()
         .map(|(i, (reply, truth))| {
             let right = exact_match(&reply.text, truth, ParseMode::Strict);
-            Scored::new(0, i.to_string(), i.to_string(), f64::from(u8::from(right)))
+            let value = f64::from(u8::from(right));
+            Scored::new(seed, i.to_string(), i.to_string(), value)
         })
-        .collect();
-    Ok(accuracy(&scored)?)
+        .collect())
 }

@@ -8,7 +8,9 @@ use deem_metrics::pairs::{self, PairSample, PairScore};
 use deem_metrics::pope::{self, PopeScore, PopeSplit};
 use deem_metrics::ranking::rank_by_margin;
 use deem_metrics::robust_vqa::{self, RobustSet, RobustVqaScore};
-use deem_metrics::statistics::{Difference, Interval, Scored, accuracy, mean, paired_difference};
+use deem_metrics::statistics::{
+    Difference, Interval, Scored, accuracy, mean, paired_by_part, paired_difference,
+};
 use deem_metrics::yes_no::YesNoSample;
 
 use super::records::Record;
@@ -137,15 +139,56 @@ impl Answers {
     ///
     /// # Errors
     /// `Metrics` if the arms did not answer the same questions.
-    pub fn differences(&self, control: &Self) -> Result<[Difference; 3], EngineError> {
+    pub fn differences(&self, control: &Self) -> Result<[Comparison; 3], EngineError> {
+        let pattern_of: BTreeMap<&str, &str> = self
+            .mmvp
+            .iter()
+            .map(|s| (s.pair.as_str(), s.pattern.as_str()))
+            .collect();
+        let stratum = |scored: &Scored| scored.stratum.clone();
         Ok([
-            paired_difference(
+            Comparison::new(
                 &robust_vqa::scored(&self.robust),
                 &robust_vqa::scored(&control.robust),
+                stratum,
             )?,
-            paired_difference(&pope::scored(&self.pope), &pope::scored(&control.pope))?,
-            paired_difference(&pairs::scored(&self.mmvp)?, &pairs::scored(&control.mmvp)?)?,
+            Comparison::new(
+                &pope::scored(&self.pope),
+                &pope::scored(&control.pope),
+                stratum,
+            )?,
+            Comparison::new(
+                &pairs::scored(&self.mmvp)?,
+                &pairs::scored(&control.mmvp)?,
+                |pair| (*pattern_of.get(pair.question.as_str()).unwrap_or(&"")).to_owned(),
+            )?,
         ])
+    }
+}
+
+/// Paired difference in one benchmark, as fractions.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// Over all questions.
+    pub total: Difference,
+    /// For each set, split or pattern.
+    pub parts: BTreeMap<String, Difference>,
+}
+
+impl Comparison {
+    /// Compares two runs; `part` names the part that a question belongs to.
+    ///
+    /// # Errors
+    /// `Metrics` if they did not answer the same questions.
+    pub fn new(
+        treatment: &[Scored],
+        control: &[Scored],
+        part: impl Fn(&Scored) -> String,
+    ) -> Result<Self, EngineError> {
+        Ok(Self {
+            total: paired_difference(treatment, control)?,
+            parts: paired_by_part(treatment, control, part)?,
+        })
     }
 }
 

@@ -47,8 +47,9 @@ pub struct Gates {
     pub autoencoder: (f64, f64),
     /// Denoising error with true captions, and how much it rises when one attribute is made wrong.
     pub listening: (f64, Vec<(Attribute, Interval)>),
-    /// The language model's accuracy in percent when the scene is described in words.
-    pub language: Vec<(Attribute, Interval)>,
+    /// The language model's accuracy in percent when the scene is described in words, for each form
+    /// of question that the attribute has.
+    pub language: Vec<(Attribute, Form, Interval)>,
 }
 
 /// Computes all gates.
@@ -201,17 +202,43 @@ fn listening(
             .enumerate()
             .map(|(i, p)| caption(&p.facts, i))
             .collect();
-        let right = errors(&model, &schedule, &data.tokenizer, &latents, &truth, start)?;
+        let error = |captions: &[String]| {
+            errors(
+                &model,
+                &schedule,
+                &data.tokenizer,
+                &latents,
+                captions,
+                start,
+            )
+        };
+        let right = error(&truth)?;
         base.extend(&right);
         for (attribute, rise) in &mut rises {
-            let wrong: Vec<Option<String>> = pairs
+            let told: Vec<Facts> = pairs
+                .iter()
+                .map(|pair| match attribute {
+                    Attribute::Structure => pair.facts.unplaced(),
+                    _ => pair.facts.clone(),
+                })
+                .collect();
+            let (truth, right) = if *attribute == Attribute::Structure {
+                let truth: Vec<String> = told
+                    .iter()
+                    .enumerate()
+                    .map(|(i, facts)| caption(facts, i))
+                    .collect();
+                let right = error(&truth)?;
+                (truth, right)
+            } else {
+                (truth.clone(), right.clone())
+            };
+            let wrong: Vec<Option<String>> = told
                 .iter()
                 .enumerate()
-                .map(|(i, pair)| {
+                .map(|(i, facts)| {
                     let mut dice = Dice::new(SEED, "wrong", start + i as u64);
-                    let facts =
-                        pair.facts
-                            .made_wrong(*attribute, feed.sampler().pool(), &mut dice)?;
+                    let facts = facts.made_wrong(*attribute, feed.sampler().pool(), &mut dice)?;
                     let text = caption(&facts, i);
                     (text != truth[i]).then_some(text)
                 })
@@ -221,14 +248,7 @@ fn listening(
                 .zip(&truth)
                 .map(|(wrong, truth)| wrong.clone().unwrap_or_else(|| truth.clone()))
                 .collect();
-            let error = errors(
-                &model,
-                &schedule,
-                &data.tokenizer,
-                &latents,
-                &captions,
-                start,
-            )?;
+            let error = error(&captions)?;
             for (i, wrong) in wrong.iter().enumerate() {
                 if wrong.is_some() {
                     rise.push(error[i] - right[i]);
@@ -261,21 +281,27 @@ fn language(
     data: &BuiltIn,
     feed: &SceneFeed,
     device: &Device,
-) -> Result<Vec<(Attribute, Interval)>, EngineError> {
+) -> Result<Vec<(Attribute, Form, Interval)>, EngineError> {
     let model = standins.llm(device)?.no_grad();
     let captioner = data.world.captioner();
     let questioner = Questioner::new(captioner.clone(), QuestionMix::default());
     let tokens = standins.preset().model.tokens;
     let mut results = Vec::new();
-    for attribute in Attribute::ALL {
+    let forms = |attribute| match attribute {
+        Attribute::Presence | Attribute::MainObject => &[Form::YesNo][..],
+        _ => &[Form::Open, Form::YesNo, Form::TwoOption],
+    };
+    let asked = Attribute::ALL
+        .into_iter()
+        .flat_map(|attribute| forms(attribute).iter().map(move |form| (attribute, *form)));
+    for (attribute, form) in asked {
         let mut right = Vec::new();
         for index in 0..SCENES / 2 {
             let facts = feed.pair(index, true)?.facts;
             let mut dice = Dice::new(SEED, "language", index);
             let pool = feed.sampler().pool();
-            let Some(question) =
-                questioner.ask_about(attribute, Form::Open, &facts, pool, &mut dice)
-            else {
+            let question = questioner.ask_about(attribute, form, &facts, pool, &mut dice);
+            let Some(question) = question else {
                 continue;
             };
             let description = captioner.full(&facts, &mut dice);
@@ -294,7 +320,7 @@ fn language(
             right.push((from..seq).all(|i| best[i - 1] == ids[i]));
         }
         if !right.is_empty() {
-            results.push((attribute, percent(&right)));
+            results.push((attribute, form, percent(&right)));
         }
     }
     Ok(results)
@@ -361,12 +387,17 @@ impl std::fmt::Display for Gates {
         writeln!(f, "\nLanguage model, scene described in words:\n")?;
         writeln!(
             f,
-            "| attribute | accuracy % | low | high |\n|---|---|---|---|"
+            "| attribute | form | accuracy % | low | high |\n|---|---|---|---|---|"
         )?;
-        for (attribute, accuracy) in &self.language {
+        for (attribute, form, accuracy) in &self.language {
+            let form = match form {
+                Form::Open => "open",
+                Form::YesNo => "yes or no",
+                Form::TwoOption => "two options",
+            };
             writeln!(
                 f,
-                "| {} | {:.1} | {:.1} | {:.1} |",
+                "| {} | {form} | {:.1} | {:.1} | {:.1} |",
                 attribute.name(),
                 accuracy.mean,
                 accuracy.low,

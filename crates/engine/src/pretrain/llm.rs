@@ -6,6 +6,7 @@ use deem_data::Batch;
 use deem_data::Batches;
 use deem_model::layout::{Layout, SpecialTokens};
 use deem_model::llama::{Llama, LlamaConfig, LlamaInput};
+use deem_model::weights::init::{Fill, initialize};
 
 use crate::EngineError;
 use crate::objective::counted_cross_entropy;
@@ -22,9 +23,15 @@ pub struct LanguageTask {
 }
 
 impl LanguageTask {
-    /// An untrained model.
-    pub fn model(config: &LlamaConfig, device: &Device) -> Llama {
-        Llama::new(config, None, device)
+    /// An untrained model. Blocks add nothing at first, so that what a token is reaches every layer
+    /// undisturbed.
+    pub fn model(config: &LlamaConfig, seed: u64, device: &Device) -> Llama {
+        let rules = [
+            ("o_proj.weight", Fill::Constant(0.0)),
+            ("down_proj.weight", Fill::Constant(0.0)),
+            ("embed_tokens.weight", Fill::Normal(0.05)),
+        ];
+        initialize(Llama::new(config, None, device), seed, &rules)
     }
 
     /// Hidden states of a text batch, `[batch, seq, width]`.

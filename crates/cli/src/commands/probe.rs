@@ -1,0 +1,22 @@
+//! `deem probe`: one network on given tensors.
+
+use anyhow::{Context, Result};
+use deem_engine::probe::{Component, Probe};
+
+use crate::args;
+
+/// Runs the command.
+pub fn run(args: &args::Probe) -> Result<()> {
+    let (_, component) = Component::ALL
+        .into_iter()
+        .find(|(name, _)| *name == args.component)
+        .with_context(|| format!("no component {:?}", args.component))?;
+    let probe = Probe {
+        component,
+        config: &args.config,
+        weights: args.weights.as_deref(),
+        inputs: &args.inputs,
+        gradients: args.grad,
+    };
+    Ok(probe.run(&args.outputs)?)
+}
