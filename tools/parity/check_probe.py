@@ -9,6 +9,7 @@ a bound (1e-4 forward, 1e-3 gradient) is broken.
 
 import argparse
 import json
+import math
 import random
 import subprocess
 import sys
@@ -22,7 +23,8 @@ FORWARD, GRADIENT = 1e-4, 1e-3
 
 
 def relative(found, expected):
-    return ((found - expected).norm() / expected.norm().clamp_min(1e-12)).item()
+    error = ((found - expected).norm() / expected.norm().clamp_min(1e-12)).item()
+    return error if math.isfinite(error) else math.inf
 
 
 def randomize(module):
@@ -222,6 +224,84 @@ def perceiver(choice):
     }
 
 
+def noise_config(choice):
+    return {
+        "num_train_timesteps": pick(choice, 100, 1000),
+        "beta_schedule": pick(choice, "linear", "scaled_linear", "squaredcos_cap_v2"),
+        "prediction_type": pick(choice, "epsilon", "v_prediction"),
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+    }
+
+
+def scheduler(choice):
+    from diffusers import DDPMScheduler
+
+    config = noise_config(choice)
+    schedule = DDPMScheduler(**config)
+    batch = choice.randint(1, 4)
+    inputs = {
+        "sample": torch.randn(batch, 4, 5, 6),
+        "noise": torch.randn(batch, 4, 5, 6),
+        "timesteps": torch.randint(0, config["num_train_timesteps"], (batch,)),
+    }
+
+    def run(sample, noise, timesteps):
+        # Functions of the class refuse tensors that need gradients in place.
+        noisy = schedule.add_noise(sample, noise, timesteps)
+        return {"noisy": noisy, "velocity": schedule.get_velocity(sample, noise, timesteps)}
+
+    return dict(schedule.config), None, inputs, run
+
+
+def sampler(choice, component):
+    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+
+    kind = DDIMScheduler if component == "ddim" else DPMSolverMultistepScheduler
+    config = noise_config(choice)
+    if component == "ddim":
+        config |= {"clip_sample": pick(choice, True, False), "set_alpha_to_one": pick(choice, True, False)}
+    schedule = kind(**config)
+    steps = choice.randint(5, 30)
+    schedule.set_timesteps(steps)
+    # The multistep solver starts anew at any step: nothing came before.
+    index = choice.randint(0, steps - 1)
+    inputs = {
+        "sample": torch.randn(2, 4, 5, 6),
+        "model_output": torch.randn(2, 4, 5, 6),
+        "step": torch.tensor([index]),
+    }
+
+    def run(sample, model_output, step):
+        return {"prev_sample": schedule.step(model_output, schedule.timesteps[index], sample).prev_sample}
+
+    return dict(schedule.config) | {"num_inference_steps": steps}, None, inputs, run
+
+
+def deform_attn(choice):
+    batch, queries, heads, dim, points = 2, choice.randint(1, 7), choice.randint(1, 3), choice.randint(1, 9), 3
+    shapes = torch.tensor([[choice.randint(1, 8), choice.randint(1, 8)] for _ in range(choice.randint(1, 3))])
+    inputs = {
+        "value": torch.randn(batch, int(shapes.prod(1).sum()), heads, dim),
+        "spatial_shapes": shapes,
+        "sampling_locations": torch.rand(batch, queries, heads, len(shapes), points, 2) * 1.4 - 0.2,
+        "attention_weights": torch.rand(batch, queries, heads, len(shapes), points),
+    }
+
+    def run(value, spatial_shapes, sampling_locations, attention_weights):
+        maps = value.split([int(h * w) for h, w in spatial_shapes], dim=1)
+        total = 0
+        for level, (features, (height, width)) in enumerate(zip(maps, spatial_shapes.tolist())):
+            features = features.permute(0, 2, 3, 1).reshape(batch * heads, dim, height, width)
+            grid = sampling_locations[:, :, :, level].transpose(1, 2).flatten(0, 1) * 2 - 1
+            sampled = torch.nn.functional.grid_sample(features, grid, align_corners=False)
+            weights = attention_weights[:, :, :, level].transpose(1, 2).flatten(0, 1)[:, None]
+            total = total + (sampled * weights).sum(-1)
+        return {"output": total.reshape(batch, heads * dim, queries).transpose(1, 2)}
+
+    return {}, None, inputs, run
+
+
 COMPONENTS = {
     "clip-vit": clip_vit,
     "clip-text": clip_text,
@@ -231,23 +311,30 @@ COMPONENTS = {
     "unet": unet,
     "vae-encoder": lambda choice: vae(choice, "vae-encoder"),
     "vae-decoder": lambda choice: vae(choice, "vae-decoder"),
+    "scheduler": scheduler,
+    "ddim": lambda choice: sampler(choice, "ddim"),
+    "dpm-solver": lambda choice: sampler(choice, "dpm-solver"),
+    "deform-attn": deform_attn,
 }
 
 
 def check(deem, component, seed, folder):
     torch.manual_seed(seed)
     config, model, inputs, run = COMPONENTS[component](random.Random(seed))
-    model.eval()
-    randomize(model)
+    if model is not None:
+        model.eval()
+        randomize(model)
     for tensor in inputs.values():
         tensor.requires_grad_(tensor.is_floating_point())
     expected = run(**inputs)
     first = next(iter(expected.values()))
     if any(tensor.requires_grad for tensor in inputs.values()):
         (first.square().mean() / 2).backward()
-    paths = {name: folder / f"{name}.safetensors" for name in ("weights", "inputs", "outputs")}
-    state = {key: value.contiguous().clone() for key, value in model.state_dict().items()}
-    save_file(state, paths["weights"])
+    names = ["inputs", "outputs"] + ["weights"] * (model is not None)
+    paths = {name: folder / f"{name}.safetensors" for name in names}
+    if model is not None:
+        state = {key: value.contiguous().clone() for key, value in model.state_dict().items()}
+        save_file(state, paths["weights"])
     save_file({key: value.detach().contiguous() for key, value in inputs.items()}, paths["inputs"])
     (folder / "config.json").write_text(json.dumps(config, default=str))
     command = [deem, "probe", component, "--config", folder / "config.json", "--grad"]
