@@ -1,13 +1,13 @@
 //! No drawing reserved for evaluation may reach any training or pre-training sample.
 
+mod support;
+
 use std::collections::BTreeSet;
 
 use deem_data::corpus::{Role, Subset};
 use deem_data::scene::SceneConfig;
-use deem_data::source::{
-    ClipSource, DiffusionSource, InstructConfig, InstructSource, InterleavedConfig,
-    InterleavedSource, LanguageConfig, LanguageSource, RegionSource, Source, World,
-};
+use deem_data::source::{LanguageConfig, LanguageSource, Source, World};
+use support::picture_sources;
 
 #[test]
 fn training_sources_use_training_drawings_only_and_all_of_them() {
@@ -18,20 +18,7 @@ fn training_sources_use_training_drawings_only_and_all_of_them() {
                 .training_feed(SceneConfig::default(), purpose, 7, 16)
                 .unwrap()
         };
-        let full = InterleavedConfig {
-            full_captions: 0.5,
-            ..InterleavedConfig::default()
-        };
-        let sources: Vec<Box<dyn Source>> = vec![
-            Box::new(ClipSource::new(feed("clip"))),
-            Box::new(DiffusionSource::new(feed("diffusion"))),
-            Box::new(InterleavedSource::new(feed("stage1"), full)),
-            Box::new(InstructSource::new(
-                feed("stage2"),
-                InstructConfig::default(),
-            )),
-            Box::new(RegionSource::new(feed("stage3"))),
-        ];
+        let sources = picture_sources(feed);
         let allowed: BTreeSet<String> = world
             .split()
             .drawings(Role::Train, |_| true)

@@ -1,12 +1,12 @@
 //! The built-in tokenizer knows every word of every built-in source, and sequences stay short.
 
+mod support;
+
 use deem_data::corpus::{Role, Subset};
 use deem_data::scene::SceneConfig;
-use deem_data::source::{
-    ClipSource, DiffusionSource, InstructConfig, InstructSource, InterleavedConfig,
-    InterleavedSource, LanguageConfig, LanguageSource, RegionSource, Source, World,
-};
+use deem_data::source::{DiffusionSource, LanguageConfig, LanguageSource, World};
 use deem_data::text::TextTokenizer;
+use support::picture_sources;
 
 #[test]
 fn no_builtin_text_has_an_unknown_word() {
@@ -25,24 +25,11 @@ fn no_builtin_text_has_an_unknown_word() {
                 )
                 .unwrap()
         };
-        let full = InterleavedConfig {
-            full_captions: 0.5,
-            ..InterleavedConfig::default()
-        };
-        let sources: Vec<Box<dyn Source>> = vec![
-            Box::new(ClipSource::new(feed("clip"))),
-            Box::new(DiffusionSource::new(feed("diffusion"))),
-            Box::new(InterleavedSource::new(feed("stage1"), full)),
-            Box::new(InstructSource::new(
-                feed("stage2"),
-                InstructConfig::default(),
-            )),
-            Box::new(RegionSource::new(feed("stage3"))),
-            Box::new(LanguageSource::new(
-                feed("language"),
-                LanguageConfig::default(),
-            )),
-        ];
+        let mut sources = picture_sources(feed);
+        sources.push(Box::new(LanguageSource::new(
+            feed("language"),
+            LanguageConfig::default(),
+        )));
         for source in sources {
             for index in 0..700 {
                 let text = source.get(index).unwrap().text();

@@ -106,6 +106,16 @@ impl Autoencoder {
         }
     }
 
+    /// The diffusion model's latents of some images: the scaled mean of their distribution.
+    ///
+    /// # Shapes
+    /// - `pixels`: as in [`Self::encode`], but range **[0, 1]**
+    /// - returns `[batch, height / f, width / f, latent_channels]`
+    pub fn latents(&self, pixels: Tensor<4>) -> Tensor<4> {
+        let normalised = pixels.mul_scalar(2.0).sub_scalar(1.0);
+        self.scale(self.encode(normalised).mean)
+    }
+
     /// Images of some latents.
     ///
     /// # Shapes

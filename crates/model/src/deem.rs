@@ -274,9 +274,7 @@ impl Deem {
     /// - `pixels`: `[images, 3, height, width]`, range [0, 1]
     /// - returns `[images, height / f, width / f, latent channels]`
     pub fn latents(&self, pixels: Tensor<4>) -> Tensor<4> {
-        let normalised = pixels.mul_scalar(2.0).sub_scalar(1.0);
-        let posterior = self.autoencoder.encode(normalised);
-        self.autoencoder.scale(posterior.mean)
+        self.autoencoder.latents(pixels)
     }
 
     /// Images of scaled latents, `[images, 3, height, width]` clamped to [0, 1].

@@ -1,12 +1,16 @@
 //! `deem pretrain`: make the stand-in foundation models.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::Device;
+use deem_data::source::Source;
+use deem_engine::config::PretrainStage;
 use deem_engine::pretrain::{
-    AutoencoderTask, Clip, ClipTask, DiffusionTask, LanguageTask, TextToImage, check, latent_scale,
+    AutoencoderTask, Clip, ClipTask, DiffusionTask, LanguageTask, Pairs, TextToImage, check,
+    latent_scale,
 };
 use deem_engine::sources::BuiltIn;
 use deem_engine::standins::{StandIns, set_scaling_factor};
@@ -60,6 +64,15 @@ pub fn run(choice: &StandInChoice, args: &Pretrain) -> Result<()> {
     Ok(())
 }
 
+fn pairs(data: &BuiltIn, source: Arc<dyn Source>, stage: &PretrainStage, side: usize) -> Pairs {
+    Pairs {
+        source,
+        tokenizer: data.tokenizer.clone(),
+        batch: stage.batch,
+        image_size: side as u32,
+    }
+}
+
 struct Maker {
     standins: StandIns,
     device: Device,
@@ -83,10 +96,7 @@ impl Maker {
             ),
         };
         let task = ClipTask {
-            source: data.clip(seed)?,
-            tokenizer: data.tokenizer.clone(),
-            batch: stage.batch,
-            image_size: preset.model.image_size as u32,
+            pairs: pairs(&data, data.clip(seed)?, stage, preset.model.image_size),
             device: self.device.clone(),
         };
         let model = initialize(
@@ -109,10 +119,12 @@ impl Maker {
         let preset = self.standins.preset().clone();
         let data = BuiltIn::new(&preset)?;
         let task = AutoencoderTask {
-            source: data.diffusion(self.seed)?,
-            tokenizer: data.tokenizer.clone(),
-            batch: preset.pretrain.autoencoder.batch,
-            image_size: preset.model.diffusion_size as u32,
+            pairs: pairs(
+                &data,
+                data.diffusion(self.seed)?,
+                &preset.pretrain.autoencoder,
+                preset.model.diffusion_size,
+            ),
             seed: self.seed,
             device: self.device.clone(),
         };
@@ -135,12 +147,14 @@ impl Maker {
         let preset = self.standins.preset().clone();
         let data = BuiltIn::new(&preset)?;
         let task = DiffusionTask {
-            source: data.diffusion(self.seed + 1)?,
-            tokenizer: data.tokenizer.clone(),
+            pairs: pairs(
+                &data,
+                data.diffusion(self.seed + 1)?,
+                &preset.pretrain.diffusion,
+                preset.model.diffusion_size,
+            ),
             autoencoder: self.standins.autoencoder(&Device::flex())?.no_grad(),
             schedule: NoiseSchedule::new(&preset.model.scheduler)?,
-            batch: preset.pretrain.diffusion.batch,
-            image_size: preset.model.diffusion_size as u32,
             caption_length: check::CAPTION_LENGTH,
             seed: self.seed,
             device: self.device.clone(),

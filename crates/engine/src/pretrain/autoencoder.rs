@@ -1,14 +1,10 @@
 //! Pre-training of the latent space: reconstruction with a slight pull towards a normal posterior
 //! (Rombach et al., 2022, without the adversarial and perceptual terms).
 
-use std::sync::Arc;
-
 use burn::tensor::{Device, Tensor};
-use deem_data::source::Source;
-use deem_data::text::TextTokenizer;
 use deem_model::autoencoder::Autoencoder;
 
-use super::clip::PairBatch;
+use super::clip::{PairBatch, Pairs};
 use crate::EngineError;
 use crate::objective::Draws;
 use crate::train::{Loss, Task};
@@ -18,14 +14,8 @@ const KL: f64 = 1e-5;
 
 /// Reconstructs pictures.
 pub struct AutoencoderTask {
-    /// Samples with one image.
-    pub source: Arc<dyn Source>,
-    /// Words to ids (the texts are not used).
-    pub tokenizer: TextTokenizer,
-    /// Pictures per batch.
-    pub batch: usize,
-    /// Side of the diffusion view.
-    pub image_size: u32,
+    /// Pictures as the diffusion model sees them; the texts are not used.
+    pub pairs: Pairs,
     /// Seed of the posterior's noise.
     pub seed: u64,
     /// Where to compute.
@@ -37,13 +27,7 @@ impl Task for AutoencoderTask {
     type Batch = PairBatch;
 
     fn batch(&self, index: u64) -> Result<PairBatch, EngineError> {
-        PairBatch::read(
-            &*self.source,
-            &self.tokenizer,
-            self.batch,
-            self.image_size,
-            index,
-        )
+        self.pairs.get(index)
     }
 
     fn loss(&self, model: &Autoencoder, batch: &PairBatch, index: u64) -> Loss {

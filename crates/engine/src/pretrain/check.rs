@@ -6,19 +6,20 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use deem_data::Dice;
 use deem_data::corpus::{Role, Style};
 use deem_data::scene::{Attribute, Facts, Form, QuestionMix, Questioner, SceneConfig};
-use deem_data::source::SceneFeed;
+use deem_data::source::{DiffusionSource, SceneFeed};
 use deem_data::text::{TextTokenizer, text_question_prompt};
 use deem_metrics::statistics::{Interval, Scored, mean};
 use deem_model::layout::Layout;
 use deem_model::scheduler::{NoiseSchedule, TimestepSampler};
 
-use super::clip::{PairBatch, class_embeddings, embed, encode_text, pixels};
+use super::clip::{Pairs, class_embeddings, embed, encode_text, pixels};
 use super::diffusion::{TextToImage, text_condition};
 use super::llm::LanguageTask;
 use crate::EngineError;
@@ -115,9 +116,13 @@ fn autoencoder(
 ) -> Result<(f64, f64), EngineError> {
     let model = standins.autoencoder(device)?.no_grad();
     let side = standins.preset().model.diffusion_size as u32;
-    let source = deem_data::source::DiffusionSource::new(feed.clone());
-    let batch = PairBatch::read(&source, &data.tokenizer, CHUNK * 2, side, 0)?;
-    let seen = batch.pixels(device);
+    let pairs = Pairs {
+        source: Arc::new(DiffusionSource::new(feed.clone())),
+        tokenizer: data.tokenizer.clone(),
+        batch: CHUNK * 2,
+        image_size: side,
+    };
+    let seen = pairs.get(0)?.pixels(device);
     let posterior = model.encode(seen.clone().mul_scalar(2.0).sub_scalar(1.0));
     let drawn = model.decode(posterior.mean).add_scalar(1.0).div_scalar(2.0);
     let error: f64 = (drawn - seen)
@@ -189,10 +194,7 @@ fn listening(
             .map(|i| feed.pair(i, true))
             .collect::<Result<Vec<_>, _>>()?;
         let pictures: Vec<_> = pairs.iter().map(|p| p.image.clone()).collect();
-        let seen = pixels(&pictures, side, device)
-            .mul_scalar(2.0)
-            .sub_scalar(1.0);
-        let latents = autoencoder.scale(autoencoder.encode(seen).mean);
+        let latents = autoencoder.latents(pixels(&pictures, side, device));
         // The same words for the true and the wrong caption.
         let caption = |facts: &Facts, index: usize| {
             captioner.full(facts, &mut Dice::new(SEED, "wording", index as u64))

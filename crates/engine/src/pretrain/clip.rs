@@ -68,16 +68,22 @@ impl Clip {
     }
 }
 
-/// Matches pictures to captions.
-pub struct ClipTask {
+/// Batches of pictures with a text each, by index.
+pub struct Pairs {
     /// Samples with one image and one text.
     pub source: Arc<dyn Source>,
     /// Words to ids.
     pub tokenizer: TextTokenizer,
     /// Pairs per batch.
     pub batch: usize,
-    /// Side of the encoder view.
+    /// Side of the pictures.
     pub image_size: u32,
+}
+
+/// Matches pictures to captions.
+pub struct ClipTask {
+    /// Pictures as the encoder sees them, and their captions.
+    pub pairs: Pairs,
     /// Where to compute.
     pub device: Device,
 }
@@ -93,19 +99,20 @@ pub struct PairBatch {
     pub ids: Vec<Vec<i64>>,
 }
 
-impl PairBatch {
-    /// Pairs `index · batch ..` of a source of samples with one image and one text each.
+impl Pairs {
+    /// Pairs `index · batch ..` of the source.
     ///
     /// # Errors
     /// Those of the source and the tokenizer.
-    pub fn read(
-        source: &dyn Source,
-        tokenizer: &TextTokenizer,
-        batch: usize,
-        side: u32,
-        index: u64,
-    ) -> Result<Self, EngineError> {
+    pub fn get(&self, index: u64) -> Result<PairBatch, EngineError> {
         use rayon::prelude::*;
+        let Self {
+            source,
+            tokenizer,
+            batch,
+            image_size: side,
+        } = self;
+        let (batch, side) = (*batch, *side);
         let first = index * batch as u64;
         let views = ViewConfig {
             encoder: side,
@@ -127,13 +134,15 @@ impl PairBatch {
             .collect::<Result<_, EngineError>>()?;
         let (pixels, mut ids): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
         pad(&mut ids, tokenizer.special().pad.into());
-        Ok(Self {
+        Ok(PairBatch {
             pixels: pixels.concat(),
             side: side as usize,
             ids,
         })
     }
+}
 
+impl PairBatch {
     /// `[pairs, 3, side, side]`
     pub fn pixels(&self, device: &Device) -> Tensor<4> {
         let shape = [self.ids.len(), 3, self.side, self.side];
@@ -223,13 +232,7 @@ impl Task for ClipTask {
     type Batch = PairBatch;
 
     fn batch(&self, index: u64) -> Result<PairBatch, EngineError> {
-        PairBatch::read(
-            &*self.source,
-            &self.tokenizer,
-            self.batch,
-            self.image_size,
-            index,
-        )
+        self.pairs.get(index)
     }
 
     fn loss(&self, model: &Clip, batch: &PairBatch, _index: u64) -> Loss {

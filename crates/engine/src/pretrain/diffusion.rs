@@ -3,19 +3,15 @@
 //! A diffusion model can only teach what it listens to, so its captions name every attribute, and
 //! [`super::check`] measures whether it listens.
 
-use std::sync::Arc;
-
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use deem_data::source::Source;
-use deem_data::text::TextTokenizer;
 use deem_model::autoencoder::Autoencoder;
 use deem_model::clip::config::ClipTextConfig;
 use deem_model::clip::text::ClipText;
 use deem_model::scheduler::{NoiseSchedule, TimestepSampler};
 use deem_model::unet::{UNet, UNetConfig};
 
-use super::clip::{PairBatch, ids_tensor};
+use super::clip::{PairBatch, Pairs, ids_tensor};
 use crate::EngineError;
 use crate::objective::Draws;
 use crate::train::{Loss, Task};
@@ -73,18 +69,12 @@ pub fn text_condition(
 
 /// Denoises latents of pictures given their captions.
 pub struct DiffusionTask {
-    /// Samples with one image and its full caption.
-    pub source: Arc<dyn Source>,
-    /// Words to ids.
-    pub tokenizer: TextTokenizer,
+    /// Pictures as the diffusion model sees them, and their full captions.
+    pub pairs: Pairs,
     /// The frozen latent space, without gradient tracking.
     pub autoencoder: Autoencoder,
     /// The noise schedule.
     pub schedule: NoiseSchedule,
-    /// Pictures per batch.
-    pub batch: usize,
-    /// Side of the diffusion view.
-    pub image_size: u32,
     /// Tokens of a caption, bos and eos included.
     pub caption_length: usize,
     /// Seed of noise, timesteps and caption dropout.
@@ -97,10 +87,7 @@ impl DiffusionTask {
     /// Scaled latents of a batch of pictures, on the inner device.
     pub fn latents(&self, batch: &PairBatch) -> Tensor<4> {
         let pixels = batch.pixels(&self.device.clone().inner());
-        let posterior = self
-            .autoencoder
-            .encode(pixels.mul_scalar(2.0).sub_scalar(1.0));
-        self.autoencoder.scale(posterior.mean)
+        self.autoencoder.latents(pixels)
     }
 }
 
@@ -109,13 +96,7 @@ impl Task for DiffusionTask {
     type Batch = PairBatch;
 
     fn batch(&self, index: u64) -> Result<PairBatch, EngineError> {
-        PairBatch::read(
-            &*self.source,
-            &self.tokenizer,
-            self.batch,
-            self.image_size,
-            index,
-        )
+        self.pairs.get(index)
     }
 
     fn loss(&self, model: &TextToImage, batch: &PairBatch, index: u64) -> Loss {
@@ -124,7 +105,7 @@ impl Task for DiffusionTask {
         let noise = draws.noise(latents.dims(), &self.device);
         let count = batch.ids.len();
         let timesteps = draws.timesteps(TimestepSampler::Uniform, count, self.schedule.steps());
-        let special = self.tokenizer.special();
+        let special = self.pairs.tokenizer.special();
         let (bos, end) = (i64::from(special.bos), i64::from(special.pad));
         let rows: Vec<Vec<i64>> = draws
             .events(EMPTY_CAPTION, count)

@@ -180,12 +180,7 @@ impl Sampler for Ddim {
         output: Tensor<4>,
         noise: Option<Tensor<4>>,
     ) -> Result<Tensor<4>, SchedulerError> {
-        let steps = self.timesteps.len();
-        let timestep = *self.timesteps.get(index).ok_or(SchedulerError::Index {
-            found: index,
-            steps,
-        })?;
-        self.step_at(timestep, sample, output, noise)
+        self.step_at(self.timestep(index)?, sample, output, noise)
     }
 }
 

@@ -182,13 +182,7 @@ impl Sampler for DpmSolver {
         output: Tensor<4>,
         noise: Option<Tensor<4>>,
     ) -> Result<Tensor<4>, SchedulerError> {
-        let steps = self.timesteps.len();
-        if index >= steps {
-            return Err(SchedulerError::Index {
-                found: index,
-                steps,
-            });
-        }
+        self.timestep(index)?;
         if self.stochastic() && noise.is_none() {
             return Err(SchedulerError::MissingNoise);
         }

@@ -15,6 +15,19 @@ pub trait Sampler {
     /// Training timesteps to be visited, in order (falling).
     fn timesteps(&self) -> &[usize];
 
+    /// The training timestep at `index`.
+    ///
+    /// # Errors
+    /// `Index` beyond the last step.
+    fn timestep(&self, index: usize) -> Result<usize, SchedulerError> {
+        let steps = self.timesteps().len();
+        let timestep = self.timesteps().get(index).copied();
+        timestep.ok_or(SchedulerError::Index {
+            found: index,
+            steps,
+        })
+    }
+
     /// Whether [`Self::step`] needs noise.
     fn stochastic(&self) -> bool;
 
