@@ -43,6 +43,8 @@ pub enum Command {
     Chat(Chat),
     /// Count parameters by component.
     Params(Params),
+    /// Time a training step, an answer or a drawing.
+    Bench(Bench),
     /// Run one network on given tensors, to compare it with the public class it follows.
     Probe(Probe),
     /// Built-in and external data.
@@ -282,6 +284,46 @@ pub struct Params {
     /// As JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `deem bench`.
+#[derive(clap::Args, Debug)]
+pub struct Bench {
+    /// What to time.
+    #[command(subcommand)]
+    pub part: BenchPart,
+    /// Timed runs; their median is reported.
+    #[arg(long, global = true, default_value_t = 9)]
+    pub runs: usize,
+    /// Runs before those.
+    #[arg(long, global = true, default_value_t = 2)]
+    pub warmup: usize,
+    /// As JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What `deem bench` times.
+#[derive(Subcommand, Debug)]
+pub enum BenchPart {
+    /// A step of training, data included.
+    TrainStep {
+        /// Stage of the preset.
+        #[arg(long, default_value = "stage1")]
+        stage: String,
+    },
+    /// Reading a question about a picture, and writing the answer.
+    Ask {
+        /// Tokens to write.
+        #[arg(long, default_value_t = 64)]
+        tokens: usize,
+    },
+    /// Drawing a picture of a text.
+    Generate {
+        /// Denoising steps.
+        #[arg(long, default_value_t = 20)]
+        steps: usize,
+    },
 }
 
 /// Arguments of `deem data`.

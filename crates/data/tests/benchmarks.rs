@@ -26,7 +26,7 @@ fn build(world: &World, role: Role) -> Benchmarks {
     let config = BenchmarkConfig {
         robust_images: 20,
         pope_questions: 60,
-        mmvp_pairs: 24,
+        mmvp_pairs: 28,
         regions: 10,
         candidates: 3,
         resolution: 32,
@@ -54,7 +54,7 @@ fn sizes_balance_and_pairs() {
             let wanted = match suite.family() {
                 "robust_vqa" => 40,
                 "pope" => 60,
-                "mmvp" => 48,
+                "mmvp" => 56,
                 _ => 10,
             };
             assert_eq!(items.len(), wanted, "{suite:?}");
@@ -83,7 +83,7 @@ fn sizes_balance_and_pairs() {
         }
         assert_eq!(
             patterns.values().copied().collect::<Vec<_>>(),
-            [4; 6],
+            [4; 7],
             "{patterns:?}"
         );
     }

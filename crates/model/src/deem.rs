@@ -6,6 +6,7 @@
 //!                └────────► condition ─► unet ─► error ─► back into the encoder  (feedback)
 //! ```
 
+use std::fmt::Display;
 use std::ops::Range;
 
 use burn::module::{Module, Param};
@@ -21,7 +22,7 @@ use crate::llama::{
 };
 use crate::mmfs::ImageFeatures;
 use crate::nn::param;
-use crate::scheduler::{NoiseConfig, NoiseSchedule, SchedulerError};
+use crate::scheduler::{NoiseConfig, NoiseSchedule};
 use crate::unet::{UNet, UNetConfig, UnetSynchronizer};
 
 pub use crate::image_encoder::EncodedImages;
@@ -52,6 +53,81 @@ pub struct DeemConfig {
     pub unet: UNetConfig,
     /// Noise schedule of D_DM.
     pub scheduler: NoiseConfig,
+}
+
+/// What can be wrong with a model's configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeemError {
+    /// Everything that does not fit together.
+    #[error("model configuration: {}", .0.join("; "))]
+    Config(Vec<String>),
+}
+
+impl DeemConfig {
+    /// Checks that the numbers of every part, and the parts, fit together.
+    ///
+    /// # Errors
+    /// `Config` listing every problem.
+    pub fn validate(&self) -> Result<(), DeemError> {
+        let encoder = &self.image_encoder;
+        fn told<E: Display>(part: &str, checked: Result<(), E>) -> Option<String> {
+            checked.err().map(|error| format!("{part}: {error}"))
+        }
+        let equal = |name: &str, found: usize, what: &str, expected: usize| {
+            let fits = found == expected;
+            (!fits).then(|| format!("{name}: expected {expected} ({what}), found {found}"))
+        };
+        let llama_mmfs = self.llama_mmfs.as_ref();
+        let synchronizer = self.image_decoder.synchronizer.as_ref();
+        let problems = [
+            told("image_encoder", encoder.validate()),
+            told("image_encoder", encoder.vision.validate()),
+            told("image_encoder", encoder.resampler.validate()),
+            told("llama", self.llama.validate()),
+            llama_mmfs.and_then(|mmfs| {
+                let mmfs = mmfs.mmfs(self.llama.hidden_size);
+                told("llama_mmfs", mmfs.validate())
+            }),
+            told("image_decoder", self.image_decoder.resampler.validate()),
+            synchronizer.and_then(|synchronizer| {
+                let mmfs = synchronizer.mmfs(self.unet.block_out_channels[0]);
+                told("image_decoder", mmfs.validate())
+            }),
+            told("autoencoder", self.autoencoder.validate()),
+            told("unet", self.unet.validate()),
+            told("scheduler", NoiseSchedule::new(&self.scheduler).map(drop)),
+            equal(
+                "image_encoder.resampler.encoder_hidden_size",
+                encoder.resampler.encoder_hidden_size,
+                "vision.pyramid_dim",
+                encoder.vision.pyramid_dim(),
+            ),
+            equal(
+                "image_decoder.resampler.encoder_hidden_size",
+                self.image_decoder.resampler.encoder_hidden_size,
+                "llama.hidden_size",
+                self.llama.hidden_size,
+            ),
+            equal(
+                "image_decoder.resampler.hidden_size",
+                self.image_decoder.resampler.hidden_size,
+                "width of the unet's condition",
+                self.unet.condition_dim(),
+            ),
+            equal(
+                "unet.in_channels",
+                self.unet.in_channels,
+                "autoencoder.latent_channels",
+                self.autoencoder.latent_channels,
+            ),
+        ];
+        let problems: Vec<String> = problems.into_iter().flatten().collect();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(DeemError::Config(problems))
+        }
+    }
 }
 
 /// The whole model.
@@ -88,8 +164,9 @@ impl Deem {
     /// A model with the given dimensions; allocates nothing until used.
     ///
     /// # Errors
-    /// A noise schedule that cannot be built.
-    pub fn new(config: &DeemConfig, device: &Device) -> Result<Self, SchedulerError> {
+    /// Dimensions that do not fit, see [`DeemConfig::validate`].
+    pub fn new(config: &DeemConfig, device: &Device) -> Result<Self, DeemError> {
+        config.validate()?;
         let llm_dim = config.llama.hidden_size;
         let queries = config.image_encoder.queries;
         let synchronizer = config
@@ -116,7 +193,7 @@ impl Deem {
             ),
             autoencoder: Autoencoder::new(&config.autoencoder, device),
             unet: UNet::new(&config.unet, device),
-            schedule: NoiseSchedule::new(&config.scheduler)?,
+            schedule: NoiseSchedule::new(&config.scheduler).expect("validated"),
             noise: config.scheduler.clone(),
             latent: [
                 config.diffusion_size / config.autoencoder.reduction(),

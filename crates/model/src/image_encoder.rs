@@ -5,6 +5,7 @@
 //! with which the diffusion model must restore the image.
 
 use burn::module::{Module, Param};
+use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,57 @@ pub struct ImageEncoderConfig {
     pub resampler: PerceiverConfig,
     /// Number of queries, that is of visual tokens per image.
     pub queries: usize,
+    /// Whether each query starts from what it is to describe: the first from the global token, the
+    /// others from the regions of a square grid, pooled from the coarsest level, where objects are
+    /// recognised (so there are 1 + n² of them, as wide as the pyramid).
+    ///
+    /// Differs from: the official code, whose queries start equal for all images. Without long
+    /// pre-training such queries learn to average the image.
+    #[serde(default)]
+    pub pooled_queries: bool,
+}
+
+/// What can be wrong with an image encoder's configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ImageEncoderError {
+    /// Pooled queries need a global query and a square of regions.
+    #[error("pooled_queries: expected 1 + n² queries (2, 5, 10, 17, …), found queries = {0}")]
+    Queries(usize),
+    /// Pooled queries are features of the pyramid.
+    #[error(
+        "pooled_queries: expected resampler.hidden_size = vision.pyramid_dim, found {hidden} and {pyramid}"
+    )]
+    Width {
+        /// Width of the queries.
+        hidden: usize,
+        /// Width of the pyramid.
+        pyramid: usize,
+    },
+}
+
+impl ImageEncoderConfig {
+    /// Checks that the numbers fit together.
+    ///
+    /// # Errors
+    /// Pooled queries whose number or width cannot be.
+    pub fn validate(&self) -> Result<(), ImageEncoderError> {
+        if !self.pooled_queries {
+            return Ok(());
+        }
+        let side = self.query_grid();
+        if side == 0 || 1 + side * side != self.queries {
+            return Err(ImageEncoderError::Queries(self.queries));
+        }
+        let (hidden, pyramid) = (self.resampler.hidden_size, self.vision.pyramid_dim());
+        if hidden != pyramid {
+            return Err(ImageEncoderError::Width { hidden, pyramid });
+        }
+        Ok(())
+    }
+
+    fn query_grid(&self) -> usize {
+        self.queries.saturating_sub(1).isqrt()
+    }
 }
 
 /// What the encoder understood of some images.
@@ -64,6 +116,9 @@ pub struct ImageEncoder {
     pub proj_i: Linear,
     #[module(skip)]
     position: PositionTable,
+    /// Regions per side that the queries start from.
+    #[module(skip)]
+    query_grid: Option<usize>,
 }
 
 impl ImageEncoder {
@@ -87,6 +142,7 @@ impl ImageEncoder {
             proj_t: Linear::new(hidden, llm_dim, true, device),
             proj_i: Linear::new(hidden, cross_dim, true, device),
             position: PositionTable::new(POSITION_GRID, width),
+            query_grid: config.pooled_queries.then(|| config.query_grid()),
         }
     }
 
@@ -100,18 +156,58 @@ impl ImageEncoder {
         let sequence = self.pos_ln.forward(self.pos_proj.forward(sequence));
         let sequence = self.position.add_to_sequence(sequence, grid);
         let sequence = extract_sequence(sequence, grid, mask.as_ref());
-        let queries = self.query_tokens.val().unsqueeze::<3>();
-        let tokens = self
-            .resampler
-            .forward(queries, self.ln.forward(sequence), None);
-        let pyramid = levels
+        let sequence = self.ln.forward(sequence);
+        let pyramid: Vec<_> = levels
             .into_iter()
             .map(|level| extract(self.position.add_to(level), mask.as_ref()))
             .collect();
+        let queries = self.queries(&sequence, &pyramid[3]);
+        let tokens = self.resampler.forward(queries, sequence, None);
         EncodedImages {
             embeddings: self.proj_t.forward(tokens.clone()),
             condition: self.proj_i.forward(tokens),
             pyramid,
         }
+    }
+
+    /// `[1 or images, queries, hidden]`
+    fn queries(&self, sequence: &Tensor<3>, coarsest: &Tensor<4>) -> Tensor<3> {
+        let learned = self.query_tokens.val().unsqueeze::<3>();
+        let Some(side) = self.query_grid else {
+            return learned;
+        };
+        let [images, _, _, features] = coarsest.dims();
+        let regions = adaptive_avg_pool2d(coarsest.clone().permute([0, 3, 1, 2]), [side, side]);
+        let regions = regions
+            .reshape([images, features, side * side])
+            .swap_dims(1, 2);
+        learned + Tensor::cat(vec![sequence.clone().narrow(1, 0, 1), regions], 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pooled_queries_are_a_global_token_and_a_square_of_regions() {
+        let json = r#"{"vision": {"tower": "conv_next", "trunk": {}, "pyramid_dim": 8},
+            "resampler": {"hidden_size": 8}, "queries": 5, "pooled_queries": true}"#;
+        let config: ImageEncoderConfig = serde_json::from_str(json).unwrap();
+        assert_eq!(config.validate(), Ok(()));
+        let queries = ImageEncoderConfig {
+            queries: 6,
+            ..config.clone()
+        };
+        assert_eq!(queries.validate(), Err(ImageEncoderError::Queries(6)));
+        let mut width = config;
+        width.resampler.hidden_size = 16;
+        assert!(matches!(
+            width.validate(),
+            Err(ImageEncoderError::Width {
+                hidden: 16,
+                pyramid: 8
+            })
+        ));
     }
 }

@@ -6,6 +6,7 @@ use crate::args::{Args, Command};
 use crate::interrupt;
 
 mod ask;
+mod bench;
 mod chat;
 mod data;
 mod generate;
@@ -41,6 +42,7 @@ pub fn run(args: Args) -> Result<()> {
         Command::Generate(args) => generate::run(&standins, &args),
         Command::Chat(args) => chat::run(&standins, &args),
         Command::Params(args) => params::run(&standins, &args),
+        Command::Bench(args) => bench::run(&standins, &args),
         Command::Probe(args) => probe::run(&args),
         Command::Data(args) => data::run(&standins, &args.command),
     }

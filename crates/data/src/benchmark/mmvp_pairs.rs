@@ -1,5 +1,5 @@
 //! MMVP pairs: two scenes that differ in one attribute only. Of many candidates those are kept which an
-//! encoder embeds most alike, in equal numbers for six visual patterns.
+//! encoder embeds most alike, in equal numbers for seven visual patterns.
 
 use std::sync::Arc;
 
@@ -10,14 +10,16 @@ use super::item::{Item, Picture, Suite};
 use crate::DataError;
 use crate::dice::Dice;
 use crate::scene::{
-    Arrangement, Attribute, Draft, Facts, Orientation, Scene, SceneConfig, SceneSampler, Tint,
+    Arrangement, Attribute, Background, Draft, Facts, Orientation, Scene, SceneConfig,
+    SceneSampler, Tint,
 };
 
-/// The six patterns.
-pub(super) const PATTERNS: [Attribute; 6] = [
+/// The patterns.
+pub(super) const PATTERNS: [Attribute; 7] = [
     Attribute::Orientation,
     Attribute::Quantity,
     Attribute::Colour,
+    Attribute::Background,
     Attribute::Position,
     Attribute::Structure,
     Attribute::Presence,
@@ -184,6 +186,17 @@ fn changed(
             };
             members.iter().for_each(|i| other.objects[*i].tint = *tint);
         }
+        Attribute::Background => {
+            let others: Vec<Background> = Background::ALL
+                .iter()
+                .copied()
+                .filter(|b| *b != scene.background)
+                .collect();
+            let Some(background) = dice.pick(&others) else {
+                return Ok(None);
+            };
+            other.background = *background;
+        }
         Attribute::Quantity => {
             if members.len() < 2 {
                 return Ok(None);
@@ -253,6 +266,7 @@ fn value(pattern: Attribute, facts: &Facts, group: usize, first: bool) -> Option
         Attribute::Orientation => it.orientation?.words().to_owned(),
         Attribute::Quantity => crate::scene::wording::NUMBERS.get(it.count)?.to_string(),
         Attribute::Colour => it.tint.words().to_owned(),
+        Attribute::Background => facts.background.words().to_owned(),
         Attribute::Position => it.position?.words().to_owned(),
         Attribute::Structure => facts.arrangement.words().to_owned(),
         // Asked about the concept of the first scene.

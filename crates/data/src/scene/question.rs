@@ -62,7 +62,8 @@ pub enum Form {
     YesNo,
     /// Answered freely, in a word.
     Open,
-    /// Two options, answered by `(a)` or `(b)`.
+    /// Two options, answered by the words of one: naming what is seen is a skill that open questions
+    /// teach too, a letter is one more to learn.
     TwoOption,
 }
 
@@ -77,7 +78,7 @@ pub struct Question {
     pub text: String,
     /// The options of a choice: "(a) upright (b) upside down".
     pub options: Option<[String; 2]>,
-    /// The true answer: `yes`, `two`, `(a)`.
+    /// The true answer: `yes`, `two`, `turned left`.
     pub answer: String,
 }
 

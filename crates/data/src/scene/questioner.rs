@@ -156,17 +156,17 @@ impl Questioner {
                 answer: truth.to_owned(),
             },
             Form::TwoOption => {
-                let (options, answer) = if true_first {
-                    ([truth, wrong], "(a)")
+                let options = if true_first {
+                    [truth, wrong]
                 } else {
-                    ([wrong, truth], "(b)")
+                    [wrong, truth]
                 };
                 Question {
                     attribute,
                     form,
                     text: self.about(open, group, truth),
                     options: Some(options.map(str::to_owned)),
-                    answer: answer.to_owned(),
+                    answer: truth.to_owned(),
                 }
             }
         }
@@ -323,7 +323,7 @@ mod tests {
         has(
             &prompts(Attribute::Orientation, Form::TwoOption),
             "What is the orientation of the owl? (a) upright (b) turned left",
-            "(b)",
+            "turned left",
         );
         has(
             &prompts(Attribute::Presence, Form::YesNo),

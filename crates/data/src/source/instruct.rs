@@ -24,8 +24,21 @@ pub struct InstructConfig {
 
 impl Default for InstructConfig {
     fn default() -> Self {
+        // What a picture looks like is asked more than what is in it, and in words more than in yes or
+        // no: an answer of one word in many tells the visual tokens most.
+        let questions = QuestionMix {
+            presence: 2.0,
+            main_object: 1.0,
+            quantity: 1.5,
+            colour: 1.5,
+            position: 1.5,
+            orientation: 1.5,
+            background: 1.5,
+            structure: 1.5,
+            forms: [0.25, 0.6, 0.15],
+        };
         Self {
-            questions: QuestionMix::default(),
+            questions,
             captions: 0.08,
             turns: 3,
         }

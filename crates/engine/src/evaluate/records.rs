@@ -30,7 +30,8 @@ pub struct Record {
     pub truth: Vec<String>,
     /// What the model said, verbatim.
     pub answer: String,
-    /// Logit of "yes" minus logit of "no" at the first answered position.
+    /// Logit of "yes" minus logit of "no" at the first answered position; for a choice, log-probability
+    /// of the first option minus that of the second.
     pub margin: f64,
     /// Why the question could not be asked (an unreadable picture); it then counts as wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]

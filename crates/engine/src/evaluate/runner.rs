@@ -3,13 +3,13 @@
 use burn::tensor::Device;
 use deem_data::benchmark::Item;
 use deem_data::image::{Crop, ImageLimits, ViewConfig};
-use deem_data::text::TextTokenizer;
+use deem_data::text::{TextTokenizer, answer};
 use deem_data::{BatchConfig, Collator, PackConfig, Padding, Sample, Segment};
 use deem_model::deem::Deem;
 
 use super::records::{Record, RecordFile};
 use crate::EngineError;
-use crate::generate::{TextOptions, generate_text};
+use crate::generate::{TextOptions, generate_text, log_likelihoods};
 use crate::objective::DeemBatch;
 
 /// What a model answered.
@@ -17,7 +17,8 @@ use crate::objective::DeemBatch;
 pub struct Reply {
     /// The answer, verbatim.
     pub text: String,
-    /// Logit of "yes" minus logit of "no" at the first position.
+    /// Logit of "yes" minus logit of "no" at the first position; between options, see
+    /// [`Runner::choose`].
     pub margin: f64,
 }
 
@@ -108,6 +109,53 @@ impl<'a> Runner<'a> {
         Ok(replies)
     }
 
+    /// Chooses between two options for each prompt: the one that is more probable as a whole answer.
+    /// The margin is the log-probability of the first minus that of the second.
+    ///
+    /// # Errors
+    /// Those of making the batches.
+    pub fn choose(
+        &self,
+        samples: &[Sample],
+        options: &[[String; 2]],
+    ) -> Result<Vec<Reply>, EngineError> {
+        let mut replies = Vec::with_capacity(samples.len());
+        let prompts: Vec<_> = samples.iter().zip(options).collect();
+        for chunk in prompts.chunks(self.batch.max(1)) {
+            let answered: Vec<Sample> = chunk
+                .iter()
+                .flat_map(|(sample, options)| {
+                    options.iter().map(|option| {
+                        let mut answered = (*sample).clone();
+                        answered.segments.extend(answer(option));
+                        answered
+                    })
+                })
+                .collect();
+            let host = self.collator.samples(&answered)?;
+            let batch = DeemBatch::new(&host, self.model, &self.device);
+            let encoded = batch
+                .pixels
+                .clone()
+                .map(|pixels| self.model.encode_images(pixels, batch.masks.clone()));
+            let scores = log_likelihoods(
+                self.model,
+                &batch.layout,
+                encoded.as_ref(),
+                &host.labels,
+                &self.device,
+            );
+            for ((_, options), scores) in chunk.iter().zip(scores.chunks_exact(2)) {
+                let margin = scores[0] - scores[1];
+                replies.push(Reply {
+                    text: options[usize::from(margin < 0.0)].clone(),
+                    margin,
+                });
+            }
+        }
+        Ok(replies)
+    }
+
     /// Answers the items that are not yet in the file; `tick` hears how many were just done and may
     /// stop the evaluation by returning false. Items whose picture cannot be read are recorded as such.
     ///
@@ -141,7 +189,11 @@ impl<'a> Runner<'a> {
                     }
                 }
             }
-            let replies = self.answer(&samples, options)?;
+            let choices: Option<Vec<_>> = readable.iter().map(|i| i.options.clone()).collect();
+            let replies = match choices {
+                Some(choices) => self.choose(&samples, &choices)?,
+                None => self.answer(&samples, options)?,
+            };
             for ((item, sample), reply) in readable.into_iter().zip(&samples).zip(replies) {
                 file.push(record(item, written(sample), reply))?;
             }

@@ -2,10 +2,12 @@
 
 mod adapt;
 mod image;
+mod options;
 mod sampling;
 mod text;
 
 pub use adapt::{AdaptOptions, adapt};
 pub use image::{ImageOptions, SamplerKind, generate_image, restore, sample_latents};
+pub use options::log_likelihoods;
 pub use sampling::{Sampling, choose};
-pub use text::{Answer, TextOptions, generate_text, option_scores};
+pub use text::{Answer, TextOptions, generate_text};

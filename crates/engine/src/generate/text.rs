@@ -1,6 +1,6 @@
 //! Autoregressive text: greedy, nucleus and beam search over a key-value cache.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use deem_model::deem::{Deem, EncodedImages};
 use deem_model::layout::Layout;
 use deem_model::llama::{LlamaCache, LlamaImages};
@@ -95,36 +95,6 @@ pub fn generate_text(
         reader.push(&column);
     }
     answers
-}
-
-/// Summed log-probability of each candidate continuation of one prompt.
-pub fn option_scores(
-    model: &Deem,
-    prompt: &[i64],
-    candidates: &[Vec<u32>],
-    encoded: Option<&EncodedImages>,
-    device: &Device,
-) -> Vec<f64> {
-    candidates
-        .iter()
-        .map(|candidate| {
-            let mut tokens = prompt.to_vec();
-            tokens.extend(candidate.iter().map(|t| i64::from(*t)));
-            let layout = Layout::new(&tokens, 1, model.tokens(), model.queries());
-            let hidden = model.read(&layout, encoded);
-            let [_, seq, width] = hidden.dims();
-            let rows = (prompt.len() - 1..tokens.len() - 1)
-                .map(|i| i as i64)
-                .collect();
-            let rows = Layout::int(rows, [candidate.len()], device);
-            let logits = model.logits(hidden.reshape([seq, width]).select(0, rows));
-            host_rows(logits)
-                .iter()
-                .zip(candidate)
-                .map(|(logits, token)| log_softmax(logits)[*token as usize])
-                .sum()
-        })
-        .collect()
 }
 
 struct Hypothesis {

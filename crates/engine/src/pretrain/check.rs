@@ -4,6 +4,8 @@
 //! Decisive is the *listening test*: the diffusion model's denoising error must rise when any single
 //! attribute of its caption is made wrong, because it can only teach the encoder what it listens to.
 
+mod connection;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::sync::Arc;
@@ -51,6 +53,9 @@ pub struct Gates {
     /// The language model's accuracy in percent when the scene is described in words, for each form
     /// of question that the attribute has.
     pub language: Vec<(Attribute, Form, Interval)>,
+    /// The connected model's caption loss in nats per word, and its rise with another image; `None` before
+    /// the warm start.
+    pub connection: Option<(f64, Interval)>,
 }
 
 /// Computes all gates.
@@ -81,6 +86,11 @@ pub fn run(standins: &StandIns, device: &Device) -> Result<Gates, EngineError> {
         autoencoder: autoencoder(standins, &data, &feed, device)?,
         listening: listening(standins, &data, &feed, device)?,
         language: language(standins, &data, &feed, device)?,
+        connection: if standins.identity_of("connect").is_empty() {
+            None
+        } else {
+            Some(connection::connection(standins, &data, device)?)
+        },
     })
 }
 
@@ -384,6 +394,13 @@ impl std::fmt::Display for Gates {
                 rise.mean,
                 rise.low,
                 rise.high
+            )?;
+        }
+        if let Some((own, rise)) = &self.connection {
+            writeln!(
+                f,
+                "\nConnection: caption loss {own:.3} nats per word with its own image; {:+.3} [{:+.3}, {:+.3}] with another.",
+                rise.mean, rise.low, rise.high
             )?;
         }
         writeln!(f, "\nLanguage model, scene described in words:\n")?;

@@ -16,7 +16,7 @@ pub fn preset() -> Preset {
     let smaller = [
         "model.image_size=64",
         "model.diffusion_size=16",
-        "model.image_encoder.queries=4",
+        "model.image_encoder.queries=5",
         "model.image_encoder.vision.trunk.dims=[16, 16, 32, 32]",
         "model.image_encoder.vision.trunk.depths=[1, 1, 1, 1]",
         "model.image_encoder.resampler.num_hidden_layers=1",

@@ -22,6 +22,17 @@ pub const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 /// Channel standard deviations of CLIP's training images.
 pub const CLIP_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 
+/// How a ConvNeXt's pooled features reach the space shared with text (open_clip `timm_proj`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Projection {
+    /// Through a hidden layer, as in `convnext_base_w`.
+    #[default]
+    Mlp,
+    /// Linearly, as in `convnext_base`: features are then as separable as embeddings.
+    Linear,
+}
+
 /// Which tower, and the width of its pyramid.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "tower", rename_all = "snake_case")]
@@ -34,6 +45,9 @@ pub enum VisionConfig {
         pyramid_dim: usize,
         /// Width of the space shared with text; `None` without a projection head.
         projection_dim: Option<usize>,
+        /// Kind of the projection head.
+        #[serde(default)]
+        projection: Projection,
     },
     /// CLIP ViT with an adapter.
     Vit {
@@ -113,10 +127,11 @@ impl VisionTower {
                 trunk,
                 pyramid_dim,
                 projection_dim,
+                projection,
             } => Self::ConvNext(ConvNextPyramid::new(
                 trunk,
                 *pyramid_dim,
-                *projection_dim,
+                projection_dim.map(|dim| (*projection, dim)),
                 device,
             )),
             VisionConfig::Vit {
@@ -191,6 +206,7 @@ mod tests {
             trunk: ConvNextConfig::default(),
             pyramid_dim: 1024,
             projection_dim: Some(640),
+            projection: Projection::Mlp,
         };
         let tower = VisionTower::new(&config, &Device::flex());
         let count = tower.num_params() as f64 / 1e6;

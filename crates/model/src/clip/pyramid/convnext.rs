@@ -1,7 +1,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::Pyramid;
+use super::{Projection, Pyramid};
 use crate::clip::config::{Activation, ConvNextConfig};
 use crate::clip::convnext::ConvNext;
 use crate::nn::Linear;
@@ -18,7 +18,7 @@ pub struct ConvNextPyramid {
     adapter_cls: Linear,
 }
 
-/// Trunk and projection head (open_clip `TimmModel` with an MLP projection).
+/// Trunk and projection head (open_clip `TimmModel`).
 #[derive(Module, Debug)]
 pub struct ConvNextVisual {
     /// The image tower.
@@ -31,7 +31,7 @@ impl ConvNextPyramid {
     pub(super) fn new(
         config: &ConvNextConfig,
         pyramid_dim: usize,
-        projection_dim: Option<usize>,
+        projection: Option<(Projection, usize)>,
         device: &Device,
     ) -> Self {
         let [c2, c3, c4, c5] = config.dims;
@@ -39,7 +39,7 @@ impl ConvNextPyramid {
         Self {
             visual: ConvNextVisual {
                 trunk: ConvNext::new(config, device),
-                head: projection_dim.map(|dim| ProjectionHead::new(c5, dim, device)),
+                head: projection.map(|(kind, dim)| ProjectionHead::new(kind, c5, dim, device)),
             },
             adapter_c2: adapter(c2),
             adapter_c3: adapter(c3),
@@ -70,10 +70,11 @@ impl ConvNextPyramid {
     }
 }
 
-/// CLIP projection head with one hidden layer.
+/// CLIP projection head: exactly one of its fields is there, under open_clip's name.
 #[derive(Module, Debug)]
 pub struct ProjectionHead {
-    mlp: ProjectionMlp,
+    mlp: Option<ProjectionMlp>,
+    proj: Option<Linear>,
 }
 
 #[derive(Module, Debug)]
@@ -83,18 +84,29 @@ struct ProjectionMlp {
 }
 
 impl ProjectionHead {
-    fn new(inputs: usize, outputs: usize, device: &Device) -> Self {
+    fn new(kind: Projection, inputs: usize, outputs: usize, device: &Device) -> Self {
+        let mlp = || ProjectionMlp {
+            fc1: Linear::new(inputs, 2 * outputs, true, device),
+            fc2: Linear::new(2 * outputs, outputs, false, device),
+        };
+        let proj = || Linear::new(inputs, outputs, false, device);
         Self {
-            mlp: ProjectionMlp {
-                fc1: Linear::new(inputs, 2 * outputs, true, device),
-                fc2: Linear::new(2 * outputs, outputs, false, device),
-            },
+            mlp: (kind == Projection::Mlp).then(mlp),
+            proj: (kind == Projection::Linear).then(proj),
         }
     }
 
     /// `[batch, channels]` → `[batch, projection_dim]`
     pub fn forward(&self, pooled: Tensor<2>) -> Tensor<2> {
-        let hidden = Activation::Gelu.apply(self.mlp.fc1.forward(pooled));
-        self.mlp.fc2.forward(hidden)
+        let pooled = match &self.mlp {
+            Some(mlp) => mlp
+                .fc2
+                .forward(Activation::Gelu.apply(mlp.fc1.forward(pooled))),
+            None => pooled,
+        };
+        match &self.proj {
+            Some(proj) => proj.forward(pooled),
+            None => pooled,
+        }
     }
 }

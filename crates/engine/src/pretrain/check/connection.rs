@@ -1,0 +1,48 @@
+//! Do visual tokens tell the language model what is there? Its caption loss with each caption's own
+//! image, and how much it rises with another image.
+
+use burn::module::Module;
+use burn::tensor::Device;
+use deem_metrics::statistics::Interval;
+
+use super::{CHUNK, SCENES, SEED, interval};
+use crate::EngineError;
+use crate::config::StageData;
+use crate::objective::{DeemBatch, next_token_loss};
+use crate::sources::BuiltIn;
+use crate::standins::StandIns;
+
+/// Loss in nats per word with the own image, and its rise with another one (95 % interval over
+/// batches).
+pub(super) fn connection(
+    standins: &StandIns,
+    data: &BuiltIn,
+    device: &Device,
+) -> Result<(f64, Interval), EngineError> {
+    let preset = standins.preset();
+    let model = standins.connected(device)?.no_grad();
+    let source = data.stage(StageData::Alignment, SEED)?;
+    let queries = preset.model.image_encoder.queries;
+    let batches = data.batches(source, (CHUNK, 1), preset, queries, false)?;
+    let (mut own, mut rises) = (Vec::new(), Vec::new());
+    for index in 0..SCENES / CHUNK as u64 {
+        let host = batches.get(index)?;
+        let batch = DeemBatch::new(&host, &model, device);
+        let Some(pixels) = batch.pixels.clone() else {
+            continue;
+        };
+        let encoded = model.encode_images(pixels, None);
+        let loss = |shift: usize| {
+            let images = batch.layout.images.len();
+            let which: Vec<i64> = (0..images).map(|i| ((i + shift) % images) as i64).collect();
+            let hidden = model.read(&batch.layout, Some(&encoded.select(&which)));
+            let loss = next_token_loss(&model, hidden, &host.labels, device);
+            loss.into_data().iter::<f64>().sum::<f64>()
+        };
+        let right = loss(0);
+        own.push(right);
+        rises.push(loss(CHUNK / 2) - right);
+    }
+    let mean = own.iter().sum::<f64>() / own.len().max(1) as f64;
+    Ok((mean, interval(&rises)))
+}
