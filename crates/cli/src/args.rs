@@ -375,6 +375,8 @@ pub enum FetchChoice {
 pub enum SourceChoice {
     /// Stage 1.
     Alignment,
+    /// The same with captions that say everything.
+    Description,
     /// Stage 2.
     Instruction,
     /// Stage 3.

@@ -96,6 +96,8 @@ fn one() -> usize {
 pub enum StageData {
     /// Stage 1: images with captions that name what is there, and interleaved documents.
     Alignment,
+    /// Warm start: the same with captions that say everything.
+    Description,
     /// Stage 2: questions and answers.
     Instruction,
     /// Stage 3: regions and their descriptions.

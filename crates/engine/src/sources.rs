@@ -112,6 +112,13 @@ impl BuiltIn {
                 self.feed("alignment", seed)?,
                 InterleavedConfig::default(),
             )),
+            StageData::Description => Arc::new(InterleavedSource::new(
+                self.feed("description", seed)?,
+                InterleavedConfig {
+                    full_captions: 1.0,
+                    ..InterleavedConfig::default()
+                },
+            )),
             StageData::Instruction => Arc::new(InstructSource::new(
                 self.feed("instruction", seed)?,
                 InstructConfig::default(),

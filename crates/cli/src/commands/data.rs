@@ -47,6 +47,7 @@ fn emoji(output: &Path, packages: &Path) -> Result<()> {
 fn inspect(data: &BuiltIn, output: &Path, count: u64, source: SourceChoice) -> Result<()> {
     let source = match source {
         SourceChoice::Alignment => data.stage(StageData::Alignment, 1)?,
+        SourceChoice::Description => data.stage(StageData::Description, 1)?,
         SourceChoice::Instruction => data.stage(StageData::Instruction, 1)?,
         SourceChoice::Region => data.stage(StageData::Region, 1)?,
         SourceChoice::Diffusion => data.diffusion(1)?,

@@ -1,4 +1,5 @@
 //! A model of the tiny preset's architecture at a size that trains in a second.
+#![allow(dead_code)] // not every test uses all of it
 
 use std::path::Path;
 
