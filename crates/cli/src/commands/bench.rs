@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use deem_data::scene::SceneConfig;
 use deem_data::text::question_prompt;
 use deem_data::{Sample, SampleImage};
 use deem_engine::generate::{ImageOptions, SamplerKind, Sampling, TextOptions, generate_image};
@@ -85,13 +84,9 @@ fn ask(choice: &StandInChoice, args: &Bench, tokens: usize) -> Result<Value> {
     if tokens < 2 {
         bail!("--tokens: expected at least 2, to tell reading from writing");
     }
-    let session = Session::open(choice, &warm_start())?;
+    let session = Session::open(choice, &newest_model())?;
     let data = BuiltIn::new(&session.preset)?;
-    let side = session.preset.model.image_size as u32;
-    let pool = data.world.pool(deem_data::corpus::Role::Train, |_| true);
-    let feed = data
-        .world
-        .feed(pool, SceneConfig::default(), "bench", 1, side)?;
+    let feed = data.feed("bench", 1)?;
     let sample = Sample {
         id: "bench".into(),
         segments: question_prompt(0, "How many objects are in the image?"),
@@ -130,12 +125,8 @@ fn ask(choice: &StandInChoice, args: &Bench, tokens: usize) -> Result<Value> {
 
 /// Drawing a picture of a text.
 fn generate(choice: &StandInChoice, args: &Bench, steps: usize) -> Result<Value> {
-    let session = Session::open(choice, &warm_start())?;
-    let special = *session.tokenizer.special();
-    let mut tokens = vec![i64::from(special.bos)];
-    let words = session.tokenizer.encode("a photo of a cat")?;
-    tokens.extend(words.into_iter().map(i64::from));
-    tokens.push(special.soi.into());
+    let session = Session::open(choice, &newest_model())?;
+    let tokens = session.drawing_prompt("a photo of a cat")?;
     let options = ImageOptions {
         steps,
         guidance: 3.5,
@@ -155,7 +146,8 @@ fn generate(choice: &StandInChoice, args: &Bench, steps: usize) -> Result<Value>
     }))
 }
 
-fn warm_start() -> ModelChoice {
+/// The model that the other commands use by default.
+fn newest_model() -> ModelChoice {
     ModelChoice {
         model: None,
         max_megapixels: 64,

@@ -9,11 +9,7 @@ use crate::args::Generate;
 /// Runs the command.
 pub fn run(standins: &StandInChoice, args: &Generate) -> Result<()> {
     let session = Session::open(standins, &args.model)?;
-    let special = *session.tokenizer.special();
-    let mut tokens = vec![i64::from(special.bos)];
-    let words = session.tokenizer.encode(&args.prompt)?;
-    tokens.extend(words.into_iter().map(i64::from));
-    tokens.push(special.soi.into());
+    let tokens = session.drawing_prompt(&args.prompt)?;
     let options = image_options(&args.drawing);
     let pixels = generate_image(&session.model, &tokens, None, &options)?;
     write_picture(&to_picture(pixels), &args.output)?;

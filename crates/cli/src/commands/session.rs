@@ -100,6 +100,14 @@ impl Session {
         Ok(())
     }
 
+    /// The tokens after which the model is to draw a text.
+    pub fn drawing_prompt(&self, text: &str) -> Result<Vec<i64>> {
+        let special = self.tokenizer.special();
+        let words = self.tokenizer.encode(text)?;
+        let tokens = [&[special.bos][..], &words, &[special.soi]].concat();
+        Ok(tokens.into_iter().map(i64::from).collect())
+    }
+
     /// Answers questions with this model.
     pub fn runner(&self, batch: usize) -> Runner<'_> {
         Runner::new(

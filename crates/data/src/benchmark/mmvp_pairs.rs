@@ -9,6 +9,7 @@ use super::build::{Builder, Embedder, check_rows, drawings};
 use super::item::{Item, Picture, Suite};
 use crate::DataError;
 use crate::dice::Dice;
+use crate::scene::other as another;
 use crate::scene::{
     Arrangement, Attribute, Background, Draft, Facts, Orientation, Scene, SceneConfig,
     SceneSampler, Tint,
@@ -162,40 +163,28 @@ fn changed(
             let Some(now) = facts.groups[group].orientation else {
                 return Ok(None);
             };
-            let turns: Vec<Orientation> = Orientation::ALL
-                .iter()
-                .copied()
-                .filter(|o| *o != now)
-                .collect();
-            let Some(turn) = dice.pick(&turns) else {
+            let Some(turn) = another(Orientation::ALL, now, dice) else {
                 return Ok(None);
             };
             members
                 .iter()
-                .for_each(|i| other.objects[*i].orientation = *turn);
+                .for_each(|i| other.objects[*i].orientation = turn);
         }
         Attribute::Colour => {
             let now = facts.groups[group].tint;
-            let tints: Vec<Tint> = Tint::COLOURS
-                .iter()
-                .copied()
-                .filter(|t| *t != now)
-                .collect();
-            let Some(tint) = dice.pick(&tints).filter(|_| now != Tint::Natural) else {
+            if now == Tint::Natural {
+                return Ok(None);
+            }
+            let Some(tint) = another(Tint::COLOURS, now, dice) else {
                 return Ok(None);
             };
-            members.iter().for_each(|i| other.objects[*i].tint = *tint);
+            members.iter().for_each(|i| other.objects[*i].tint = tint);
         }
         Attribute::Background => {
-            let others: Vec<Background> = Background::ALL
-                .iter()
-                .copied()
-                .filter(|b| *b != scene.background)
-                .collect();
-            let Some(background) = dice.pick(&others) else {
+            let Some(background) = another(Background::ALL, scene.background, dice) else {
                 return Ok(None);
             };
-            other.background = *background;
+            other.background = background;
         }
         Attribute::Quantity => {
             if members.len() < 2 {
@@ -219,15 +208,11 @@ fn changed(
         },
         Attribute::Structure => {
             let lines = [Arrangement::Row, Arrangement::Column, Arrangement::Diagonal];
-            let others: Vec<Arrangement> = lines
-                .into_iter()
-                .filter(|a| *a != scene.arrangement)
-                .collect();
-            let Some(arrangement) = dice.pick(&others) else {
+            let Some(arrangement) = another(&lines, scene.arrangement, dice) else {
                 return Ok(None);
             };
-            other.arrangement = *arrangement;
-            let (centers, _) = crate::scene::slots(*arrangement, scene.objects.len(), dice);
+            other.arrangement = arrangement;
+            let (centers, _) = crate::scene::slots(arrangement, scene.objects.len(), dice);
             other
                 .objects
                 .iter_mut()

@@ -154,7 +154,7 @@ impl Facts {
 }
 
 /// One of `all` that is not `this`.
-pub(super) fn other<T: Copy + PartialEq>(all: &[T], this: T, dice: &mut Dice) -> Option<T> {
+pub(crate) fn other<T: Copy + PartialEq>(all: &[T], this: T, dice: &mut Dice) -> Option<T> {
     let others: Vec<T> = all.iter().copied().filter(|v| *v != this).collect();
     dice.pick(&others).copied()
 }

@@ -14,6 +14,7 @@ mod values;
 pub mod wording;
 
 pub use caption::Captioner;
+pub(crate) use facts::other;
 pub use facts::{Facts, Group};
 pub use pool::Pool;
 pub use question::{Attribute, Form, Question, QuestionMix};

@@ -82,10 +82,7 @@ impl<'a> Runner<'a> {
         for chunk in samples.chunks(self.batch.max(1)) {
             let host = self.collator.samples(chunk)?;
             let batch = DeemBatch::new(&host, self.model, &self.device);
-            let encoded = batch
-                .pixels
-                .clone()
-                .map(|pixels| self.model.encode_images(pixels, batch.masks.clone()));
+            let encoded = batch.encode(self.model);
             let answers = generate_text(
                 self.model,
                 &host.tokens,
@@ -134,10 +131,7 @@ impl<'a> Runner<'a> {
                 .collect();
             let host = self.collator.samples(&answered)?;
             let batch = DeemBatch::new(&host, self.model, &self.device);
-            let encoded = batch
-                .pixels
-                .clone()
-                .map(|pixels| self.model.encode_images(pixels, batch.masks.clone()));
+            let encoded = batch.encode(self.model);
             let scores = log_likelihoods(
                 self.model,
                 &batch.layout,

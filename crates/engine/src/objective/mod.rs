@@ -12,5 +12,5 @@ pub use contrastive::{contrastive, normalize};
 pub use draws::Draws;
 pub use feedback::feedback_loss;
 pub use image::{image_targets, next_image_loss};
-pub use text::{IGNORE, counted_cross_entropy, next_token_loss};
+pub use text::{IGNORE, counted_cross_entropy, counted_losses, next_token_loss};
 pub use total::{DeemBatch, LossWeights, Terms, deem_loss};

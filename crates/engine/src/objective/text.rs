@@ -34,20 +34,34 @@ pub fn counted_cross_entropy(
     head: impl Fn(Tensor<2>) -> Tensor<2>,
     device: &Device,
 ) -> Tensor<1> {
+    match counted_losses(hidden, labels, head, device) {
+        Some((_, losses)) => losses.mean(),
+        None => Tensor::zeros([1], device),
+    }
+}
+
+/// The counted positions (in `0..batch · seq`) and the cross-entropy of the token at each of them, as in
+/// [`counted_cross_entropy`]; `None` if none counts.
+pub fn counted_losses(
+    hidden: Tensor<3>,
+    labels: &[i64],
+    head: impl Fn(Tensor<2>) -> Tensor<2>,
+    device: &Device,
+) -> Option<(Vec<usize>, Tensor<1>)> {
     let [batch, seq, width] = hidden.dims();
-    let counted: Vec<(i64, i64)> = (0..batch * seq)
+    let counted: Vec<usize> = (0..batch * seq)
         .filter(|i| i % seq > 0 && labels[*i] != IGNORE)
-        .map(|i| (i as i64 - 1, labels[i]))
         .collect();
     if counted.is_empty() {
-        return Tensor::zeros([1], device);
+        return None;
     }
     let count = counted.len();
-    let (rows, targets): (Vec<_>, Vec<_>) = counted.into_iter().unzip();
+    let rows = counted.iter().map(|i| *i as i64 - 1).collect();
+    let targets = counted.iter().map(|i| labels[*i]).collect();
     let rows = Layout::int(rows, [count], device);
     let targets = Layout::int(targets, [count], device);
     let logits = head(hidden.reshape([batch * seq, width]).select(0, rows));
-    kernels::cross_entropy(logits, targets, IGNORE).mean()
+    Some((counted, kernels::cross_entropy(logits, targets, IGNORE)))
 }
 
 #[cfg(test)]

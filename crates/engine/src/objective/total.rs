@@ -109,6 +109,12 @@ impl<'a> DeemBatch<'a> {
             host,
         }
     }
+
+    /// What the encoder makes of the images; `None` without images.
+    pub fn encode(&self, model: &Deem) -> Option<EncodedImages> {
+        let pixels = self.pixels.clone()?;
+        Some(model.encode_images(pixels, self.masks.clone()))
+    }
 }
 
 /// The terms of the training loss that `weights` asks for.
@@ -121,10 +127,7 @@ pub fn deem_loss(
     draws: &mut Draws,
     device: &Device,
 ) -> Terms {
-    let encoded = batch
-        .pixels
-        .clone()
-        .map(|pixels| model.encode_images(pixels, batch.masks.clone()));
+    let encoded = batch.encode(model);
     let mut terms = Terms {
         text: None,
         image: None,

@@ -28,10 +28,9 @@ pub(super) fn connection(
     for index in 0..SCENES / CHUNK as u64 {
         let host = batches.get(index)?;
         let batch = DeemBatch::new(&host, &model, device);
-        let Some(pixels) = batch.pixels.clone() else {
+        let Some(encoded) = batch.encode(&model) else {
             continue;
         };
-        let encoded = model.encode_images(pixels, None);
         let loss = |shift: usize| {
             let images = batch.layout.images.len();
             let which: Vec<i64> = (0..images).map(|i| ((i + shift) % images) as i64).collect();
