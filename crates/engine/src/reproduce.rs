@@ -118,14 +118,9 @@ impl Study<'_> {
         let mut trainable = 0;
         for (number, stage) in preset.stages.iter().enumerate() {
             let stage = arm.stage(stage);
-            let task = DeemTask {
-                // Every arm sees the same data and noise.
-                batches: self.data.stage_batches(&stage, preset, seed + 10_000)?,
-                weights: stage.loss,
-                align: stage.align,
-                seed,
-                device: self.device.clone(),
-            };
+            // Every arm sees the same data and noise.
+            let samples = seed + 10_000;
+            let task = DeemTask::new(&stage, preset, self.data, samples, seed, &self.device)?;
             let identity = format!("{} {seed} {}", arm.name(), self.standins.identity());
             let run = folder.join(&stage.name);
             let name = format!("{} {seed} {}", arm.name(), stage.name);

@@ -10,7 +10,9 @@ use deem_model::deem::{Deem, EncodedImages};
 use deem_model::layout::Layout;
 
 use crate::EngineError;
+use crate::config::{Preset, StageConfig};
 use crate::objective::{DeemBatch, Draws, IGNORE, LossWeights, deem_loss};
+use crate::sources::BuiltIn;
 use crate::train::{GradientSet, Loss, Task};
 
 /// Which parameters count as the encoder in the gradient ratio.
@@ -71,6 +73,27 @@ impl Task for DeemTask {
 }
 
 impl DeemTask {
+    /// A stage on the built-in data: `data_seed` chooses the samples, `seed` the noise.
+    ///
+    /// # Errors
+    /// Those of [`BuiltIn::stage_batches`].
+    pub fn new(
+        stage: &StageConfig,
+        preset: &Preset,
+        data: &BuiltIn,
+        data_seed: u64,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self, EngineError> {
+        Ok(Self {
+            batches: data.stage_batches(stage, preset, data_seed)?,
+            weights: stage.loss,
+            align: stage.align,
+            seed,
+            device: device.clone(),
+        })
+    }
+
     fn weighted(&self, model: &Deem, batch: &Batch, index: u64, weights: &LossWeights) -> Loss {
         let device_batch = DeemBatch::new(batch, model, &self.device);
         let mut draws = Draws::new(self.seed, index);

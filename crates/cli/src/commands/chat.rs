@@ -101,13 +101,9 @@ impl<'a> Talk<'a> {
         Ok(self.session.tokenizer.decode(&words)?.trim().to_owned())
     }
 
-    /// A picture of a text, given the conversation's pictures.
+    /// A picture of a text.
     fn draw(&self, text: &str, args: &Chat) -> Result<Tensor<4>> {
-        let special = *self.session.tokenizer.special();
-        let mut tokens = vec![i64::from(special.bos)];
-        let words = self.session.tokenizer.encode(text)?;
-        tokens.extend(words.into_iter().map(i64::from));
-        tokens.push(special.soi.into());
+        let tokens = self.session.drawing_prompt(text)?;
         let options = image_options(&args.drawing);
         Ok(generate_image(
             &self.session.model,

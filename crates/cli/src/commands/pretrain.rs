@@ -209,13 +209,8 @@ impl Maker {
         let identity = format!("{} {}", self.identity(), made_of.join(" "));
         let mut model = self.standins.assemble(self.seed, &self.device)?;
         for stage in &preset.pretrain.connect {
-            let task = DeemTask {
-                batches: data.stage_batches(stage, &preset, self.seed + 1000)?,
-                weights: stage.loss,
-                align: stage.align,
-                seed: self.seed,
-                device: self.device.clone(),
-            };
+            let samples = self.seed + 1000;
+            let task = DeemTask::new(stage, &preset, &data, samples, self.seed, &self.device)?;
             let name = format!("connect-{}", stage.name);
             let watch = &mut TrainProgress::new(&name, true);
             let run = output.join(&name);

@@ -49,13 +49,7 @@ pub fn run(choice: &StandInChoice, args: &Train) -> Result<()> {
         };
         model = load(model, &file, &partial)?;
     }
-    let task = DeemTask {
-        batches: data.stage_batches(&stage, preset, args.seed)?,
-        weights: stage.loss,
-        align: stage.align,
-        seed: args.seed,
-        device,
-    };
+    let task = DeemTask::new(&stage, preset, &data, args.seed, args.seed, &device)?;
     write_config(&args.output, &resolved)?;
     let mut progress = TrainProgress::new(&stage.name, true);
     train(
@@ -73,7 +67,11 @@ pub fn run(choice: &StandInChoice, args: &Train) -> Result<()> {
     Ok(())
 }
 
+/// Keeps the configuration beside what it makes; one that has a checkpoint is left for `train` to compare.
 fn write_config(output: &Path, resolved: &str) -> Result<()> {
+    if Checkpoint::of(output).newest().is_some() {
+        return Ok(());
+    }
     std::fs::create_dir_all(output).with_context(|| output.display().to_string())?;
     let path = output.join("config.toml");
     std::fs::write(&path, resolved).with_context(|| path.display().to_string())

@@ -83,18 +83,23 @@ pub struct Question {
 }
 
 impl Question {
-    /// What stands after the image: question, options, and the instruction how to answer.
+    /// What stands after the image in the protocols: question, options, and the instruction how to answer.
     pub fn prompt(&self) -> String {
         match (&self.options, self.form) {
-            (Some([first, second]), _) => {
-                format!(
-                    "{} {}",
-                    self.text,
-                    fill(wording::OPTIONS, &[("first", first), ("second", second)])
-                )
-            }
+            (Some(_), _) => self.plain(),
             (None, Form::YesNo) => format!("{} {}", self.text, wording::YES_OR_NO),
             (None, _) => format!("{} {}", self.text, wording::ONE_WORD),
+        }
+    }
+
+    /// The question and its options, without instruction: as people ask.
+    pub fn plain(&self) -> String {
+        match &self.options {
+            None => self.text.clone(),
+            Some([first, second]) => {
+                let options = fill(wording::OPTIONS, &[("first", first), ("second", second)]);
+                format!("{} {options}", self.text)
+            }
         }
     }
 }

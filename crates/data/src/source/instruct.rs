@@ -20,6 +20,8 @@ pub struct InstructConfig {
     pub captions: f32,
     /// Questions about each image, as turns of one conversation.
     pub turns: usize,
+    /// Share of questions asked as people ask, without the protocols' instruction how to answer.
+    pub plain: f32,
 }
 
 impl Default for InstructConfig {
@@ -41,6 +43,7 @@ impl Default for InstructConfig {
             questions,
             captions: 0.08,
             turns: 3,
+            plain: 0.2,
         }
     }
 }
@@ -50,19 +53,17 @@ impl Default for InstructConfig {
 pub struct InstructSource {
     feed: SceneFeed,
     questioner: Questioner,
-    captions: f32,
-    turns: usize,
+    config: InstructConfig,
 }
 
 impl InstructSource {
     /// Conversations from a feed.
     pub fn new(feed: SceneFeed, config: InstructConfig) -> Self {
-        let questioner = Questioner::new(feed.captioner().clone(), config.questions);
+        let questioner = Questioner::new(feed.captioner().clone(), config.questions.clone());
         Self {
             feed,
             questioner,
-            captions: config.captions,
-            turns: config.turns.max(1),
+            config,
         }
     }
 }
@@ -76,21 +77,23 @@ impl Source for InstructSource {
         let (scene, facts, mut dice) = self.feed.scene(index)?;
         let id = self.feed.id(index);
         let mut segments = Vec::new();
-        if dice.chance(self.captions) {
+        if dice.chance(self.config.captions) {
             segments.extend(text::caption_prompt(0));
             segments.extend(text::answer(&self.feed.captioner().category_list(&facts)));
         } else {
-            for turn in 0..self.turns {
+            for turn in 0..self.config.turns.max(1) {
                 let question = self
                     .questioner
                     .ask(&facts, self.feed.sampler().pool(), &mut dice);
-                if turn == 0 {
-                    segments.extend(text::question_prompt(0, &question.prompt()));
+                let asked = if dice.chance(self.config.plain) {
+                    question.plain()
                 } else {
-                    let text = format!(
-                        "\n{USER} {LOOK} {}\n{ASSISTANT} {ANSWER}",
-                        question.prompt()
-                    );
+                    question.prompt()
+                };
+                if turn == 0 {
+                    segments.extend(text::question_prompt(0, &asked));
+                } else {
+                    let text = format!("\n{USER} {LOOK} {asked}\n{ASSISTANT} {ANSWER}");
                     segments.push(Segment::Text {
                         text,
                         counted: false,

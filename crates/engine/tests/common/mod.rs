@@ -48,11 +48,5 @@ pub fn task(preset: &Preset, stage: usize, device: &Device) -> DeemTask {
     let data = BuiltIn::new(preset).expect("the built-in corpus");
     let mut stage = preset.stages[stage].clone();
     stage.batch = 6;
-    DeemTask {
-        batches: data.stage_batches(&stage, preset, 3).expect("batches"),
-        weights: stage.loss,
-        align: stage.align,
-        seed: 5,
-        device: device.clone(),
-    }
+    DeemTask::new(&stage, preset, &data, 3, 5, device).expect("batches")
 }

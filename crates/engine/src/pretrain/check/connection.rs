@@ -1,4 +1,4 @@
-//! Do visual tokens tell the language model what is there? Its caption loss with each caption's own
+//! Do visual tokens tell the language model what the image shows? Its loss of full captions with their own
 //! image, and how much it rises with another image.
 
 use burn::module::Module;
@@ -21,7 +21,7 @@ pub(super) fn connection(
 ) -> Result<(f64, Interval), EngineError> {
     let preset = standins.preset();
     let model = standins.connected(device)?.no_grad();
-    let source = data.stage(StageData::Alignment, SEED)?;
+    let source = data.stage(StageData::Description, SEED)?;
     let queries = preset.model.image_encoder.queries;
     let batches = data.batches(source, (CHUNK, 1), preset, queries, false)?;
     let (mut own, mut rises) = (Vec::new(), Vec::new());
