@@ -23,7 +23,7 @@ pub enum DataError {
     },
     /// A picture is larger than the configured limit.
     #[error(
-        "{name}: {width}x{height} pixels exceed the limit of {limit} pixels (raise it with `max_pixels`)"
+        "{name}: {width}x{height} pixels exceed the limit of {limit} pixels (raise `max_pixels`; on the command line `--max-megapixels`)"
     )]
     ImageTooLarge {
         /// File name or record name.
