@@ -315,6 +315,8 @@ pub enum BenchPart {
     Ask(BenchAsk),
     /// Drawing a picture of a text.
     Generate(BenchGenerate),
+    /// Each hot operation alone, forward and backward.
+    Ops(BenchOps),
 }
 
 /// Arguments of `deem bench train-step`.
@@ -329,6 +331,14 @@ pub struct BenchTrainStep {
     /// Write weights, batch, noise, losses and gradients of the first step here.
     #[arg(long, value_name = "DIR")]
     pub dump: Option<PathBuf>,
+}
+
+/// Arguments of `deem bench ops`.
+#[derive(clap::Args, Debug)]
+pub struct BenchOps {
+    /// Only operations whose name contains this.
+    #[arg(default_value = "")]
+    pub filter: String,
 }
 
 /// Arguments of `deem bench ask`.

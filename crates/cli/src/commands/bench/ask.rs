@@ -62,19 +62,21 @@ pub fn run(choice: &StandInChoice, args: &Bench, part: &BenchAsk) -> Result<Valu
             }),
         )?;
     }
-    let time = |count: usize| -> Result<Timed> {
+    let time = |count: usize| -> Result<[Timed; 2]> {
         repeat(args, || {
             answer(count);
             Ok(())
         })
     };
-    let (first, all) = (time(1)?, time(tokens)?);
+    let ([first, first_cpu], [all, all_cpu]) = (time(1)?, time(tokens)?);
     Ok(json!({
         "bench": "ask",
         "preset": session.preset.name,
         "prompt_tokens": batch.seq,
         "seconds_to_first_token": first.median,
         "seconds_median": all.median,
+        "cpu_seconds_to_first_token": first_cpu.median,
+        "cpu_seconds_median": all_cpu.median,
         "prefill_tokens_per_second": batch.seq as f64 / first.median,
         "decode_tokens_per_second": (tokens - 1) as f64 / (all.median - first.median),
         "memory_before_bytes": before,

@@ -40,7 +40,7 @@ pub fn run(choice: &StandInChoice, args: &Bench, part: &BenchGenerate) -> Result
             }),
         )?;
     }
-    let timed = repeat(args, || {
+    let [timed, cpu] = repeat(args, || {
         draw()?;
         Ok(())
     })?;
@@ -48,6 +48,7 @@ pub fn run(choice: &StandInChoice, args: &Bench, part: &BenchGenerate) -> Result
         "bench": "generate",
         "preset": session.preset.name,
         "seconds_median": timed.median,
+        "cpu_seconds_median": cpu.median,
         "denoising_steps_per_second": part.steps as f64 / timed.median,
         "memory_before_bytes": before,
         "peak_memory_bytes": peak_memory(),

@@ -7,6 +7,7 @@
 mod ask;
 mod dump;
 mod generate;
+mod ops;
 mod train_step;
 
 use std::time::Instant;
@@ -38,6 +39,7 @@ pub fn run(standins: &StandInChoice, args: &Bench) -> Result<()> {
         BenchPart::TrainStep(part) => train_step::run(standins, args, part)?,
         BenchPart::Ask(part) => ask::run(standins, args, part)?,
         BenchPart::Generate(part) => generate::run(standins, args, part)?,
+        BenchPart::Ops(part) => ops::run(standins, args, part)?,
     };
     report["runs"] = json!(args.runs);
     report["threads"] = json!(rayon::current_num_threads());
@@ -86,16 +88,24 @@ impl Timed {
     }
 }
 
-fn repeat(args: &Bench, mut work: impl FnMut() -> Result<()>) -> Result<Timed> {
-    let mut seconds = Vec::with_capacity(args.runs);
+/// Wall and processor seconds of each run that counts.
+fn repeat(args: &Bench, mut work: impl FnMut() -> Result<()>) -> Result<[Timed; 2]> {
+    let (mut wall, mut cpu) = (Vec::new(), Vec::new());
     for run in 0..args.warmup + args.runs {
-        let started = Instant::now();
+        let (started, before) = (Instant::now(), cpu_seconds());
         work()?;
         if run >= args.warmup {
-            seconds.push(started.elapsed().as_secs_f64());
+            wall.push(started.elapsed().as_secs_f64());
+            cpu.push(since(before));
         }
     }
-    Ok(Timed::of(seconds))
+    Ok([Timed::of(wall), Timed::of(cpu)])
+}
+
+/// Processor seconds since an earlier reading; not a number (`null` in JSON) where the system does not tell.
+fn since(before: Option<f64>) -> f64 {
+    let spent = cpu_seconds().zip(before).map(|(now, then)| now - then);
+    spent.unwrap_or(f64::NAN)
 }
 
 /// Most memory this process has held, where the system tells (Linux).
@@ -106,6 +116,18 @@ fn peak_memory() -> Option<u64> {
 /// Memory this process holds now, where the system tells (Linux).
 fn current_memory() -> Option<u64> {
     process_memory("VmRSS:")
+}
+
+/// Processor time that the living threads of this process have used, where the system tells (Linux).
+///
+/// With one thread it is hardly disturbed by whatever else the machine does.
+fn cpu_seconds() -> Option<f64> {
+    let mut nanoseconds = 0;
+    for task in std::fs::read_dir("/proc/self/task").ok()? {
+        let times = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        nanoseconds += times.split_whitespace().next()?.parse::<u64>().ok()?;
+    }
+    Some(nanoseconds as f64 * 1e-9)
 }
 
 fn process_memory(field: &str) -> Option<u64> {
@@ -131,5 +153,13 @@ mod tests {
         if let (Some(now), Some(peak)) = (current_memory(), peak_memory()) {
             assert!(0 < now && now <= peak, "{now} {peak}");
         }
+    }
+
+    #[test]
+    fn work_costs_processor_time() {
+        let before = cpu_seconds();
+        let started = Instant::now();
+        while started.elapsed().as_millis() < 20 {}
+        assert!(before.is_none() || since(before) > 0.0);
     }
 }

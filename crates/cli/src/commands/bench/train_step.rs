@@ -16,7 +16,7 @@ use deem_model::weights::StateTensor;
 use serde_json::{Value, json};
 
 use super::dump::{Dump, tensor};
-use super::{SEED, Timed, current_memory, peak_memory};
+use super::{SEED, Timed, cpu_seconds, current_memory, peak_memory, since};
 use crate::args::{Bench, BenchTrainStep};
 use crate::commands::session::StandInChoice;
 
@@ -63,11 +63,12 @@ pub fn run(choice: &StandInChoice, args: &Bench, part: &BenchTrainStep) -> Resul
         batch: (!part.data).then_some(batch),
     };
     let folder = std::env::temp_dir().join(format!("deem-bench-{}", std::process::id()));
-    let mut seen = Steps::default();
+    let mut seen = Steps::new();
     let trained = train(&task, model, &stage.train, "bench", &folder, &mut seen);
     std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let trainable = trained?.trainable;
     let timed = Timed::of(seen.seconds.split_off(args.warmup));
+    let cpu = Timed::of(seen.cpu_seconds.split_off(args.warmup));
     Ok(json!({
         "bench": "train-step",
         "preset": preset.name,
@@ -79,6 +80,7 @@ pub fn run(choice: &StandInChoice, args: &Bench, part: &BenchTrainStep) -> Resul
         "trainable": trainable,
         "seconds_median": timed.median,
         "seconds_fastest": timed.fastest,
+        "cpu_seconds_median": cpu.median,
         "memory_before_bytes": before,
         "peak_memory_bytes": seen.peak,
     }))
@@ -106,17 +108,32 @@ impl Task for Repeated {
     }
 }
 
-/// Seconds of each step, and the most memory held until the last one (saving comes after it).
-#[derive(Default)]
+/// Wall and processor seconds of each step, and the most memory held until the last one (saving comes
+/// after it).
 struct Steps {
     seconds: Vec<f64>,
+    cpu_seconds: Vec<f64>,
+    cpu: Option<f64>,
     peak: Option<u64>,
+}
+
+impl Steps {
+    fn new() -> Self {
+        Self {
+            seconds: Vec::new(),
+            cpu_seconds: Vec::new(),
+            cpu: cpu_seconds(),
+            peak: None,
+        }
+    }
 }
 
 impl Observer for Steps {
     fn on_step(&mut self, report: &StepReport) {
         let seconds = report.scalars.iter().find(|(name, _)| name == "seconds");
         self.seconds.extend(seconds.map(|(_, value)| *value));
+        self.cpu_seconds.push(since(self.cpu));
+        self.cpu = cpu_seconds();
         self.peak = peak_memory();
     }
 }
