@@ -292,6 +292,9 @@ pub struct Bench {
     /// What to time.
     #[command(subcommand)]
     pub part: BenchPart,
+    /// A shipped preset (tiny, small); default: that of --standins.
+    #[arg(long, global = true)]
+    pub preset: Option<String>,
     /// Timed runs; their median is reported.
     #[arg(long, global = true, default_value_t = 9)]
     pub runs: usize,
@@ -306,24 +309,58 @@ pub struct Bench {
 /// What `deem bench` times.
 #[derive(Subcommand, Debug)]
 pub enum BenchPart {
-    /// A step of training, data included.
-    TrainStep {
-        /// Stage of the preset.
-        #[arg(long, default_value = "stage1")]
-        stage: String,
-    },
+    /// A step of training.
+    TrainStep(BenchTrainStep),
     /// Reading a question about a picture, and writing the answer.
-    Ask {
-        /// Tokens to write.
-        #[arg(long, default_value_t = 64)]
-        tokens: usize,
-    },
+    Ask(BenchAsk),
     /// Drawing a picture of a text.
-    Generate {
-        /// Denoising steps.
-        #[arg(long, default_value_t = 20)]
-        steps: usize,
-    },
+    Generate(BenchGenerate),
+    /// Each hot operation alone, forward and backward.
+    Ops(BenchOps),
+}
+
+/// Arguments of `deem bench train-step`.
+#[derive(clap::Args, Debug)]
+pub struct BenchTrainStep {
+    /// Stage of the preset.
+    #[arg(long, default_value = "stage1")]
+    pub stage: String,
+    /// Make a new batch for every step, instead of repeating one made beforehand.
+    #[arg(long)]
+    pub data: bool,
+    /// Write weights, batch, noise, losses and gradients of the first step here.
+    #[arg(long, value_name = "DIR")]
+    pub dump: Option<PathBuf>,
+}
+
+/// Arguments of `deem bench ops`.
+#[derive(clap::Args, Debug)]
+pub struct BenchOps {
+    /// Only operations whose name contains this.
+    #[arg(default_value = "")]
+    pub filter: String,
+}
+
+/// Arguments of `deem bench ask`.
+#[derive(clap::Args, Debug)]
+pub struct BenchAsk {
+    /// Tokens to write.
+    #[arg(long, default_value_t = 64)]
+    pub tokens: usize,
+    /// Write weights, prompt and answer here.
+    #[arg(long, value_name = "DIR")]
+    pub dump: Option<PathBuf>,
+}
+
+/// Arguments of `deem bench generate`.
+#[derive(clap::Args, Debug)]
+pub struct BenchGenerate {
+    /// Denoising steps.
+    #[arg(long, default_value_t = 20)]
+    pub steps: usize,
+    /// Write weights, prompt, noise and picture here.
+    #[arg(long, value_name = "DIR")]
+    pub dump: Option<PathBuf>,
 }
 
 /// Arguments of `deem data`.

@@ -228,3 +228,39 @@ fn copy_tree(from: &Path, to: &Path) {
         }
     }
 }
+
+#[test]
+fn benches_need_no_weights_and_can_be_repeated_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let quick = ["--runs", "1", "--warmup", "0", "--json"];
+    let drawn = [
+        &["bench", "generate", "--preset", "tiny", "--steps", "2"][..],
+        &["--dump", "dumped"],
+        &quick,
+    ];
+    let report = succeeds(&drawn.concat(), folder.path());
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert!(report["seconds_median"].as_f64().unwrap() > 0.0);
+    for name in ["weights.safetensors", "inputs.safetensors", "generate.json"] {
+        assert!(folder.path().join("dumped").join(name).is_file(), "{name}");
+    }
+    let ops = [&["bench", "ops", "rms_norm"][..], &quick].concat();
+    let report = succeeds(&ops, folder.path());
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["ops"].as_array().unwrap().len(), 1);
+    let (_, error) = fails(&["bench", "ask", "--preset", "none"], folder.path());
+    assert!(error.contains("preset.toml"), "{error}");
+}
+
+#[test]
+fn the_small_preset_fits_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins/small");
+    let counted = succeeds(
+        &["params", "--json", "--standins", small.to_str().unwrap()],
+        folder.path(),
+    );
+    let counted: serde_json::Value = serde_json::from_str(&counted).unwrap();
+    let all = counted["total"].as_u64().unwrap();
+    assert!((55_000_000..70_000_000).contains(&all), "{all}");
+}

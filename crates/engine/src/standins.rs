@@ -259,6 +259,22 @@ impl StandIns {
         Ok(model)
     }
 
+    /// A whole model with random values, also where training starts with zeros (gates, offsets): every
+    /// part does something and gets a gradient. For measurements, which need no weights.
+    ///
+    /// # Errors
+    /// `Config` if the preset's dimensions do not fit.
+    pub fn random(&self, seed: u64, device: &Device) -> Result<Deem, EngineError> {
+        let model = Deem::new(&self.preset.model, device)
+            .map_err(|error| EngineError::Config(error.to_string()))?;
+        let rules = [
+            ("gate", Fill::Constant(0.5)),
+            ("soi_token", Fill::Normal(0.02)),
+            ("sampling_offsets.bias", Fill::Uniform(1.0)),
+        ];
+        Ok(initialize(model, seed, &rules))
+    }
+
     /// A whole model after the warm start: what every arm begins with.
     ///
     /// # Errors

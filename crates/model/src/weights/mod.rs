@@ -12,4 +12,5 @@ mod save;
 pub use error::WeightsError;
 pub use file::{Checksum, WeightsFile, sha256};
 pub use load::{LoadOptions, Rename, load};
+pub use safetensors::Dtype;
 pub use save::{StateTensor, save, state, write};

@@ -1,0 +1,85 @@
+//! `deem bench ask`: reading a question about a picture, and writing the answer.
+
+use anyhow::{Result, bail};
+use deem_data::text::question_prompt;
+use deem_data::{Sample, SampleImage};
+use deem_engine::generate::{Answer, Sampling, TextOptions, generate_text};
+use deem_engine::objective::DeemBatch;
+use deem_engine::sources::BuiltIn;
+use serde_json::{Value, json};
+
+use super::dump::{Dump, tensor};
+use super::{SEED, Timed, current_memory, peak_memory, repeat, session};
+use crate::args::{Bench, BenchAsk};
+use crate::commands::session::StandInChoice;
+
+/// Encoder, prefill and decoding of a given number of tokens; making the views is not included.
+pub fn run(choice: &StandInChoice, args: &Bench, part: &BenchAsk) -> Result<Value> {
+    let tokens = part.tokens;
+    if tokens < 2 {
+        bail!("--tokens: expected at least 2, to tell reading from writing");
+    }
+    let before = current_memory();
+    let session = session(choice)?;
+    let feed = BuiltIn::new(&session.preset)?.feed("bench", SEED)?;
+    let sample = Sample {
+        id: "bench".into(),
+        segments: question_prompt(0, "How many objects are in the image?"),
+        images: vec![SampleImage {
+            id: "bench".into(),
+            image: feed.pair(0, true)?.image,
+            mask: None,
+        }],
+        provenance: Vec::new(),
+    };
+    let batch = session.runner(1).collator.samples(&[sample])?;
+    let answer = |count: usize| -> Vec<Answer> {
+        let options = TextOptions {
+            max_new_tokens: count,
+            min_new_tokens: count,
+            beams: 1,
+            sampling: Sampling::Greedy,
+        };
+        let on_device = DeemBatch::new(&batch, &session.model, &session.device);
+        let encoded = on_device.encode(&session.model);
+        generate_text(&session.model, &batch.tokens, 1, encoded.as_ref(), &options)
+    };
+    if let Some(folder) = &part.dump {
+        let dump = Dump::create(folder)?;
+        dump.weights(&session.model)?;
+        let on_device = DeemBatch::new(&batch, &session.model, &session.device);
+        let pixels = on_device.pixels.map(|pixels| tensor("pixels", pixels));
+        dump.tensors("inputs", &pixels.into_iter().collect::<Vec<_>>())?;
+        let written = answer(tokens).remove(0);
+        dump.json(
+            "ask",
+            &json!({
+                "preset": session.preset.name,
+                "model": session.preset.model,
+                "tokens": batch.tokens,
+                "answer": written.tokens,
+                "first_logits": written.first_logits,
+            }),
+        )?;
+    }
+    let time = |count: usize| -> Result<[Timed; 2]> {
+        repeat(args, || {
+            answer(count);
+            Ok(())
+        })
+    };
+    let ([first, first_cpu], [all, all_cpu]) = (time(1)?, time(tokens)?);
+    Ok(json!({
+        "bench": "ask",
+        "preset": session.preset.name,
+        "prompt_tokens": batch.seq,
+        "seconds_to_first_token": first.median,
+        "seconds_median": all.median,
+        "cpu_seconds_to_first_token": first_cpu.median,
+        "cpu_seconds_median": all_cpu.median,
+        "prefill_tokens_per_second": batch.seq as f64 / first.median,
+        "decode_tokens_per_second": (tokens - 1) as f64 / (all.median - first.median),
+        "memory_before_bytes": before,
+        "peak_memory_bytes": peak_memory(),
+    }))
+}

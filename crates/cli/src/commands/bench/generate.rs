@@ -1,0 +1,56 @@
+//! `deem bench generate`: drawing a picture of a text.
+
+use anyhow::Result;
+use deem_engine::generate::{ImageOptions, SamplerKind, generate_image};
+use deem_engine::objective::Draws;
+use serde_json::{Value, json};
+
+use super::dump::{Dump, tensor};
+use super::{SEED, current_memory, peak_memory, repeat, session};
+use crate::args::{Bench, BenchGenerate};
+use crate::commands::session::StandInChoice;
+
+/// Context, guided denoising and decoding of one image.
+pub fn run(choice: &StandInChoice, args: &Bench, part: &BenchGenerate) -> Result<Value> {
+    let before = current_memory();
+    let session = session(choice)?;
+    let tokens = session.drawing_prompt("a photo of a cat")?;
+    let options = ImageOptions {
+        steps: part.steps,
+        guidance: 3.5,
+        sampler: SamplerKind::DpmSolver,
+        seed: SEED,
+    };
+    let draw = || generate_image(&session.model, &tokens, None, &options);
+    if let Some(folder) = &part.dump {
+        let dump = Dump::create(folder)?;
+        dump.weights(&session.model)?;
+        let shape = session.model.latent_shape(1);
+        let noise = Draws::new(options.seed, 0).noise(shape, &session.device);
+        dump.tensors("inputs", &[tensor("noise", noise)])?;
+        dump.tensors("outputs", &[tensor("pixels", draw()?)])?;
+        dump.json(
+            "generate",
+            &json!({
+                "preset": session.preset.name,
+                "model": session.preset.model,
+                "tokens": tokens,
+                "steps": options.steps,
+                "guidance": options.guidance,
+            }),
+        )?;
+    }
+    let [timed, cpu] = repeat(args, || {
+        draw()?;
+        Ok(())
+    })?;
+    Ok(json!({
+        "bench": "generate",
+        "preset": session.preset.name,
+        "seconds_median": timed.median,
+        "cpu_seconds_median": cpu.median,
+        "denoising_steps_per_second": part.steps as f64 / timed.median,
+        "memory_before_bytes": before,
+        "peak_memory_bytes": peak_memory(),
+    }))
+}

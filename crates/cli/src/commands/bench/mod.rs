@@ -1,0 +1,165 @@
+//! `deem bench`: what people wait for, timed through the very code they wait for.
+//!
+//! Weights are random: what is measured does not depend on them, and a preset can be measured before
+//! anybody has trained it. With `--dump`, everything that another implementation needs to repeat the
+//! measurement is written (see `tools/bench`).
+
+mod ask;
+mod dump;
+mod generate;
+mod ops;
+mod train_step;
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use burn::module::Module;
+use burn::tensor::Device;
+use deem_data::text::TextTokenizer;
+use deem_engine::standins::StandIns;
+use serde_json::json;
+
+use super::session::{Session, StandInChoice};
+use crate::args::{Bench, BenchPart};
+
+/// Seed of weights, data and noise.
+const SEED: u64 = 1;
+
+/// Runs the command.
+pub fn run(standins: &StandInChoice, args: &Bench) -> Result<()> {
+    if args.runs == 0 {
+        bail!("--runs: expected at least 1");
+    }
+    let shipped = args.preset.as_ref().map(|name| StandInChoice {
+        folder: Some(StandIns::builtin(name)),
+        overrides: standins.overrides.clone(),
+    });
+    let standins = shipped.as_ref().unwrap_or(standins);
+    let mut report = match &args.part {
+        BenchPart::TrainStep(part) => train_step::run(standins, args, part)?,
+        BenchPart::Ask(part) => ask::run(standins, args, part)?,
+        BenchPart::Generate(part) => generate::run(standins, args, part)?,
+        BenchPart::Ops(part) => ops::run(standins, args, part)?,
+    };
+    report["runs"] = json!(args.runs);
+    report["threads"] = json!(rayon::current_num_threads());
+    if args.json {
+        println!("{report}");
+    } else {
+        for (name, value) in report.as_object().into_iter().flatten() {
+            println!("{name:>24}  {value}");
+        }
+    }
+    Ok(())
+}
+
+/// A preset's model with random weights, ready for inference.
+fn session(choice: &StandInChoice) -> Result<Session> {
+    let standins = choice.open()?;
+    let device = Device::flex();
+    Ok(Session {
+        model: standins.random(SEED, &device)?.no_grad(),
+        preset: standins.preset().clone(),
+        tokenizer: TextTokenizer::builtin()?,
+        device,
+        source: "random weights".into(),
+    })
+}
+
+/// Seconds of some runs.
+struct Timed {
+    median: f64,
+    fastest: f64,
+}
+
+impl Timed {
+    fn of(mut seconds: Vec<f64>) -> Self {
+        seconds.sort_by(f64::total_cmp);
+        let middle = seconds.len() / 2;
+        let median = if seconds.len().is_multiple_of(2) {
+            (seconds[middle - 1] + seconds[middle]) / 2.0
+        } else {
+            seconds[middle]
+        };
+        Self {
+            median,
+            fastest: seconds[0],
+        }
+    }
+}
+
+/// Wall and processor seconds of each run that counts.
+fn repeat(args: &Bench, mut work: impl FnMut() -> Result<()>) -> Result<[Timed; 2]> {
+    let (mut wall, mut cpu) = (Vec::new(), Vec::new());
+    for run in 0..args.warmup + args.runs {
+        let (started, before) = (Instant::now(), cpu_seconds());
+        work()?;
+        if run >= args.warmup {
+            wall.push(started.elapsed().as_secs_f64());
+            cpu.push(since(before));
+        }
+    }
+    Ok([Timed::of(wall), Timed::of(cpu)])
+}
+
+/// Processor seconds since an earlier reading; not a number (`null` in JSON) where the system does not tell.
+fn since(before: Option<f64>) -> f64 {
+    let spent = cpu_seconds().zip(before).map(|(now, then)| now - then);
+    spent.unwrap_or(f64::NAN)
+}
+
+/// Most memory this process has held, where the system tells (Linux).
+fn peak_memory() -> Option<u64> {
+    process_memory("VmHWM:")
+}
+
+/// Memory this process holds now, where the system tells (Linux).
+fn current_memory() -> Option<u64> {
+    process_memory("VmRSS:")
+}
+
+/// Processor time that the living threads of this process have used, where the system tells (Linux).
+///
+/// With one thread it is hardly disturbed by whatever else the machine does.
+fn cpu_seconds() -> Option<f64> {
+    let mut nanoseconds = 0;
+    for task in std::fs::read_dir("/proc/self/task").ok()? {
+        let times = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        nanoseconds += times.split_whitespace().next()?.parse::<u64>().ok()?;
+    }
+    Some(nanoseconds as f64 * 1e-9)
+}
+
+fn process_memory(field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with(field))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        let odd = Timed::of(vec![3.0, 1.0, 2.0]);
+        assert_eq!((odd.median, odd.fastest), (2.0, 1.0));
+        assert_eq!(Timed::of(vec![4.0, 1.0, 2.0, 3.0]).median, 2.5);
+    }
+
+    #[test]
+    fn the_peak_is_at_least_what_is_held_now() {
+        if let (Some(now), Some(peak)) = (current_memory(), peak_memory()) {
+            assert!(0 < now && now <= peak, "{now} {peak}");
+        }
+    }
+
+    #[test]
+    fn work_costs_processor_time() {
+        let before = cpu_seconds();
+        let started = Instant::now();
+        while started.elapsed().as_millis() < 20 {}
+        assert!(before.is_none() || since(before) > 0.0);
+    }
+}
