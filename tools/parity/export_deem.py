@@ -395,10 +395,6 @@ def losses(model, batch):
     }
 
 
-def nhwc(x):
-    return x.permute(0, 2, 3, 1)
-
-
 def deem(name, seed, config, weights, rows, prompts, counted, drop, timesteps, masks):
     t = config["tokens"]
     model = Deem(config)
@@ -437,8 +433,6 @@ def deem(name, seed, config, weights, rows, prompts, counted, drop, timesteps, m
         tensors[f"grad.{key}"] = gradient
     if masks is None:
         del batch["masks"]
-    for key in ("feedback_noise", "image_noise"):
-        batch[key] = nhwc(batch[key])
     tensors |= {f"input.{k}": v for k, v in batch.items()}
     tensors = {
         k: (v.detach().float() if v.is_floating_point() else v.detach().long()).contiguous().clone()

@@ -55,6 +55,11 @@ impl Golden {
         Some(Tensor::from_data(data, &self.device))
     }
 
+    /// Noise, which files hold with channels first.
+    fn noise(&self, name: &str) -> Tensor<4> {
+        self.input::<4>(name).unwrap().permute([0, 2, 3, 1])
+    }
+
     fn integers(&self, name: &str) -> Vec<i64> {
         self.file.i64(&format!("input.{name}")).unwrap()
     }
@@ -84,7 +89,7 @@ impl Golden {
             &model,
             &encoded,
             latents.clone(),
-            self.input("feedback_noise").unwrap(),
+            self.noise("feedback_noise"),
             &self.timesteps("feedback_timesteps"),
             area,
         );
@@ -100,7 +105,7 @@ impl Golden {
             &encoded,
             &targets,
             latents.select(0, Layout::int(counted, [targets.len()], device)),
-            self.input("image_noise").unwrap(),
+            self.noise("image_noise"),
             &self.timesteps("image_timesteps"),
             &drop,
             device,
