@@ -26,6 +26,15 @@ class NormedLinear(nn.Module):
         return self.norm(heads).flatten(-2)
 
 
+def normalise_heads(model):
+    """Adds qk-norm to a Q-Former."""
+    for module in list(model.modules()):
+        if type(module).__name__ == "Blip2QFormerMultiHeadAttention":
+            head_dim, eps = module.attention_head_size, model.config.layer_norm_eps
+            module.query = NormedLinear(module.query, head_dim, eps)
+            module.key = NormedLinear(module.key, head_dim, eps)
+
+
 def key_of(name):
     return name.replace(".query.norm.", ".q_norm.").replace(".key.norm.", ".k_norm.")
 
@@ -34,11 +43,7 @@ def perceiver(name, seed, qk_normalization, masked, grads, **config):
     config = config | dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     model = Blip2QFormerModel(Blip2QFormerConfig(**config, attn_implementation="eager"))
     if qk_normalization:
-        for module in list(model.modules()):
-            if type(module).__name__ == "Blip2QFormerMultiHeadAttention":
-                head_dim, eps = module.attention_head_size, model.config.layer_norm_eps
-                module.query = NormedLinear(module.query, head_dim, eps)
-                module.key = NormedLinear(module.key, head_dim, eps)
+        normalise_heads(model)
     randomize(model, seed)
     gen = generator(seed + 1)
     batch = 2 if masked else 3

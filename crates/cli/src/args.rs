@@ -130,6 +130,9 @@ pub struct Probe {
     /// Adds `grad.NAME` for every float input: the gradient of half the mean square of the first output.
     #[arg(long)]
     pub grad: bool,
+    /// Where to compute: `cpu`.
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
 }
 
 /// A stand-in.

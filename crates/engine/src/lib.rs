@@ -7,6 +7,7 @@
 #![recursion_limit = "256"]
 
 pub mod config;
+mod device;
 mod error;
 pub mod evaluate;
 pub mod generate;
@@ -19,4 +20,5 @@ pub mod standins;
 pub mod task;
 pub mod train;
 
+pub use device::device;
 pub use error::EngineError;

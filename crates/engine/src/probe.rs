@@ -4,12 +4,18 @@
 //! With gradients, `grad.NAME` is the gradient of ½ · mean(first output²) for each float input.
 
 mod components;
+mod networks;
+mod own;
+mod schedules;
 mod tensors;
 
+use std::collections::HashMap;
+use std::fmt::Display;
 use std::path::Path;
 
-use burn::tensor::Device;
-use deem_model::weights::{self, WeightsFile};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use deem_model::weights::{self, LoadOptions, WeightsFile, load};
 use safetensors::Dtype;
 use serde::de::DeserializeOwned;
 
@@ -29,6 +35,8 @@ pub struct Probe<'a> {
     pub inputs: &'a Path,
     /// Whether to compute gradients.
     pub gradients: bool,
+    /// Where to compute.
+    pub device: Device,
 }
 
 impl Probe<'_> {
@@ -38,21 +46,16 @@ impl Probe<'_> {
     /// `File` or `Weights` naming what does not fit: configuration fields, weight keys, inputs that are
     /// missing, unknown or of another shape.
     pub fn run(&self, outputs: &Path) -> Result<(), EngineError> {
-        let device = Device::flex();
+        let device = self.device.clone();
         let device = if self.gradients {
             device.autodiff()
         } else {
             device
         };
         let mut tensors = Tensors::open(self.inputs, self.gradients, &device)?;
-        components::run(self, &mut tensors, &device)?;
-        let found = tensors.finish()?;
-        Ok(weights::write(
-            &found,
-            outputs,
-            Dtype::F32,
-            std::collections::HashMap::new(),
-        )?)
+        components::run(self, &mut tensors)?;
+        let found = tensors.finish();
+        Ok(weights::write(&found, outputs, Dtype::F32, HashMap::new())?)
     }
 
     /// The configuration's text; diffusers writes `-Infinity`, which is not JSON.
@@ -63,14 +66,19 @@ impl Probe<'_> {
 
     /// The configuration as the class `T` reads it.
     fn config<T: DeserializeOwned>(&self) -> Result<T, EngineError> {
-        serde_json::from_str(&self.text()?).map_err(|error| self.unfit(error.to_string()))
+        serde_json::from_str(&self.text()?).map_err(|error| self.unfit(error))
+    }
+
+    /// The result, or what is wrong with the configuration.
+    fn fits<T, E: Display>(&self, checked: Result<T, E>) -> Result<T, EngineError> {
+        checked.map_err(|error| self.unfit(error))
     }
 
     /// An error about the configuration.
-    fn unfit(&self, problem: impl Into<String>) -> EngineError {
+    fn unfit(&self, problem: impl Display) -> EngineError {
         EngineError::File {
             path: self.config.into(),
-            problem: problem.into(),
+            problem: problem.to_string(),
         }
     }
 
@@ -83,4 +91,48 @@ impl Probe<'_> {
         })?;
         Ok(WeightsFile::open(path)?)
     }
+}
+
+/// How a public checkpoint's keys differ from a module's paths.
+#[derive(Default)]
+struct Keys<'a> {
+    /// Published with and without this prefix.
+    prefix: &'a str,
+    /// Endings of keys that are no parameters of the network: buffers, heads.
+    buffers: &'a [&'a str],
+    /// What else a file with the prefix holds: beginnings of keys.
+    beside: &'a [&'a str],
+}
+
+/// Fills a module from the probe's weights.
+fn filled<M: Module>(probe: &Probe, module: M, keys: &Keys) -> Result<M, EngineError> {
+    let file = probe.weights()?;
+    let prefix = keys.prefix;
+    let prefixed = !prefix.is_empty() && file.keys().any(|key| key.starts_with(prefix));
+    let rename = |path: &str| {
+        if prefixed {
+            format!("{prefix}{path}")
+        } else {
+            path.to_owned()
+        }
+    };
+    let is_buffer = |key: &&str| keys.buffers.iter().any(|ending| key.ends_with(ending));
+    let mut unused: Vec<&str> = file.keys().filter(is_buffer).collect();
+    if prefixed {
+        unused.extend(keys.beside);
+    }
+    let options = LoadOptions {
+        rename: Some(&rename),
+        allow_unused: &unused,
+        ..LoadOptions::default()
+    };
+    Ok(load(module, &file, &options)?)
+}
+
+fn channels_first(x: Tensor<4>) -> Tensor<4> {
+    x.permute([0, 3, 1, 2])
+}
+
+fn channels_last(x: Tensor<4>) -> Tensor<4> {
+    x.permute([0, 2, 3, 1])
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use deem_engine::probe::{Component, Probe};
 use deem_model::weights::{StateTensor, WeightsFile, write};
 use safetensors::Dtype;
@@ -14,9 +15,14 @@ struct Case {
 }
 
 impl Case {
+    /// Of a network's golden file.
     fn new(name: &str) -> Self {
+        Self::of("../model/tests/golden", name)
+    }
+
+    fn of(source: &str, name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/golden");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
         let golden = WeightsFile::open(&source.join(format!("{name}.safetensors"))).unwrap();
         let json = std::fs::read_to_string(source.join(format!("{name}.json"))).unwrap();
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -48,6 +54,10 @@ impl Case {
         .collect()
     }
 
+    fn configure(&self, text: &str) {
+        std::fs::write(self.folder.path().join("config.json"), text).unwrap();
+    }
+
     fn write(&self, file: &str, tensors: &[StateTensor]) {
         write(tensors, &self.path(file), Dtype::F32, HashMap::new()).unwrap();
     }
@@ -59,6 +69,7 @@ impl Case {
             weights: Some(&self.path("weights")),
             inputs: &self.path("inputs"),
             gradients: true,
+            device: Device::flex(),
         };
         let outputs = self.path("outputs");
         probe.run(&outputs).map_err(|error| error.to_string())?;
@@ -111,41 +122,171 @@ fn feature_maps_leave_with_channels_first() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn keys_come_with_and_without_the_prefix() {
     let case = Case::new("clip_vit");
-    let inputs = case.tensors("input.");
-    let renamed = |name: &str| {
-        let mut tensor = inputs[0].clone();
-        tensor.name = name.into();
-        tensor
-    };
-    case.write("inputs", &[renamed("pixels")]);
-    let error = case.run(Component::ClipVit).unwrap_err();
-    assert!(error.contains("\"pixel_values\" is missing"), "{error}");
+    let weights = case.tensors("weight.");
+    let tower = weights
+        .iter()
+        .filter(|t| t.name != "visual_projection.weight");
+    let mut weights: Vec<StateTensor> = tower
+        .map(|tensor| StateTensor {
+            name: format!("vision_model.{}", tensor.name),
+            ..tensor.clone()
+        })
+        .collect();
+    weights.push(StateTensor {
+        name: "text_model.final_layer_norm.weight".into(), // the rest of a whole CLIP
+        shape: vec![1],
+        values: vec![0.0],
+    });
+    case.write("weights", &weights);
+    let found = case.run(Component::ClipVit).unwrap();
+    assert!(case.distance(&found, "last_hidden_state") < 1e-4);
+}
 
-    case.write("inputs", &[renamed("pixel_values"), renamed("extra")]);
-    let error = case.run(Component::ClipVit).unwrap_err();
-    assert!(error.contains("\"extra\""), "{error}");
+#[test]
+fn the_composition_reports_its_three_losses() {
+    let case = Case::of("tests/golden", "deem_interleaved");
+    let mut inputs = HashMap::new();
+    let file = case.path("inputs");
+    let golden = &case.golden;
+    for key in golden.keys().filter_map(|key| key.strip_prefix("input.")) {
+        inputs.insert(key.to_owned(), Raw::of(golden, &format!("input.{key}")));
+    }
+    std::fs::write(&file, safetensors::serialize(&inputs, None).unwrap()).unwrap();
+    let found = case.run(Component::Deem).unwrap();
+    let losses = found.f32("losses").unwrap();
+    for (loss, name) in losses.iter().zip(["text", "image", "feedback"]) {
+        let expected = golden.f32(&format!("output.{name}")).unwrap()[0];
+        assert!(
+            (loss / expected - 1.0).abs() < 1e-4,
+            "{name}: {loss} {expected}"
+        );
+    }
+    assert!(case.distance(&found, "condition") < 1e-4);
+    assert_eq!(found.shape("grad.pixels"), golden.shape("input.pixels"));
+}
 
-    let flat = StateTensor {
-        shape: vec![inputs[0].values.len()],
-        ..renamed("pixel_values")
-    };
-    case.write("inputs", &[flat]);
-    let error = case.run(Component::ClipVit).unwrap_err();
-    assert!(
-        error.contains("expected shape [any, 3, any, any]"),
-        "{error}"
-    );
+/// A tensor of the golden file under its own type.
+struct Raw {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
 
+impl Raw {
+    fn of(file: &WeightsFile, key: &str) -> Self {
+        let (dtype, bytes) = match file.i64(key) {
+            Some(values) => (
+                Dtype::I64,
+                values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            ),
+            None => {
+                let values = file.f32(key).unwrap();
+                (
+                    Dtype::F32,
+                    values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+                )
+            }
+        };
+        let shape = file.shape(key).unwrap().to_vec();
+        Self {
+            dtype,
+            shape,
+            bytes,
+        }
+    }
+}
+
+impl safetensors::View for &Raw {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
+        self.bytes.as_slice().into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+#[test]
+fn all_inputs_that_do_not_fit_are_named_at_once() {
+    let case = Case::new("perceiver");
+    let mut inputs = case.tensors("input.");
+    inputs.retain(|tensor| tensor.name != "query_embeds");
+    let states = inputs
+        .iter_mut()
+        .find(|t| t.name == "encoder_hidden_states");
+    let states = states.unwrap();
+    states.shape = vec![states.values.len()];
+    inputs.retain(|tensor| tensor.name != "encoder_attention_mask");
+    for name in ["encoder_attention_mask", "extra"] {
+        inputs.push(StateTensor {
+            name: name.into(), // floats, where integers are expected
+            shape: vec![2, 9],
+            values: vec![1.0; 18],
+        });
+    }
     case.write("inputs", &inputs);
+    let error = case.run(Component::Perceiver).unwrap_err();
+    for part in [
+        "query_embeds: missing",
+        "encoder_hidden_states: expected shape [batch, length, 14]",
+        "encoder_attention_mask: expected 64-bit integers",
+        "extra: no input",
+        "inputs.safetensors",
+    ] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+}
+
+#[test]
+fn all_keys_that_do_not_fit_are_named_at_once() {
+    let case = Case::new("clip_vit");
     let mut weights = case.tensors("weight.");
-    weights[0].name = "surplus.weight".into();
-    weights[1].name = "another.weight".into();
+    let lost: Vec<String> = weights.iter().take(30).map(|t| t.name.clone()).collect();
+    for tensor in weights.iter_mut().take(30) {
+        tensor.name = format!("wrong.{}", tensor.name);
+    }
+    let misshapen = weights.iter_mut().skip(30).find(|t| t.shape.len() == 1);
+    let misshapen = misshapen.unwrap();
+    misshapen.shape = vec![1, misshapen.values.len()];
+    let misshapen = misshapen.name.clone();
     case.write("weights", &weights);
     let error = case.run(Component::ClipVit).unwrap_err();
-    assert!(
-        error.contains("surplus.weight") && error.contains("another.weight"),
-        "{error}"
-    );
+    for key in lost.iter().filter(|key| *key != "visual_projection.weight") {
+        let (missing, surplus) = (format!("    {key}\n"), format!("    wrong.{key}\n"));
+        assert!(
+            error.contains(&missing) && error.contains(&surplus),
+            "{key} in {error}"
+        );
+    }
+    assert!(error.contains(&format!("{misshapen}: expected")), "{error}");
+}
+
+#[test]
+fn what_a_network_has_not_is_named() {
+    let case = Case::new("unet_linear_heads_per_block");
+    for (text, part) in [
+        (
+            r#"{"down_block_types": ["AttnDownBlock2D"]}"#,
+            "AttnDownBlock2D",
+        ),
+        (r#"{"class_embed_type": "timestep"}"#, "class_embed_type"),
+        (r#"{"block_out_channels": []}"#, "block_out_channels"),
+    ] {
+        case.configure(text);
+        let error = case.run(Component::UNet).unwrap_err();
+        assert!(
+            error.contains(part) && error.contains("config.json"),
+            "{error}"
+        );
+    }
 }

@@ -77,9 +77,22 @@ impl DeemConfig {
             let fits = found == expected;
             (!fits).then(|| format!("{name}: expected {expected} ({what}), found {found}"))
         };
+        let smallest = encoder.vision.smallest_side();
+        let too_small = (self.image_size < smallest).then(|| {
+            let found = self.image_size;
+            format!("image_size: expected at least {smallest} (one cell), found {found}")
+        });
+        let (small, reduction) = (self.diffusion_size, self.autoencoder.reduction());
+        let uneven = (small == 0 || !small.is_multiple_of(reduction)).then(|| {
+            format!(
+                "diffusion_size: expected a multiple of {reduction} (autoencoder), found {small}"
+            )
+        });
         let llama_mmfs = self.llama_mmfs.as_ref();
         let synchronizer = self.image_decoder.synchronizer.as_ref();
         let problems = [
+            too_small,
+            uneven,
             told("image_encoder", encoder.validate()),
             told("image_encoder", encoder.vision.validate()),
             told("image_encoder", encoder.resampler.validate()),
@@ -396,7 +409,8 @@ impl Deem {
     /// - `noisy`: `[images, height, width, channels]`
     /// - `timesteps`: one training step per image
     /// - `condition`: `[images, tokens, cross_dim]`
-    /// - `features`: what the synchroniser may look at, with `[images, n]` relative positions
+    /// - `features`: what the synchroniser may look at, with `[images, n]` relative positions; `None`
+    ///   is the same as invisible images
     pub fn denoise(
         &self,
         noisy: Tensor<4>,
@@ -405,9 +419,10 @@ impl Deem {
         features: Option<(ImageFeatures, Tensor<2, Int>)>,
     ) -> Tensor<4> {
         let synchronizer = self.image_decoder.synchronizer.as_ref();
-        let images = synchronizer
-            .zip(features)
-            .map(|(synchronizer, (features, relative))| synchronizer.prepare(&features, relative));
+        let images = synchronizer.map(|synchronizer| match features {
+            Some((features, relative)) => synchronizer.prepare(&features, relative),
+            None => synchronizer.prepare_nothing(),
+        });
         self.unet
             .forward(noisy, timesteps, condition, images.as_ref())
     }

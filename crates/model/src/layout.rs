@@ -66,17 +66,57 @@ pub struct Layout {
     queries: usize,
 }
 
+/// What can be wrong with a batch of interleaved sequences.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// Not a whole number of tokens in each row.
+    #[error("{tokens} tokens are no {batch} rows of one length")]
+    Rows {
+        /// Number of tokens.
+        tokens: usize,
+        /// Number of rows.
+        batch: usize,
+    },
+    /// An image whose placeholders are cut or too many.
+    #[error("row {row}: expected {expected} placeholders after <soi> at {position}, found {found}")]
+    Placeholders {
+        /// Row of the batch.
+        row: usize,
+        /// Position of the `<soi>`.
+        position: usize,
+        /// Visual tokens per image.
+        expected: usize,
+        /// Length of the run.
+        found: usize,
+    },
+}
+
 impl Layout {
-    /// Reads the structure of `tokens` (`[batch · seq]`, row-major).
+    /// As [`Self::read`], for tokens that this program has laid out.
     ///
     /// # Panics
+    /// Where [`Self::read`] fails.
+    pub fn new(tokens: &[i64], batch: usize, special: SpecialTokens, queries: usize) -> Self {
+        Self::read(tokens, batch, special, queries).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Reads the structure of `tokens` (`[batch · seq]`, row-major).
+    ///
+    /// # Errors
     /// If `tokens` is not `batch` rows, or an `<soi>` is followed by a run of placeholders other than
     /// `queries` long (an `<soi>` at the very end of a row may stand alone: an image to be generated).
-    pub fn new(tokens: &[i64], batch: usize, special: SpecialTokens, queries: usize) -> Self {
-        assert!(
-            batch > 0 && tokens.len().is_multiple_of(batch),
-            "whole rows"
-        );
+    pub fn read(
+        tokens: &[i64],
+        batch: usize,
+        special: SpecialTokens,
+        queries: usize,
+    ) -> Result<Self, LayoutError> {
+        if batch == 0 || !tokens.len().is_multiple_of(batch) {
+            return Err(LayoutError::Rows {
+                tokens: tokens.len(),
+                batch,
+            });
+        }
         let seq = tokens.len() / batch;
         let mut images: Vec<ImageSpan> = Vec::new();
         let mut documents = vec![0; tokens.len()];
@@ -98,10 +138,14 @@ impl Layout {
                 if run == 0 && position + 1 == seq {
                     continue;
                 }
-                assert_eq!(
-                    run, queries,
-                    "row {row}: placeholders after <soi> at {position}"
-                );
+                if run != queries {
+                    return Err(LayoutError::Placeholders {
+                        row,
+                        position,
+                        expected: queries,
+                        found: run,
+                    });
+                }
                 images.push(ImageSpan {
                     row,
                     soi: position,
@@ -111,7 +155,7 @@ impl Layout {
                 previous = Some(images.len() - 1);
             }
         }
-        Self {
+        Ok(Self {
             batch,
             seq,
             images,
@@ -120,7 +164,7 @@ impl Layout {
             tokens: tokens.to_vec(),
             special,
             queries,
-        }
+        })
     }
 
     /// `[batch · seq]`, the tokens themselves.

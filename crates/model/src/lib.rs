@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 #![recursion_limit = "256"]
 
+pub mod activation;
 pub mod autoencoder;
 pub mod clip;
 pub mod deem;

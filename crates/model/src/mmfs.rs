@@ -180,6 +180,12 @@ impl Mmfs {
         self.output_proj.forward(sampled)
     }
 
+    /// What every query gets that sees no image: `[query_dim]`. The same as [`Self::forward`] with
+    /// invisible images only.
+    pub fn unseen(&self) -> Tensor<1> {
+        bias(&self.output_proj)
+    }
+
     /// A linear map of `u + relpos[k]` for every image. The map is applied to `u` and to the table
     /// apart, so that its cost does not grow with the images.
     ///

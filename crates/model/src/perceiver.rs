@@ -10,7 +10,8 @@ use burn::tensor::{Bool, Device, Tensor};
 use deem_kernels::{AttentionMask, attention};
 use serde::{Deserialize, Serialize};
 
-use crate::clip::config::{Activation, uneven, zeros};
+use crate::activation::Activation;
+use crate::clip::config::{uneven, zeros};
 use crate::clip::encoder::{head_scale, merge_heads, split_heads};
 use crate::nn::{LayerNorm, Linear};
 

@@ -17,6 +17,7 @@ pub fn run(args: &args::Probe) -> Result<()> {
         weights: args.weights.as_deref(),
         inputs: &args.inputs,
         gradients: args.grad,
+        device: deem_engine::device(&args.device)?,
     };
     Ok(probe.run(&args.outputs)?)
 }

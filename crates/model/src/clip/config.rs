@@ -4,9 +4,9 @@
 //! Field names and defaults are the public ones, so that a `config.json` deserialises directly;
 //! fields that do not concern the network are ignored.
 
-use burn::tensor::Tensor;
-use deem_kernels as kernels;
 use serde::{Deserialize, Serialize};
+
+use crate::activation::Activation;
 
 /// What can be wrong with the configuration of an image or text tower.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,37 +38,6 @@ pub(crate) fn zeros(fields: &[(&str, usize)]) -> Vec<String> {
 pub(crate) fn uneven(field: &str, width: usize, heads: usize) -> Option<String> {
     (heads > 0 && !width.is_multiple_of(heads))
         .then(|| format!("{field} {width} is not a multiple of {heads} heads"))
-}
-
-/// Pointwise non-linearity, by transformers' names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// `x · Φ(x)`.
-    Gelu,
-    /// GELU by its tanh approximation.
-    #[serde(alias = "gelu_new", alias = "gelu_fast")]
-    GeluPytorchTanh,
-    /// `x · sigmoid(1.702 x)`.
-    QuickGelu,
-    /// `max(x, 0)`.
-    Relu,
-    /// `x · sigmoid(x)`.
-    #[serde(alias = "swish")]
-    Silu,
-}
-
-impl Activation {
-    /// Applies the function to every entry.
-    pub fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
-        match self {
-            Self::Gelu => kernels::gelu(x),
-            Self::GeluPytorchTanh => kernels::gelu_tanh(x),
-            Self::QuickGelu => kernels::quick_gelu(x),
-            Self::Relu => burn::tensor::activation::relu(x),
-            Self::Silu => kernels::silu(x),
-        }
-    }
 }
 
 /// The ViT image tower of CLIP.
@@ -226,6 +195,7 @@ pub struct ConvNextConfig {
     /// Colour channels.
     pub in_chans: usize,
     /// Side of the depthwise kernels, odd.
+    #[serde(alias = "kernel_sizes")]
     pub kernel_size: usize,
     /// Initial layer scale; `None` for blocks without one.
     pub ls_init_value: Option<f64>,

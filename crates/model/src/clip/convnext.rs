@@ -8,8 +8,9 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use deem_kernels as kernels;
 
-use super::config::{Activation, ConvNextConfig};
+use super::config::ConvNextConfig;
 use super::encoder::Mlp;
+use crate::activation::Activation;
 use crate::nn::{Conv2d, Conv2dOptions, LayerNorm, param};
 
 /// What the tower sees, at every resolution.
@@ -76,6 +77,14 @@ impl ConvNext {
             stages,
             pooled: self.head.norm.forward(pooled),
         }
+    }
+}
+
+impl ConvNextConfig {
+    /// How many times smaller the last stage's grid is than the image.
+    pub fn reduction(&self) -> usize {
+        let strides = strides(self.patch_size).map(|step| step.stride);
+        self.patch_size * strides.iter().product::<usize>()
     }
 }
 

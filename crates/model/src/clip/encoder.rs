@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use deem_kernels::{AttentionMask, attention};
 
-use super::config::Activation;
+use crate::activation::Activation;
 use crate::nn::{LayerNorm, Linear};
 
 /// Dimensions of an encoder.

@@ -72,6 +72,14 @@ impl VisionConfig {
         }
     }
 
+    /// Side in pixels below which the tower has no grid.
+    pub fn smallest_side(&self) -> usize {
+        match self {
+            Self::ConvNext { trunk, .. } => trunk.reduction(),
+            Self::Vit { trunk, .. } => trunk.patch_size,
+        }
+    }
+
     /// Checks that the numbers fit together.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::rope::{RopeParameters, RopeType};
+use crate::activation::Activation;
 use crate::mmfs::MmfsConfig;
 
 /// What can be wrong with a LLaMA configuration.
@@ -9,25 +10,6 @@ pub enum LlamaError {
     /// Everything that does not fit together.
     #[error("LLaMA configuration: {}", .0.join("; "))]
     Config(Vec<String>),
-}
-
-/// Nonlinearity of the MLP's gate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LlamaActivation {
-    /// `x · sigmoid(x)`
-    #[default]
-    #[serde(alias = "swish")]
-    Silu,
-    /// With the error function.
-    Gelu,
-    /// With the hyperbolic tangent.
-    #[serde(alias = "gelu_new", alias = "gelu_fast")]
-    GeluPytorchTanh,
-    /// `x · sigmoid(1.702 x)`
-    QuickGelu,
-    /// `max(x, 0)`
-    Relu,
 }
 
 /// `config.json` of transformers' `LlamaConfig`; other fields of the file are ignored.
@@ -49,7 +31,7 @@ pub struct LlamaConfig {
     /// Width of a head; absent: `hidden_size / num_attention_heads`.
     pub head_dim: Option<usize>,
     /// Nonlinearity of the MLP's gate.
-    pub hidden_act: LlamaActivation,
+    pub hidden_act: Activation,
     /// Context length of the training.
     pub max_position_embeddings: usize,
     /// Constant of all norms.
@@ -79,7 +61,7 @@ impl Default for LlamaConfig {
             num_attention_heads: 32,
             num_key_value_heads: None,
             head_dim: None,
-            hidden_act: LlamaActivation::Silu,
+            hidden_act: Activation::Silu,
             max_position_embeddings: 2048,
             rms_norm_eps: 1e-6,
             tie_word_embeddings: false,

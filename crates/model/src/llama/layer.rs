@@ -1,10 +1,11 @@
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor, activation};
+use burn::tensor::{Device, Int, Tensor};
 use deem_kernels as kernels;
 
 use super::attention::{AttentionContext, LlamaAttention};
 use super::cache::LayerCache;
-use super::{LlamaActivation, LlamaConfig, LlamaMmfsConfig};
+use super::{LlamaConfig, LlamaMmfsConfig};
+use crate::activation::Activation;
 use crate::mmfs::{GatedMmfs, MmfsValues};
 use crate::nn::{Linear, RmsNorm};
 use crate::unet::checkpointing::{block_checkpoint, is_frozen};
@@ -19,7 +20,7 @@ pub struct LlamaMlp {
     /// `intermediate_size` → `hidden_size`
     pub down_proj: Linear,
     #[module(skip)]
-    act: LlamaActivation,
+    act: Activation,
 }
 
 impl LlamaMlp {
@@ -38,11 +39,8 @@ impl LlamaMlp {
         let gate = self.gate_proj.forward(x.clone());
         let up = self.up_proj.forward(x);
         self.down_proj.forward(match self.act {
-            LlamaActivation::Silu => kernels::swiglu(gate, up),
-            LlamaActivation::Gelu => kernels::gelu(gate) * up,
-            LlamaActivation::GeluPytorchTanh => kernels::gelu_tanh(gate) * up,
-            LlamaActivation::QuickGelu => kernels::quick_gelu(gate) * up,
-            LlamaActivation::Relu => activation::relu(gate) * up,
+            Activation::Silu => kernels::swiglu(gate, up),
+            other => other.apply(gate) * up,
         })
     }
 }
@@ -79,7 +77,7 @@ impl LlamaLayer {
     }
 
     /// - `images`: this layer's projected image features and `[batch, seq, images]` relative
-    ///   positions
+    ///   positions; without images a block adds what it adds where none is visible
     /// - `checkpoint`: recompute the frozen halves in the backward pass
     pub(super) fn forward(
         &self,
@@ -90,8 +88,7 @@ impl LlamaLayer {
         checkpoint: bool,
     ) -> Tensor<3> {
         let checkpoint = checkpoint && cache.is_none() && x.is_tracked();
-        let looking = self.mmfs.as_ref().zip(images);
-        if checkpoint && looking.is_none() && self.is_frozen() {
+        if checkpoint && self.mmfs.is_none() && self.is_frozen() {
             let (layer, context) = (self.clone(), context.clone());
             return block_checkpoint([x], move |[x]| layer.feed(layer.attend(x, &context, None)));
         }
@@ -102,9 +99,10 @@ impl LlamaLayer {
         } else {
             self.attend(x, context, cache)
         };
-        let x = match looking {
-            Some((mmfs, (values, relative))) => x.clone() + mmfs.attend(x, values, relative),
-            None => x,
+        let x = match (&self.mmfs, images) {
+            (Some(mmfs), Some((values, relative))) => x.clone() + mmfs.attend(x, values, relative),
+            (Some(mmfs), None) => x + mmfs.unseen(),
+            (None, _) => x,
         };
         if checkpoint && is_frozen(&self.mlp) && is_frozen(&self.post_attention_layernorm) {
             let layer = self.clone();

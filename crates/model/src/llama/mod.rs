@@ -15,7 +15,7 @@ mod rope;
 
 pub use attention::LlamaAttention;
 pub use cache::{LlamaCache, consecutive_positions};
-pub use config::{LlamaActivation, LlamaConfig, LlamaError, LlamaMmfsConfig};
+pub use config::{LlamaConfig, LlamaError, LlamaMmfsConfig};
 pub use head::TextDecoder;
 pub use layer::{LlamaLayer, LlamaMlp};
 pub use model::{Llama, LlamaImages, LlamaInput, LlamaModel, LlamaOutput};

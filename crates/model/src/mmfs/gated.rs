@@ -50,6 +50,11 @@ impl GatedMmfs {
             .values_after(features, |level| self.norm2.forward(level))
     }
 
+    /// What is to be added at every position if there is no image: `[1, 1, query_dim]`.
+    pub fn unseen(&self) -> Tensor<3> {
+        (self.attn.unseen() * self.gate.val().tanh()).unsqueeze()
+    }
+
     /// The part of [`Self::forward`] that depends on the text.
     pub fn attend(
         &self,

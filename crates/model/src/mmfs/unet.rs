@@ -57,6 +57,11 @@ impl UnetMmfs {
             .values_after(features, |level| self.feat_norm.forward(level))
     }
 
+    /// What is to be added to every cell if there is no image: `[1, 1, 1, query_dim]`.
+    pub fn unseen(&self) -> Tensor<4> {
+        self.conv.forward(self.mmfs.unseen().unsqueeze())
+    }
+
     /// The part of [`Self::forward`] that depends on the activation.
     pub fn attend(&self, x: Tensor<4>, values: &MmfsValues, relative: Tensor<2, Int>) -> Tensor<4> {
         let [batch, height, width, channels] = x.dims();

@@ -4,7 +4,9 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::sampler::{linspace, trailing};
-use super::{NoiseConfig, NoiseSchedule, PredictionType, Sampler, SchedulerError, Spacing};
+use super::{
+    NoiseConfig, NoiseSchedule, PredictionType, Sampler, SchedulerError, Spacing, Thresholding,
+};
 
 /// `scheduler_config.json` as diffusers' `DDIMScheduler` reads it, with its defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,8 +25,9 @@ pub struct DdimConfig {
     pub steps_offset: usize,
     /// Where the steps lie.
     pub timestep_spacing: Spacing,
-    /// Dynamic thresholding; for pixel-space models only, and not supported.
-    pub thresholding: bool,
+    /// Dynamic thresholding, in place of clipping.
+    #[serde(flatten)]
+    pub thresholding: Thresholding,
     /// Amount of noise added at each step: 0 is deterministic, 1 is DDPM. Ours, not a field of
     /// diffusers' file.
     pub eta: f64,
@@ -39,7 +42,7 @@ impl Default for DdimConfig {
             set_alpha_to_one: true,
             steps_offset: 0,
             timestep_spacing: Spacing::Leading,
-            thresholding: false,
+            thresholding: Thresholding::default(),
             eta: 0.0,
         }
     }
@@ -79,13 +82,6 @@ impl Ddim {
             return Err(SchedulerError::Steps {
                 found: steps,
                 limit: total,
-            });
-        }
-        if config.thresholding {
-            return Err(SchedulerError::Config {
-                field: "thresholding",
-                found: "true".into(),
-                expected: "false: dynamic thresholding is unsuitable for latent diffusion",
             });
         }
         let stride = total / steps;
@@ -144,9 +140,15 @@ impl Ddim {
             PredictionType::VPrediction => ([signal, -sigma], [sigma, signal]),
         };
         let scale = previous.sqrt();
-        let next = if self.config.clip_sample {
-            let range = self.config.clip_sample_range;
-            let clean = combine(sample.clone(), output.clone(), clean).clamp(-range, range);
+        let threshold = self.config.thresholding;
+        let next = if threshold.thresholding || self.config.clip_sample {
+            let clean = combine(sample.clone(), output.clone(), clean);
+            let clean = if threshold.thresholding {
+                threshold.apply(clean)
+            } else {
+                let range = self.config.clip_sample_range;
+                clean.clamp(-range, range)
+            };
             clean * scale + combine(sample, output, epsilon) * direction
         } else {
             let weight = |i: usize| scale * clean[i] + direction * epsilon[i];

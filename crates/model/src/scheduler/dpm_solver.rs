@@ -76,17 +76,29 @@ impl DpmSolver {
     fn convert(&self, sample: Tensor<4>, output: Tensor<4>, sigma: f64) -> Tensor<4> {
         let (alpha, sigma) = alpha_sigma(sigma);
         let prediction = self.config.noise.prediction_type;
+        let threshold = self.config.thresholding;
         if self.config.predicts_sample() {
-            match prediction {
+            let clean = match prediction {
                 PredictionType::Epsilon => sample * (1.0 / alpha) - output * (sigma / alpha),
                 PredictionType::Sample => output,
                 PredictionType::VPrediction => sample * alpha - output * sigma,
+            };
+            if threshold.thresholding {
+                threshold.apply(clean)
+            } else {
+                clean
             }
         } else {
-            match prediction {
+            let noise = match prediction {
                 PredictionType::Epsilon => output,
-                PredictionType::Sample => sample * (1.0 / sigma) - output * (alpha / sigma),
-                PredictionType::VPrediction => output * alpha + sample * sigma,
+                PredictionType::Sample => sample.clone() * (1.0 / sigma) - output * (alpha / sigma),
+                PredictionType::VPrediction => output * alpha + sample.clone() * sigma,
+            };
+            if threshold.thresholding {
+                let clean = sample.clone() * (1.0 / alpha) - noise * (sigma / alpha);
+                sample * (1.0 / sigma) - threshold.apply(clean) * (alpha / sigma)
+            } else {
+                noise
             }
         }
     }
@@ -119,12 +131,14 @@ fn place(config: &DpmSolverConfig, steps: usize, levels: &[f64]) -> (Vec<usize>,
         Some(sigmas::karras(max, min, steps))
     } else if config.use_lu_lambdas || config.use_exponential_sigmas {
         Some(sigmas::exponential(max, min, steps))
+    } else if config.use_beta_sigmas {
+        Some(sigmas::beta(max, min, steps))
     } else {
         None
     };
     if let Some(chosen) = even {
         let cosine = config.noise.beta_schedule == super::BetaSchedule::SquaredcosCapV2;
-        let round = !cosine && !config.use_exponential_sigmas;
+        let round = !(cosine || config.use_exponential_sigmas || config.use_beta_sigmas);
         let timesteps = chosen
             .iter()
             .map(|sigma| {
@@ -283,12 +297,12 @@ mod tests {
 
     #[test]
     fn unsupported_fields_are_named() {
-        let karras = DpmSolverConfig {
-            use_beta_sigmas: true,
+        let flow = DpmSolverConfig {
+            use_flow_sigmas: true,
             ..DpmSolverConfig::default()
         };
-        let error = DpmSolver::new(&karras, 5).unwrap_err().to_string();
-        assert!(error.contains("use_beta_sigmas"), "{error}");
+        let error = DpmSolver::new(&flow, 5).unwrap_err().to_string();
+        assert!(error.contains("use_flow_sigmas"), "{error}");
         let noise = DpmSolverConfig {
             algorithm_type: SolverAlgorithm::DpmSolver,
             ..DpmSolverConfig::default()

@@ -9,6 +9,7 @@ mod error;
 mod noise;
 mod sampler;
 mod sigmas;
+mod threshold;
 mod timestep;
 
 pub use ddim::{Ddim, DdimConfig};
@@ -16,4 +17,5 @@ pub use dpm_solver::{DpmSolver, DpmSolverConfig, FinalSigma, SolverAlgorithm, So
 pub use error::{SchedulerError, from_json};
 pub use noise::{BetaSchedule, NoiseConfig, NoiseSchedule, PredictionType};
 pub use sampler::{Sampler, Spacing};
+pub use threshold::Thresholding;
 pub use timestep::TimestepSampler;

@@ -13,6 +13,46 @@ pub(super) fn exponential(max: f64, min: f64, steps: usize) -> Vec<f64> {
     ramp(max.ln(), min.ln(), steps).map(f64::exp).collect()
 }
 
+/// `steps` levels from `max` down to `min` at even quantiles of a beta distribution with both shapes
+/// 0.6 (Lee et al. 2024).
+pub(super) fn beta(max: f64, min: f64, steps: usize) -> Vec<f64> {
+    ramp(1.0, 0.0, steps)
+        .map(|share| min + beta_quantile(share) * (max - min))
+        .collect()
+}
+
+/// Quantile of the symmetric beta distribution with shape 0.6, by bisection of its lower half.
+fn beta_quantile(share: f64) -> f64 {
+    if share > 0.5 {
+        return 1.0 - beta_quantile(1.0 - share);
+    }
+    let (mut low, mut high) = (0.0, 0.5);
+    for _ in 0..80 {
+        let middle = 0.5 * (low + high);
+        if beta_share(middle) < share {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    0.5 * (low + high)
+}
+
+/// Distribution function of that distribution for `x` ≤ 0.5, by its power series.
+fn beta_share(x: f64) -> f64 {
+    const SHAPE: f64 = 0.6;
+    // B(0.6, 0.6) = Γ(0.6)² / Γ(1.2)
+    const BETA: f64 = 1.489_192_248_812_817 * 1.489_192_248_812_817 / 0.918_168_742_399_760_7;
+    let mut coefficient = 1.0;
+    let mut sum = 0.0;
+    for k in 0..100 {
+        let k = f64::from(k);
+        sum += coefficient / (SHAPE + k);
+        coefficient *= (1.0 - SHAPE + k) / (k + 1.0) * x;
+    }
+    x.powf(SHAPE) / BETA * sum
+}
+
 fn ramp(start: f64, end: f64, steps: usize) -> impl Iterator<Item = f64> {
     (0..steps).map(move |i| start + (end - start) * i as f64 / (steps.max(2) - 1) as f64)
 }
@@ -50,6 +90,15 @@ mod tests {
             assert!(sigmas.windows(2).all(|pair| pair[0] > pair[1]));
         }
         assert!((exponential(100.0, 0.01, 5)[2] - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn beta_quantiles_are_symmetric_and_denser_at_the_ends() {
+        let sigmas = beta(1.0, 0.0, 5);
+        assert!((sigmas[2] - 0.5).abs() < 1e-9, "{sigmas:?}");
+        assert!((sigmas[1] + sigmas[3] - 1.0).abs() < 1e-12);
+        assert!(sigmas[0] - sigmas[1] < sigmas[1] - sigmas[2]);
+        assert!((beta_share(0.5) - 0.5).abs() < 1e-12);
     }
 
     #[test]

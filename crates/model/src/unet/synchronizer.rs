@@ -91,15 +91,22 @@ impl UnetSynchronizer {
     /// - `features`: of `batch` rows
     /// - `relative`: `[batch, images]`, images counted backwards from 1, 0 for an invisible one
     pub fn prepare(&self, features: &ImageFeatures, relative: Tensor<2, Int>) -> UnetImages<'_> {
+        let down = self.mmfs_down_blocks.iter();
         UnetImages {
             synchronizer: self,
-            down: self
-                .mmfs_down_blocks
-                .iter()
-                .map(|block| block.values(features))
-                .collect(),
-            mid: self.mmfs_mid_block.values(features),
-            relative,
+            seen: Some(Seen {
+                down: down.map(|block| block.values(features)).collect(),
+                mid: self.mmfs_mid_block.values(features),
+                relative,
+            }),
+        }
+    }
+
+    /// The same as [`Self::prepare`] with invisible images only.
+    pub fn prepare_nothing(&self) -> UnetImages<'_> {
+        UnetImages {
+            synchronizer: self,
+            seen: None,
         }
     }
 }
@@ -108,6 +115,11 @@ impl UnetSynchronizer {
 #[derive(Clone, Debug)]
 pub struct UnetImages<'a> {
     synchronizer: &'a UnetSynchronizer,
+    seen: Option<Seen>,
+}
+
+#[derive(Clone, Debug)]
+struct Seen {
     down: Vec<MmfsValues>,
     mid: MmfsValues,
     relative: Tensor<2, Int>,
@@ -120,16 +132,25 @@ impl UnetImages<'_> {
         skips: Vec<Tensor<4>>,
         middle: Tensor<4>,
     ) -> (Vec<Tensor<4>>, Tensor<4>) {
-        let look = |block: &UnetMmfs, x: Tensor<4>, values: &MmfsValues| {
-            x.clone() + block.attend(x, values, self.relative.clone())
+        let UnetSynchronizer {
+            mmfs_down_blocks,
+            mmfs_mid_block,
+        } = self.synchronizer;
+        let Some(Seen {
+            down,
+            mid,
+            relative,
+        }) = &self.seen
+        else {
+            let skips = skips.into_iter().zip(mmfs_down_blocks);
+            let skips = skips.map(|(skip, block)| skip + block.unseen());
+            return (skips.collect(), middle + mmfs_mid_block.unseen());
         };
-        let blocks = self.synchronizer.mmfs_down_blocks.iter();
-        let skips = skips
-            .into_iter()
-            .zip(blocks.zip(&self.down))
-            .map(|(skip, (block, values))| look(block, skip, values))
-            .collect();
-        let middle = look(&self.synchronizer.mmfs_mid_block, middle, &self.mid);
-        (skips, middle)
+        let look = |block: &UnetMmfs, x: Tensor<4>, values: &MmfsValues| {
+            x.clone() + block.attend(x, values, relative.clone())
+        };
+        let skips = skips.into_iter().zip(mmfs_down_blocks.iter().zip(down));
+        let skips = skips.map(|(skip, (block, values))| look(block, skip, values));
+        (skips.collect(), look(mmfs_mid_block, middle, mid))
     }
 }

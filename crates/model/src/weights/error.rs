@@ -58,11 +58,8 @@ fn report(missing: &[String], unused: &[String], misshapen: &[String]) -> String
     ] {
         if !keys.is_empty() {
             text.push_str(&format!("\n  {title} ({}):", keys.len()));
-            for key in keys.iter().take(20) {
+            for key in keys {
                 text.push_str(&format!("\n    {key}"));
-            }
-            if keys.len() > 20 {
-                text.push_str(&format!("\n    … and {} more", keys.len() - 20));
             }
         }
     }

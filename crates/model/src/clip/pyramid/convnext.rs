@@ -2,7 +2,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::{Projection, Pyramid};
-use crate::clip::config::{Activation, ConvNextConfig};
+use crate::activation::Activation;
+use crate::clip::config::ConvNextConfig;
 use crate::clip::convnext::ConvNext;
 use crate::nn::Linear;
 

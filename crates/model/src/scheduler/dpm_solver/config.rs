@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::scheduler::{NoiseConfig, SchedulerError, Spacing};
+use crate::scheduler::{NoiseConfig, SchedulerError, Spacing, Thresholding};
 
 /// Which equation is solved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +63,7 @@ pub struct DpmSolverConfig {
     pub use_exponential_sigmas: bool,
     /// Steps even in λ.
     pub use_lu_lambdas: bool,
-    /// Not supported.
+    /// Steps at the quantiles of a beta distribution.
     pub use_beta_sigmas: bool,
     /// Not supported.
     pub use_flow_sigmas: bool,
@@ -75,8 +75,9 @@ pub struct DpmSolverConfig {
     pub timestep_spacing: Spacing,
     /// Added to every timestep of leading spacing.
     pub steps_offset: usize,
-    /// Dynamic thresholding; not supported.
-    pub thresholding: bool,
+    /// Dynamic thresholding.
+    #[serde(flatten)]
+    pub thresholding: Thresholding,
 }
 
 impl Default for DpmSolverConfig {
@@ -97,7 +98,7 @@ impl Default for DpmSolverConfig {
             lambda_min_clipped: None,
             timestep_spacing: Spacing::Linspace,
             steps_offset: 0,
-            thresholding: false,
+            thresholding: Thresholding::default(),
         }
     }
 }
@@ -127,14 +128,8 @@ impl DpmSolverConfig {
         if self.solver_order == 3 && self.algorithm_type == SolverAlgorithm::SdeDpmSolver {
             return refuse("solver_order", "3", "1 or 2 with sde-dpmsolver");
         }
-        for (field, set) in [
-            ("thresholding", self.thresholding),
-            ("use_beta_sigmas", self.use_beta_sigmas),
-            ("use_flow_sigmas", self.use_flow_sigmas),
-        ] {
-            if set {
-                return refuse(field, "true", "false: not supported");
-            }
+        if self.use_flow_sigmas {
+            return refuse("use_flow_sigmas", "true", "false: not supported");
         }
         if !self.predicts_sample() && self.final_sigmas_type == FinalSigma::Zero {
             let expected = "`sigma_min` with dpmsolver and sde-dpmsolver";
