@@ -90,7 +90,8 @@ pub struct Reproduce {
 /// Arguments of `deem train`.
 #[derive(clap::Args, Debug)]
 pub struct Train {
-    /// TOML file: the same fields as the preset's `[[stages]]`.
+    /// TOML file of a run: the fields of the preset's `[[stages]]`, and for another model than the
+    /// stand-ins `[model]` and `[weights]` (see configs/).
     pub config: Option<PathBuf>,
     /// Where the run goes; an existing one is resumed.
     #[arg(short, long, default_value = "runs/train")]
@@ -278,8 +279,11 @@ pub struct Chat {
 /// Arguments of `deem params`.
 #[derive(clap::Args, Debug)]
 pub struct Params {
-    /// Stage whose trained parts are counted.
-    #[arg(long, default_value = "stage1")]
+    /// TOML file of a run, as for `deem train`; default: a stage of the stand-ins' preset.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Stage of the preset whose trained parts are counted.
+    #[arg(long, default_value = "stage1", conflicts_with = "config")]
     pub stage: String,
     /// As JSON.
     #[arg(long)]

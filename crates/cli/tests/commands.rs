@@ -142,6 +142,31 @@ fn parameters_are_counted_without_weights() {
     assert!(report["trainable"].as_u64() < report["total"].as_u64());
 }
 
+/// The model of seven billion parameters is counted in a moment: nothing of it is allocated.
+#[test]
+fn full_size_models_are_counted_without_allocating_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/deem-7b-stage1.toml");
+    let config = config.to_str().unwrap();
+    let arguments = ["params", "--json", "--config", config];
+    let report: serde_json::Value =
+        serde_json::from_str(&succeeds(&arguments, folder.path())).unwrap();
+    assert!(report["total"].as_u64().unwrap() > 7_000_000_000);
+    let component = &report["components"]["llama.mmfs"];
+    assert_eq!(component["total"], component["trainable"]);
+    let with = |set| {
+        let arguments = [&arguments[..], &["--set", set]].concat();
+        serde_json::from_str::<serde_json::Value>(&succeeds(&arguments, folder.path())).unwrap()
+    };
+    let fewer = with("model.llama.num_hidden_layers=16");
+    assert!(fewer["total"].as_u64() < report["total"].as_u64());
+    let (_, error) = fails(
+        &["params", "--config", config, "--set", "model.unet.layers=3"],
+        folder.path(),
+    );
+    assert!(error.contains("layers"), "{error}");
+}
+
 #[test]
 fn configurations_are_printed_checked_and_overridden() {
     let folder = tempfile::tempdir().unwrap();

@@ -14,6 +14,7 @@ pub mod objective;
 pub mod pretrain;
 pub mod probe;
 pub mod reproduce;
+pub mod run_config;
 pub mod sources;
 pub mod standins;
 pub mod task;

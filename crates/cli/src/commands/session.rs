@@ -27,6 +27,14 @@ pub struct StandInChoice {
 }
 
 impl StandInChoice {
+    /// The same stand-ins as they are: where overrides concern another file.
+    pub fn without_overrides(&self) -> Self {
+        Self {
+            folder: self.folder.clone(),
+            overrides: Vec::new(),
+        }
+    }
+
     /// Opens them.
     pub fn open(&self) -> Result<StandIns> {
         let folder = self

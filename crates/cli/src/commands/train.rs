@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use deem_engine::config::{self, StageConfig};
+use deem_engine::config;
+use deem_engine::run_config::RunConfig;
 use deem_engine::sources::BuiltIn;
 use deem_engine::task::DeemTask;
 use deem_engine::train::{Checkpoint, train};
@@ -17,18 +18,14 @@ use crate::progress::TrainProgress;
 /// Runs the command.
 pub fn run(choice: &StandInChoice, args: &Train) -> Result<()> {
     // Overrides belong to the stage here, not to the preset.
-    let standins = StandInChoice {
-        folder: choice.folder.clone(),
-        overrides: Vec::new(),
-    }
-    .open()?;
-    let preset = standins.preset();
-    let default = toml::to_string(&preset.stages[0]).context("the preset's first stage")?;
-    let stage: StageConfig = match &args.config {
-        Some(path) => config::read(path, &choice.overrides)?,
+    let standins = choice.without_overrides().open()?;
+    let default = &standins.preset().stages[0];
+    let default = toml::to_string(default).context("the preset's first stage")?;
+    let run = match &args.config {
+        Some(path) => RunConfig::read(path, &choice.overrides)?,
         None => config::parse(&default, &choice.overrides).map_err(anyhow::Error::msg)?,
     };
-    let resolved = toml::to_string(&stage)?;
+    let resolved = toml::to_string(&run)?;
     if args.print_config {
         print!("{resolved}");
         return Ok(());
@@ -36,6 +33,11 @@ pub fn run(choice: &StandInChoice, args: &Train) -> Result<()> {
     if args.resume && Checkpoint::of(&args.output).newest().is_none() {
         bail!("{}: no checkpoint to resume from", args.output.display());
     }
+    if run.model.is_some() {
+        bail!("[model]: only the stand-ins can be trained so far; `deem params` counts this model");
+    }
+    let RunConfig { stage, .. } = run;
+    let preset = standins.preset();
     let device = Device::flex().autodiff();
     let data = BuiltIn::new(preset)?;
     let mut model = standins.connected(&device)?;
