@@ -43,6 +43,10 @@ pub enum Command {
     Chat(Chat),
     /// Count parameters by component.
     Params(Params),
+    /// Estimate the memory that training and using a model takes, and say what fits.
+    Doctor(Doctor),
+    /// Make safetensors of pickled weights (.bin, .pt, .pth), and deem's keys of official checkpoints.
+    Convert(Convert),
     /// Time a training step, an answer or a drawing.
     Bench(Bench),
     /// Run one network on given tensors, to compare it with the public class it follows.
@@ -105,6 +109,9 @@ pub struct Train {
     /// Continue the run in --output (it is continued anyway; without a checkpoint this is an error).
     #[arg(long)]
     pub resume: bool,
+    /// Use no network: weights must lie here or in the cache.
+    #[arg(long)]
+    pub offline: bool,
     /// Print a complete configuration and stop.
     #[arg(long)]
     pub print_config: bool,
@@ -175,6 +182,12 @@ pub struct ModelChoice {
     /// newest `feedback` arm of runs/reproduce, else the warm start.
     #[arg(short, long)]
     pub model: Option<PathBuf>,
+    /// TOML file of a run whose [model] and [weights] are used instead of the stand-ins (see configs/).
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Use no network: weights must lie here or in the cache.
+    #[arg(long)]
+    pub offline: bool,
     /// Largest picture accepted, in millions of pixels.
     #[arg(long, default_value_t = 64)]
     pub max_megapixels: u64,
@@ -288,6 +301,32 @@ pub struct Params {
     /// As JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `deem doctor`.
+#[derive(clap::Args, Debug)]
+pub struct Doctor {
+    /// TOML file of a run, as for `deem train`; default: stage 1 of the stand-ins.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `deem convert`.
+#[derive(clap::Args, Debug)]
+pub struct Convert {
+    /// A file, a folder with weights, an index of shards, or hf://owner/name[/folder].
+    pub input: String,
+    /// A .safetensors file, or a folder, which then gets config.json and tokenizer.json, too.
+    pub output: PathBuf,
+    /// Hub to ask if HF_ENDPOINT has not got the name; repeatable.
+    #[arg(long = "mirror", value_name = "URL")]
+    pub mirrors: Vec<String>,
+    /// Use no network: the input must lie here or in the cache.
+    #[arg(long)]
+    pub offline: bool,
 }
 
 /// Arguments of `deem bench`.

@@ -9,7 +9,9 @@
 pub mod config;
 mod error;
 pub mod evaluate;
+pub mod foundation;
 pub mod generate;
+pub mod memory;
 pub mod objective;
 pub mod pretrain;
 pub mod probe;

@@ -149,6 +149,8 @@ fn generate(choice: &StandInChoice, args: &Bench, steps: usize) -> Result<Value>
 /// The model that the other commands use by default.
 fn newest_model() -> ModelChoice {
     ModelChoice {
+        config: None,
+        offline: false,
         model: None,
         max_megapixels: 64,
     }

@@ -5,12 +5,14 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use deem_engine::config;
+use deem_engine::foundation::replace;
 use deem_engine::run_config::RunConfig;
 use deem_engine::sources::BuiltIn;
 use deem_engine::task::DeemTask;
 use deem_engine::train::{Checkpoint, train};
-use deem_model::weights::{LoadOptions, WeightsFile, load};
+use deem_model::weights::WeightsFile;
 
+use super::foundation::resolve;
 use super::session::StandInChoice;
 use crate::args::Train;
 use crate::progress::TrainProgress;
@@ -33,26 +35,28 @@ pub fn run(choice: &StandInChoice, args: &Train) -> Result<()> {
     if args.resume && Checkpoint::of(&args.output).newest().is_none() {
         bail!("{}: no checkpoint to resume from", args.output.display());
     }
-    if run.model.is_some() {
-        bail!("[model]: only the stand-ins can be trained so far; `deem params` counts this model");
+    let device = Device::flex().autodiff();
+    let preset = run.preset(standins.preset());
+    let (mut model, data, mut identity) = if run.model.is_some() {
+        let foundation = resolve(&run, args.offline)?;
+        let data = BuiltIn::with_tokenizer(&preset, foundation.tokenizer(&preset.model)?)?;
+        let model = foundation.assemble(&preset.model, args.seed, &device)?;
+        (model, data, format!("seed {} {foundation:?}", args.seed))
+    } else {
+        let identity = format!("seed {} {}", args.seed, standins.identity());
+        (
+            standins.connected(&device)?,
+            BuiltIn::new(&preset)?,
+            identity,
+        )
+    };
+    if let Some(path) = &args.from {
+        identity.push_str(&WeightsFile::open(path)?.checksum());
+        model = replace(model, path)?;
     }
     let RunConfig { stage, .. } = run;
-    let preset = standins.preset();
-    let device = Device::flex().autodiff();
-    let data = BuiltIn::new(preset)?;
-    let mut model = standins.connected(&device)?;
-    let mut identity = format!("seed {} {}", args.seed, standins.identity());
-    if let Some(path) = &args.from {
-        let file = WeightsFile::open(path)?;
-        identity.push_str(&file.checksum());
-        let partial = LoadOptions {
-            allow_missing: &[""],
-            ..LoadOptions::default()
-        };
-        model = load(model, &file, &partial)?;
-    }
     let task = DeemTask {
-        batches: data.stage_batches(&stage, preset, args.seed)?,
+        batches: data.stage_batches(&stage, &preset, args.seed)?,
         weights: stage.loss,
         align: stage.align,
         seed: args.seed,
