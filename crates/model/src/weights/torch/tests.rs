@@ -61,7 +61,7 @@ fn damaged_files_do_no_harm() {
         let whole = fs::read(golden(name)).unwrap();
         let mut refused = 0;
         for at in 0..whole.len() {
-            for flip in [0x01, 0x80, 0xff] {
+            for flip in [0x01, 0xff] {
                 let mut bytes = whole.clone();
                 bytes[at] ^= flip;
                 match described(&bytes) {
