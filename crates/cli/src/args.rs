@@ -43,6 +43,10 @@ pub enum Command {
     Chat(Chat),
     /// Count parameters by component.
     Params(Params),
+    /// Estimate the memory that training and using a model takes, and say what fits.
+    Doctor(Doctor),
+    /// Make safetensors of pickled weights (.bin, .pt, .pth), and deem's keys of official checkpoints.
+    Convert(Convert),
     /// Time a training step, an answer or a drawing.
     Bench(Bench),
     /// Run one network on given tensors, to compare it with the public class it follows.
@@ -90,7 +94,8 @@ pub struct Reproduce {
 /// Arguments of `deem train`.
 #[derive(clap::Args, Debug)]
 pub struct Train {
-    /// TOML file: the same fields as the preset's `[[stages]]`.
+    /// TOML file of a run: the fields of the preset's `[[stages]]`, and for another model than the
+    /// stand-ins `[model]` and `[weights]` (see configs/).
     pub config: Option<PathBuf>,
     /// Where the run goes; an existing one is resumed.
     #[arg(short, long, default_value = "runs/train")]
@@ -104,6 +109,9 @@ pub struct Train {
     /// Continue the run in --output (it is continued anyway; without a checkpoint this is an error).
     #[arg(long)]
     pub resume: bool,
+    /// Use no network: weights must lie here or in the cache.
+    #[arg(long)]
+    pub offline: bool,
     /// Print a complete configuration and stop.
     #[arg(long)]
     pub print_config: bool,
@@ -177,6 +185,12 @@ pub struct ModelChoice {
     /// newest `feedback` arm of runs/reproduce, else the warm start.
     #[arg(short, long)]
     pub model: Option<PathBuf>,
+    /// TOML file of a run whose [model] and [weights] are used instead of the stand-ins (see configs/).
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Use no network: weights must lie here or in the cache.
+    #[arg(long)]
+    pub offline: bool,
     /// Largest picture accepted, in millions of pixels.
     #[arg(long, default_value_t = 64)]
     pub max_megapixels: u64,
@@ -281,12 +295,41 @@ pub struct Chat {
 /// Arguments of `deem params`.
 #[derive(clap::Args, Debug)]
 pub struct Params {
-    /// Stage whose trained parts are counted.
-    #[arg(long, default_value = "stage1")]
+    /// TOML file of a run, as for `deem train`; default: a stage of the stand-ins' preset.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Stage of the preset whose trained parts are counted.
+    #[arg(long, default_value = "stage1", conflicts_with = "config")]
     pub stage: String,
     /// As JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `deem doctor`.
+#[derive(clap::Args, Debug)]
+pub struct Doctor {
+    /// TOML file of a run, as for `deem train`; default: stage 1 of the stand-ins.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `deem convert`.
+#[derive(clap::Args, Debug)]
+pub struct Convert {
+    /// A file, a folder with weights, an index of shards, or hf://owner/name[/folder].
+    pub input: String,
+    /// A .safetensors file, or a folder, which then gets config.json and tokenizer.json, too.
+    pub output: PathBuf,
+    /// Hub to ask if HF_ENDPOINT has not got the name; repeatable.
+    #[arg(long = "mirror", value_name = "URL")]
+    pub mirrors: Vec<String>,
+    /// Use no network: the input must lie here or in the cache.
+    #[arg(long)]
+    pub offline: bool,
 }
 
 /// Arguments of `deem bench`.

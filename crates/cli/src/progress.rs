@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use deem_engine::train::parameters::by_component;
 use deem_engine::train::{Observer, ParameterInfo, StepReport};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
@@ -148,31 +149,22 @@ impl Observer for TrainProgress {
 
 /// Trained and frozen parameters by component.
 pub fn parameter_table(parameters: &[ParameterInfo]) -> String {
-    let mut rows: Vec<(String, usize, usize)> = Vec::new();
-    for parameter in parameters {
-        let name: String = parameter
-            .path
-            .split('.')
-            .take(2)
-            .collect::<Vec<_>>()
-            .join(".");
-        if rows.last().is_none_or(|(last, ..)| *last != name) {
-            rows.push((name, 0, 0));
-        }
-        let (_, trained, frozen) = rows.last_mut().expect("just pushed");
-        *(if parameter.group.is_some() {
-            trained
-        } else {
-            frozen
-        }) += parameter.count;
+    let row = |name: &str, total: usize, trainable: usize| {
+        format!(
+            "{name:<36}{:>14}{trainable:>14}{:>14}\n",
+            total,
+            total - trainable
+        )
+    };
+    let mut text = format!(
+        "{:<36}{:>14}{:>14}{:>14}\n",
+        "component", "total", "trained", "frozen"
+    );
+    let (mut total, mut trainable) = (0, 0);
+    for count in by_component(parameters) {
+        text.push_str(&row(&count.name, count.total, count.trainable));
+        total += count.total;
+        trainable += count.trainable;
     }
-    let mut text = format!("{:<36}{:>12}{:>12}\n", "component", "trained", "frozen");
-    let (mut all_trained, mut all_frozen) = (0, 0);
-    for (name, trained, frozen) in rows {
-        text.push_str(&format!("{name:<36}{trained:>12}{frozen:>12}\n"));
-        all_trained += trained;
-        all_frozen += frozen;
-    }
-    text.push_str(&format!("{:<36}{all_trained:>12}{all_frozen:>12}\n", "sum"));
-    text
+    text + &row("sum", total, trainable)
 }

@@ -142,6 +142,98 @@ fn parameters_are_counted_without_weights() {
     assert!(report["trainable"].as_u64() < report["total"].as_u64());
 }
 
+/// The model of seven billion parameters is counted in a moment: nothing of it is allocated.
+#[test]
+fn full_size_models_are_counted_without_allocating_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/deem-7b-stage1.toml");
+    let config = config.to_str().unwrap();
+    let arguments = ["params", "--json", "--config", config];
+    let report: serde_json::Value =
+        serde_json::from_str(&succeeds(&arguments, folder.path())).unwrap();
+    assert!(report["total"].as_u64().unwrap() > 7_000_000_000);
+    let component = &report["components"]["llama.mmfs"];
+    assert_eq!(component["total"], component["trainable"]);
+    let with = |set| {
+        let arguments = [&arguments[..], &["--set", set]].concat();
+        serde_json::from_str::<serde_json::Value>(&succeeds(&arguments, folder.path())).unwrap()
+    };
+    let fewer = with("model.llama.num_hidden_layers=16");
+    assert!(fewer["total"].as_u64() < report["total"].as_u64());
+    let (_, error) = fails(
+        &["params", "--config", config, "--set", "model.unet.layers=3"],
+        folder.path(),
+    );
+    assert!(error.contains("layers"), "{error}");
+}
+
+#[test]
+fn memory_is_estimated_without_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/deem-7b-stage1.toml");
+    let arguments = ["doctor", "--json", "--config", config.to_str().unwrap()];
+    let report: serde_json::Value =
+        serde_json::from_str(&succeeds(&arguments, folder.path())).unwrap();
+    let need = |precision: usize, name: &str| {
+        let uses = &report["estimates"][precision]["uses"];
+        uses[name]["total"].as_u64().unwrap()
+    };
+    assert!(need(0, "training") > need(1, "training"), "bf16 needs less");
+    assert!(need(1, "training") > need(1, "inference"));
+    let machine = &report["devices"][0];
+    if let Some(bytes) = machine["bytes"].as_u64() {
+        assert_eq!(machine["fits"]["training"], need(0, "training") <= bytes);
+    }
+    let text = succeeds(&["doctor"], folder.path());
+    assert!(
+        text.contains("training") && text.contains("this machine"),
+        "{text}"
+    );
+}
+
+#[test]
+fn pickles_are_converted_and_programs_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/golden");
+    let pickle = golden.join("pickle_wrapped.pt");
+    let pickle = pickle.to_str().unwrap();
+    let written = succeeds(&["convert", pickle, "out.safetensors"], folder.path());
+    assert_eq!(written.trim(), "out.safetensors");
+    let bytes = std::fs::read(folder.path().join("out.safetensors")).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+    assert_eq!(header["part"]["shape"], serde_json::json!([2, 3]));
+    assert_eq!(header["brain"]["dtype"], "BF16");
+    let (_, error) = fails(&["convert", pickle, "out.safetensors"], folder.path());
+    assert!(error.contains("already there"), "{error}");
+
+    std::fs::create_dir(folder.path().join("hub")).unwrap();
+    std::fs::write(
+        folder.path().join("hub/pytorch_model.bin"),
+        std::fs::read(pickle).unwrap(),
+    )
+    .unwrap();
+    std::fs::write(folder.path().join("hub/config.json"), "{}").unwrap();
+    succeeds(&["convert", "hub", "converted"], folder.path());
+    for name in ["model.safetensors", "config.json"] {
+        assert!(
+            folder.path().join("converted").join(name).is_file(),
+            "{name}"
+        );
+    }
+
+    let evil = b"\x80\x02cos\nsystem\nX\x04\0\0\0true\x85R.";
+    std::fs::write(folder.path().join("evil.pt"), evil).unwrap();
+    let (code, error) = fails(&["convert", "evil.pt", "evil.safetensors"], folder.path());
+    assert_eq!(code, Some(1));
+    assert!(
+        error.contains("evil.pt") && error.contains("os.system"),
+        "{error}"
+    );
+    let (_, error) = fails(&["convert", "hf://a/b", "x", "--offline"], folder.path());
+    assert!(error.contains("--offline"), "{error}");
+}
+
 #[test]
 fn configurations_are_printed_checked_and_overridden() {
     let folder = tempfile::tempdir().unwrap();

@@ -120,13 +120,14 @@ pub struct EvaluationConfig {
     pub batch: usize,
 }
 
-/// Reads a TOML file and applies overrides of the form `a.b=value`.
+/// Reads a TOML file and applies overrides of the form `a.b=value`. A file that says `extends =
+/// "other.toml"` (beside it) states only what differs: tables are merged, everything else replaced.
 ///
 /// # Errors
 /// `Io` if it cannot be read; `Config` naming the field that is unknown, missing or mistyped.
 pub fn read<T: DeserializeOwned>(path: &Path, overrides: &[String]) -> Result<T, EngineError> {
-    let text = std::fs::read_to_string(path).map_err(EngineError::io(path))?;
-    parse(&text, overrides)
+    let table = table(path, 0)?;
+    resolve(table, overrides)
         .map_err(|message| EngineError::Config(format!("{}: {message}", path.display())))
 }
 
@@ -135,7 +136,50 @@ pub fn read<T: DeserializeOwned>(path: &Path, overrides: &[String]) -> Result<T,
 /// # Errors
 /// What is wrong, in words.
 pub fn parse<T: DeserializeOwned>(text: &str, overrides: &[String]) -> Result<T, String> {
-    let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;
+    let table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;
+    resolve(table, overrides)
+}
+
+/// Files that may extend one another; more is a circle.
+const MAX_EXTENDS: usize = 8;
+
+fn table(path: &Path, depth: usize) -> Result<toml::Table, EngineError> {
+    let wrong = |message: String| EngineError::Config(format!("{}: {message}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(EngineError::io(path))?;
+    let mut own: toml::Table = text
+        .parse()
+        .map_err(|e: toml::de::Error| wrong(e.to_string()))?;
+    let base = match own.remove("extends") {
+        None => return Ok(own),
+        Some(toml::Value::String(base)) if depth < MAX_EXTENDS => base,
+        Some(toml::Value::String(_)) => {
+            return Err(wrong(format!(
+                "extends: more than {MAX_EXTENDS} files extend one another; is it a circle?"
+            )));
+        }
+        Some(other) => {
+            return Err(wrong(format!(
+                "extends: expected the name of a file, found {other}"
+            )));
+        }
+    };
+    let mut merged = table(&path.with_file_name(base), depth + 1)?;
+    merge(&mut merged, own);
+    Ok(merged)
+}
+
+fn merge(base: &mut toml::Table, own: toml::Table) {
+    for (name, value) in own {
+        match (base.get_mut(&name), value) {
+            (Some(toml::Value::Table(base)), toml::Value::Table(own)) => merge(base, own),
+            (_, value) => {
+                base.insert(name, value);
+            }
+        }
+    }
+}
+
+fn resolve<T: DeserializeOwned>(mut table: toml::Table, overrides: &[String]) -> Result<T, String> {
     for entry in overrides {
         let (path, value) = entry
             .split_once('=')
@@ -208,6 +252,37 @@ mod tests {
             loss.timesteps,
             deem_model::scheduler::TimestepSampler::Uniform
         );
+    }
+
+    #[test]
+    fn a_file_may_state_only_what_differs() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        write("base.toml", LOSS);
+        let own = write(
+            "own.toml",
+            "extends = \"base.toml\"\nimage = 0.0\ntimesteps = \"uniform\"\n",
+        );
+        let loss: LossWeights = read(&own, &["text=2.0".into()]).unwrap();
+        assert_eq!((loss.text, loss.image, loss.feedback), (2.0, 0.0, 5.0));
+
+        let circle = write("circle.toml", "extends = \"circle.toml\"\n");
+        let error = read::<LossWeights>(&circle, &[]).unwrap_err().to_string();
+        assert!(
+            error.contains("circle.toml") && error.contains("extend"),
+            "{error}"
+        );
+        let lost = write("lost.toml", "extends = \"nowhere.toml\"\n");
+        let error = read::<LossWeights>(&lost, &[]).unwrap_err().to_string();
+        assert!(error.contains("nowhere.toml"), "{error}");
+
+        let mut base = "[a]\nx = 1\ny = 2\n".parse().unwrap();
+        merge(&mut base, "[a]\ny = 3\n[b]\n".parse().unwrap());
+        assert_eq!(base, "[a]\nx = 1\ny = 3\n[b]\n".parse().unwrap());
     }
 
     #[test]

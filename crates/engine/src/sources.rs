@@ -31,7 +31,14 @@ impl BuiltIn {
     /// # Errors
     /// `Data` if the compiled-in corpus or tokenizer does not fit the preset.
     pub fn new(preset: &Preset) -> Result<Self, EngineError> {
-        let tokenizer = TextTokenizer::builtin()?;
+        Self::with_tokenizer(preset, TextTokenizer::builtin()?)
+    }
+
+    /// As [`Self::new`], with the words of another language model.
+    ///
+    /// # Errors
+    /// `Data` or `Config` if the tokenizer does not fit the preset.
+    pub fn with_tokenizer(preset: &Preset, tokenizer: TextTokenizer) -> Result<Self, EngineError> {
         tokenizer.check_model(preset.model.llama.vocab_size + preset.model.new_tokens)?;
         let special = tokenizer.special();
         let ids = [

@@ -338,14 +338,18 @@ pub fn init_rules(config: &deem_model::deem::DeemConfig) -> Vec<(String, Fill)> 
         rules.extend(mmfs.mmfs(config.llama.hidden_size).init_rules("llama.*"));
     }
     if let Some(synchronizer) = &config.image_decoder.synchronizer {
-        for (index, channels) in config.unet.skip_channels().into_iter().enumerate() {
+        for (index, (channels, reduction)) in config.unet.skips().into_iter().enumerate() {
             let path = format!("mmfs_down_blocks.{index}.*");
             rules.push((format!("{path}conv.weight"), Fill::Constant(0.0)));
-            rules.extend(synchronizer.mmfs(channels).init_rules(&path));
+            rules.extend(synchronizer.mmfs(channels, reduction).init_rules(&path));
         }
-        let middle = config.unet.block_out_channels[config.unet.block_out_channels.len() - 1];
+        let (channels, reduction) = config.unet.middle();
         rules.push(("mmfs_mid_block.conv.weight".into(), Fill::Constant(0.0)));
-        rules.extend(synchronizer.mmfs(middle).init_rules("mmfs_mid_block.*"));
+        rules.extend(
+            synchronizer
+                .mmfs(channels, reduction)
+                .init_rules("mmfs_mid_block.*"),
+        );
     }
     let fixed = [
         ("proj_t.weight", Fill::Normal(1e-3)),

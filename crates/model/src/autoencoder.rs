@@ -133,15 +133,23 @@ impl Autoencoder {
 /// Name of a parameter in checkpoints written before diffusers 0.17, where attention layers were
 /// called differently. To be used as a renaming when a file [has them](has_legacy_keys).
 pub fn legacy_key(path: &str) -> String {
-    [
-        (".to_q.", ".query."),
-        (".to_k.", ".key."),
-        (".to_v.", ".value."),
-        (".to_out.0.", ".proj_attn."),
-    ]
-    .iter()
-    .fold(path.to_owned(), |path, (new, old)| path.replace(new, old))
+    let names = ATTENTION_NAMES.iter();
+    names.fold(path.to_owned(), |path, (new, old)| path.replace(new, old))
 }
+
+/// The inverse of [`legacy_key`].
+pub fn modern_key(path: &str) -> String {
+    let names = ATTENTION_NAMES.iter();
+    names.fold(path.to_owned(), |path, (new, old)| path.replace(old, new))
+}
+
+/// New and old names of attention layers.
+const ATTENTION_NAMES: [(&str, &str); 4] = [
+    (".to_q.", ".query."),
+    (".to_k.", ".key."),
+    (".to_v.", ".value."),
+    (".to_out.0.", ".proj_attn."),
+];
 
 /// Whether the keys of a checkpoint use the old names of attention layers.
 pub fn has_legacy_keys<'a>(mut keys: impl Iterator<Item = &'a str>) -> bool {
@@ -157,6 +165,7 @@ mod tests {
         let path = "decoder.mid_block.attentions.0.to_out.0.weight";
         let legacy = "decoder.mid_block.attentions.0.proj_attn.weight";
         assert_eq!(legacy_key(path), legacy);
+        assert_eq!(modern_key(legacy), path);
         assert!(has_legacy_keys([legacy].into_iter()));
         assert!(!has_legacy_keys([path].into_iter()));
         assert_eq!(legacy_key("quant_conv.weight"), "quant_conv.weight");

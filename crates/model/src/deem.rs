@@ -103,7 +103,7 @@ impl DeemConfig {
             }),
             told("image_decoder", self.image_decoder.resampler.validate()),
             synchronizer.and_then(|synchronizer| {
-                let mmfs = synchronizer.mmfs(self.unet.block_out_channels[0]);
+                let mmfs = synchronizer.mmfs(self.unet.block_out_channels[0], 1);
                 told("image_decoder", mmfs.validate())
             }),
             told("autoencoder", self.autoencoder.validate()),

@@ -8,7 +8,10 @@ use crate::interrupt;
 mod ask;
 mod bench;
 mod chat;
+mod convert;
 mod data;
+mod doctor;
+mod foundation;
 mod generate;
 mod params;
 mod pretrain;
@@ -42,6 +45,8 @@ pub fn run(args: Args) -> Result<()> {
         Command::Generate(args) => generate::run(&standins, &args),
         Command::Chat(args) => chat::run(&standins, &args),
         Command::Params(args) => params::run(&standins, &args),
+        Command::Doctor(args) => doctor::run(&standins, &args),
+        Command::Convert(args) => convert::run(&args),
         Command::Bench(args) => bench::run(&standins, &args),
         Command::Probe(args) => probe::run(&args),
         Command::Data(args) => data::run(&standins, &args.command),

@@ -1,11 +1,12 @@
 //! `deem params`: how many parameters there are and how many a stage trains, without allocating any.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use deem_engine::train::parameters::select;
+use deem_engine::run_config::RunConfig;
+use deem_engine::train::ParameterInfo;
+use deem_engine::train::parameters::{by_component, select};
 use deem_model::deem::Deem;
+use serde_json::{Map, Value, json};
 
 use super::session::StandInChoice;
 use crate::args::Params;
@@ -13,50 +14,51 @@ use crate::progress::parameter_table;
 
 /// Runs the command.
 pub fn run(standins: &StandInChoice, args: &Params) -> Result<()> {
+    let parameters = match &args.config {
+        Some(path) => {
+            let run = RunConfig::read(path, &standins.overrides)?;
+            let base = standins.without_overrides().open()?;
+            let model = run.preset(base.preset()).model;
+            select(Deem::new(&model, &Device::flex())?, &run.stage.train.groups)?.1
+        }
+        None => of_preset(standins, &args.stage)?,
+    };
+    if args.json {
+        println!("{}", report(&parameters));
+    } else {
+        print!("{}", parameter_table(&parameters));
+    }
+    Ok(())
+}
+
+fn of_preset(standins: &StandInChoice, name: &str) -> Result<Vec<ParameterInfo>> {
     let standins = standins.open()?;
     let preset = standins.preset();
     let stage = preset
         .stages
         .iter()
         .chain(&preset.pretrain.connect)
-        .find(|stage| stage.name == args.stage)
+        .find(|stage| stage.name == name)
         .with_context(|| {
             let names: Vec<&str> = preset.stages.iter().map(|s| s.name.as_str()).collect();
-            format!("no stage {:?} in the preset; it has {names:?}", args.stage)
+            format!("no stage {name:?} in the preset; it has {names:?}")
         })?;
     let model = Deem::new(&preset.model, &Device::flex())?;
-    let (_, parameters) = select(model, &stage.train.groups)?;
-    if !args.json {
-        print!("{}", parameter_table(&parameters));
-        return Ok(());
-    }
-    let mut components: BTreeMap<String, [usize; 2]> = BTreeMap::new();
-    for parameter in &parameters {
-        let name: String = parameter
-            .path
-            .split('.')
-            .take(2)
-            .collect::<Vec<_>>()
-            .join(".");
-        let [total, trainable] = components.entry(name).or_default();
-        *total += parameter.count;
-        *trainable += if parameter.group.is_some() {
-            parameter.count
-        } else {
-            0
-        };
-    }
-    let sum = |i: usize| components.values().map(|c| c[i]).sum::<usize>();
-    let by_name: serde_json::Map<_, _> = components
+    Ok(select(model, &stage.train.groups)?.1)
+}
+
+fn report(parameters: &[ParameterInfo]) -> Value {
+    let counts = by_component(parameters);
+    let components: Map<String, Value> = counts
         .iter()
-        .map(|(name, [total, trainable])| {
-            (
-                name.clone(),
-                serde_json::json!({ "total": total, "trainable": trainable }),
-            )
+        .map(|count| {
+            let numbers = json!({ "total": count.total, "trainable": count.trainable });
+            (count.name.clone(), numbers)
         })
         .collect();
-    let report = serde_json::json!({ "total": sum(0), "trainable": sum(1), "components": by_name });
-    println!("{report}");
-    Ok(())
+    json!({
+        "total": counts.iter().map(|count| count.total).sum::<usize>(),
+        "trainable": counts.iter().map(|count| count.trainable).sum::<usize>(),
+        "components": components,
+    })
 }

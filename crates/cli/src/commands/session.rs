@@ -10,12 +10,14 @@ use deem_data::text::TextTokenizer;
 use deem_data::{Dice, SampleImage};
 use deem_engine::config::Preset;
 use deem_engine::evaluate::Runner;
+use deem_engine::foundation::replace;
 use deem_engine::generate::{AdaptOptions, ImageOptions, SamplerKind, adapt};
+use deem_engine::run_config::RunConfig;
 use deem_engine::standins::StandIns;
 use deem_model::deem::Deem;
-use deem_model::weights::{LoadOptions, WeightsFile, load};
 use image::{Rgb, RgbImage};
 
+use super::foundation::resolve;
 use crate::args::{Drawing, ModelChoice};
 
 /// Which stand-ins to use.
@@ -27,6 +29,14 @@ pub struct StandInChoice {
 }
 
 impl StandInChoice {
+    /// The same stand-ins as they are: where overrides concern another file.
+    pub fn without_overrides(&self) -> Self {
+        Self {
+            folder: self.folder.clone(),
+            overrides: Vec::new(),
+        }
+    }
+
     /// Opens them.
     pub fn open(&self) -> Result<StandIns> {
         let folder = self
@@ -54,9 +64,15 @@ pub struct Session {
 impl Session {
     /// Loads the chosen model.
     pub fn open(standins: &StandInChoice, choice: &ModelChoice) -> Result<Self> {
-        let standins = standins.open()?;
         let device = Device::flex();
-        let tokenizer = TextTokenizer::builtin()?;
+        match &choice.config {
+            None => Self::of_standins(standins, choice, device),
+            Some(path) => Self::of_run(standins, path, choice, device),
+        }
+    }
+
+    fn of_standins(standins: &StandInChoice, choice: &ModelChoice, device: Device) -> Result<Self> {
+        let standins = standins.open()?;
         let model = standins.connected(&device)?;
         let found = match &choice.model {
             Some(path) => Some(weights_in(path)?),
@@ -69,21 +85,45 @@ impl Session {
                 );
                 (model, "warm start".to_owned())
             }
-            Some(path) => {
-                let options = LoadOptions {
-                    allow_missing: &[""],
-                    ..LoadOptions::default()
-                };
-                let loaded = load(model, &WeightsFile::open(&path)?, &options)?;
-                (loaded, path.display().to_string())
-            }
+            Some(path) => (replace(model, &path)?, path.display().to_string()),
         };
         Ok(Self {
             preset: standins.preset().clone(),
             model: model.no_grad(),
-            tokenizer,
+            tokenizer: TextTokenizer::builtin()?,
             device,
             source,
+        })
+    }
+
+    /// The model of a run's file, from published weights.
+    fn of_run(
+        standins: &StandInChoice,
+        path: &Path,
+        choice: &ModelChoice,
+        device: Device,
+    ) -> Result<Self> {
+        let run = RunConfig::read(path, &standins.overrides)?;
+        let preset = run.preset(standins.without_overrides().open()?.preset());
+        let mut foundation = resolve(&run, choice.offline)?;
+        if let Some(path) = &choice.model {
+            foundation.trained = Some(weights_in(path)?);
+        }
+        if foundation.trained.is_none() {
+            eprintln!(
+                "note: only foundation models: what connects them is untrained (--model names trained weights)"
+            );
+        }
+        Ok(Self {
+            model: foundation.assemble(&preset.model, 0, &device)?.no_grad(),
+            tokenizer: foundation.tokenizer(&preset.model)?,
+            source: foundation
+                .trained
+                .unwrap_or(foundation.llama)
+                .display()
+                .to_string(),
+            preset,
+            device,
         })
     }
 

@@ -4,12 +4,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use deem_engine::config::{self, StageConfig};
+use deem_engine::config;
+use deem_engine::foundation::replace;
+use deem_engine::run_config::RunConfig;
 use deem_engine::sources::BuiltIn;
 use deem_engine::task::DeemTask;
 use deem_engine::train::{Checkpoint, train};
-use deem_model::weights::{LoadOptions, WeightsFile, load};
+use deem_model::weights::WeightsFile;
 
+use super::foundation::resolve;
 use super::session::StandInChoice;
 use crate::args::Train;
 use crate::progress::TrainProgress;
@@ -17,18 +20,14 @@ use crate::progress::TrainProgress;
 /// Runs the command.
 pub fn run(choice: &StandInChoice, args: &Train) -> Result<()> {
     // Overrides belong to the stage here, not to the preset.
-    let standins = StandInChoice {
-        folder: choice.folder.clone(),
-        overrides: Vec::new(),
-    }
-    .open()?;
-    let preset = standins.preset();
-    let default = toml::to_string(&preset.stages[0]).context("the preset's first stage")?;
-    let stage: StageConfig = match &args.config {
-        Some(path) => config::read(path, &choice.overrides)?,
+    let standins = choice.without_overrides().open()?;
+    let default = &standins.preset().stages[0];
+    let default = toml::to_string(default).context("the preset's first stage")?;
+    let run = match &args.config {
+        Some(path) => RunConfig::read(path, &choice.overrides)?,
         None => config::parse(&default, &choice.overrides).map_err(anyhow::Error::msg)?,
     };
-    let resolved = toml::to_string(&stage)?;
+    let resolved = toml::to_string(&run)?;
     if args.print_config {
         print!("{resolved}");
         return Ok(());
@@ -37,19 +36,26 @@ pub fn run(choice: &StandInChoice, args: &Train) -> Result<()> {
         bail!("{}: no checkpoint to resume from", args.output.display());
     }
     let device = Device::flex().autodiff();
-    let data = BuiltIn::new(preset)?;
-    let mut model = standins.connected(&device)?;
-    let mut identity = format!("seed {} {}", args.seed, standins.identity());
+    let preset = run.preset(standins.preset());
+    let (mut model, data, mut identity) = if run.model.is_some() {
+        let foundation = resolve(&run, args.offline)?;
+        let data = BuiltIn::with_tokenizer(&preset, foundation.tokenizer(&preset.model)?)?;
+        let model = foundation.assemble(&preset.model, args.seed, &device)?;
+        (model, data, format!("seed {} {foundation:?}", args.seed))
+    } else {
+        let identity = format!("seed {} {}", args.seed, standins.identity());
+        (
+            standins.connected(&device)?,
+            BuiltIn::new(&preset)?,
+            identity,
+        )
+    };
     if let Some(path) = &args.from {
-        let file = WeightsFile::open(path)?;
-        identity.push_str(&file.checksum());
-        let partial = LoadOptions {
-            allow_missing: &[""],
-            ..LoadOptions::default()
-        };
-        model = load(model, &file, &partial)?;
+        identity.push_str(&WeightsFile::open(path)?.checksum());
+        model = replace(model, path)?;
     }
-    let task = DeemTask::new(&stage, preset, &data, args.seed, args.seed, &device)?;
+    let RunConfig { stage, .. } = run;
+    let task = DeemTask::new(&stage, &preset, &data, args.seed, args.seed, &device)?;
     write_config(&args.output, &resolved)?;
     let mut progress = TrainProgress::new(&stage.name, true);
     train(

@@ -35,6 +35,49 @@ pub struct ParameterInfo {
     pub group: Option<usize>,
 }
 
+/// Parameters of one part of a model, counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ComponentCount {
+    /// Name of the part: the first name of its parameters' paths. The image encoder and decoder are
+    /// named by two, and `llama.mmfs` stands for the MMFS blocks within the language model.
+    pub name: String,
+    /// Values in all.
+    pub total: usize,
+    /// Trained values.
+    pub trainable: usize,
+}
+
+/// Counts parameters by component, in the order in which components first appear.
+pub fn by_component(parameters: &[ParameterInfo]) -> Vec<ComponentCount> {
+    let mut counts: Vec<ComponentCount> = Vec::new();
+    for parameter in parameters {
+        let name = component(&parameter.path);
+        let at = counts.iter().position(|count| count.name == name);
+        let at = at.unwrap_or_else(|| {
+            counts.push(ComponentCount {
+                name,
+                total: 0,
+                trainable: 0,
+            });
+            counts.len() - 1
+        });
+        counts[at].total += parameter.count;
+        if parameter.group.is_some() {
+            counts[at].trainable += parameter.count;
+        }
+    }
+    counts
+}
+
+fn component(path: &str) -> String {
+    let mut parts = path.split('.');
+    match (parts.next().unwrap_or_default(), parts.next()) {
+        ("llama", _) if path.contains(".mmfs.") => "llama.mmfs".into(),
+        (first @ ("image_encoder" | "image_decoder"), Some(second)) => format!("{first}.{second}"),
+        (first, _) => first.into(),
+    }
+}
+
 /// Assigns every parameter to its group and freezes the rest.
 ///
 /// # Errors

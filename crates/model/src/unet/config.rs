@@ -208,15 +208,25 @@ impl UNetConfig {
             .unwrap_or(4 * self.block_out_channels[0])
     }
 
-    /// Channels of the skip connections, in the order in which they are made.
-    pub fn skip_channels(&self) -> Vec<usize> {
-        let mut channels = vec![self.block_out_channels[0]];
+    /// The skip connections in the order in which they are made: channels, and how many times smaller
+    /// than the latent the map is.
+    pub fn skips(&self) -> Vec<(usize, usize)> {
+        let mut skips = vec![(self.block_out_channels[0], 1)];
         let last = self.block_out_channels.len() - 1;
         for (block, width) in self.block_out_channels.iter().enumerate() {
-            let maps = self.layers_per_block.at(block) + usize::from(block != last);
-            channels.extend(std::iter::repeat_n(*width, maps));
+            let layers = *self.layers_per_block.at(block);
+            skips.extend(std::iter::repeat_n((*width, 1 << block), layers));
+            if block != last {
+                skips.push((*width, 2 << block));
+            }
         }
-        channels
+        skips
+    }
+
+    /// Channels of the middle, and how many times smaller than the latent its map is.
+    pub fn middle(&self) -> (usize, usize) {
+        let last = self.block_out_channels.len() - 1;
+        (self.block_out_channels[last], 1 << last)
     }
 
     /// Checks that the numbers fit together and nothing unsupported is asked for.
@@ -327,12 +337,16 @@ mod tests {
         .unwrap();
         assert_eq!(config, UNetConfig::stable_diffusion_2());
         assert_eq!(config.validate(), Ok(()));
+        let skips: Vec<String> = config
+            .skips()
+            .iter()
+            .map(|(c, r)| format!("{c}/{r}"))
+            .collect();
         assert_eq!(
-            config.skip_channels(),
-            [
-                320, 320, 320, 320, 640, 640, 640, 1280, 1280, 1280, 1280, 1280
-            ]
+            skips.join(" "),
+            "320/1 320/1 320/1 320/2 640/2 640/2 640/4 1280/4 1280/4 1280/8 1280/8 1280/8"
         );
+        assert_eq!(config.middle(), (1280, 8));
     }
 
     #[test]

@@ -22,7 +22,8 @@ pub struct UnetSynchronizerConfig {
     pub points: usize,
     /// Nominal side of each level, finest first.
     pub levels: Vec<usize>,
-    /// Offsets count cells of a map with this side.
+    /// Side of the finest skip connection. A block's offsets count cells of its own map, so this is
+    /// halved with each level of the UNet.
     pub base_size: usize,
     /// Initial offsets are uniform in ± this many cells.
     pub offset_init: f32,
@@ -49,8 +50,9 @@ impl Default for UnetSynchronizerConfig {
 }
 
 impl UnetSynchronizerConfig {
-    /// The dimensions of a block on a map with `channels` channels.
-    pub fn mmfs(&self, channels: usize) -> MmfsConfig {
+    /// The dimensions of a block on a map with `channels` channels, `reduction` times smaller than the
+    /// finest one.
+    pub fn mmfs(&self, channels: usize, reduction: usize) -> MmfsConfig {
         MmfsConfig {
             query_dim: channels,
             value_dim: self.value_dim,
@@ -58,7 +60,7 @@ impl UnetSynchronizerConfig {
             heads: self.heads,
             points: self.points,
             levels: self.levels.clone(),
-            base_size: self.base_size,
+            base_size: (self.base_size / reduction).max(1),
             offset_init: self.offset_init,
             max_images: self.max_images,
         }
@@ -77,11 +79,13 @@ pub struct UnetSynchronizer {
 impl UnetSynchronizer {
     /// Blocks for all skip connections and the middle of a UNet; allocates nothing.
     pub fn new(config: &UnetSynchronizerConfig, unet: &UNetConfig, device: &Device) -> Self {
-        let block = |channels| UnetMmfs::new(&config.mmfs(channels), config.position_grid, device);
-        let coarsest = unet.block_out_channels[unet.block_out_channels.len() - 1];
+        let block = |(channels, reduction)| {
+            let mmfs = config.mmfs(channels, reduction);
+            UnetMmfs::new(&mmfs, config.position_grid, device)
+        };
         Self {
-            mmfs_down_blocks: unet.skip_channels().into_iter().map(block).collect(),
-            mmfs_mid_block: block(coarsest),
+            mmfs_down_blocks: unet.skips().into_iter().map(block).collect(),
+            mmfs_mid_block: block(unet.middle()),
         }
     }
 

@@ -19,6 +19,38 @@ pub enum WeightsError {
         /// The broken rule.
         rule: String,
     },
+    /// A pickle that is damaged, or holds something besides tensors.
+    #[error("{}: {rule}; nothing in it was executed", path.display())]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// The broken rule.
+        rule: String,
+    },
+    /// A checkpoint whose tensors cannot be brought into deem's layout.
+    #[error("{}: {problem}", path.display())]
+    Convert {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// A list of shards that cannot be, or does not agree with its shards.
+    #[error("{}: not a valid index of shards ({problem}); download it again", path.display())]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A folder without weights.
+    #[error("{}: no weights here; expected {expected}", path.display())]
+    Absent {
+        /// The folder.
+        path: PathBuf,
+        /// Which files would do, and what to do.
+        expected: String,
+    },
     /// The content is not what was published.
     #[error(
         "{}: checksum {found} does not match the recorded {expected}; the file is damaged or was replaced: \

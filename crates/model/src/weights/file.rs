@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
@@ -8,20 +9,25 @@ use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
 use super::WeightsError;
+use super::index::ShardIndex;
 
 /// SHA-256 in lower-case hexadecimal.
 pub type Checksum = String;
 
-/// A memory-mapped safetensors file, validated on opening.
+/// Memory-mapped safetensors, validated on opening: one file, or the shards that an index lists.
+///
+/// Reading a tensor gives its pages back, so that a program that loads a checkpoint holds the loaded
+/// values and one tensor more, not the file as well.
 #[derive(Debug)]
 pub struct WeightsFile {
     path: PathBuf,
-    map: Mmap,
+    shards: Vec<Mmap>,
     entries: BTreeMap<String, Entry>,
 }
 
 #[derive(Debug)]
 struct Entry {
+    shard: usize,
     dtype: Dtype,
     shape: Vec<usize>,
     start: usize,
@@ -29,11 +35,39 @@ struct Entry {
 }
 
 impl WeightsFile {
-    /// Opens and validates a file without reading its tensors.
+    /// Opens and validates a `.safetensors` file, or all shards of an `.index.json`, without reading
+    /// tensors.
     ///
     /// # Errors
-    /// `Io` if it cannot be opened, `Format` naming the rule that the file breaks.
+    /// `Io` if a file cannot be opened, `Format` naming the rule that a file breaks, `Index` if an
+    /// index and its shards disagree.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
+        let mut file = Self {
+            path: path.into(),
+            shards: Vec::new(),
+            entries: BTreeMap::new(),
+        };
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            let index = ShardIndex::read(path)?;
+            for (shard, keys) in index.shards() {
+                let shard = path.with_file_name(shard);
+                file.add(&shard)?;
+                let lost = keys.iter().find(|key| !file.entries.contains_key(**key));
+                if let Some(lost) = lost {
+                    let shard = shard.display();
+                    return Err(index.wrong(format!("{lost}: expected in {shard}, not there")));
+                }
+            }
+        } else {
+            file.add(path)?;
+        }
+        Ok(file)
+    }
+
+    fn add(&mut self, path: &Path) -> Result<(), WeightsError> {
         let io = |source| WeightsError::Io {
             path: path.into(),
             source,
@@ -51,24 +85,21 @@ impl WeightsFile {
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
         let tensors = SafeTensors::deserialize(&map).map_err(|e| format(e.to_string()))?;
         let base = map.as_ptr() as usize;
-        let entries = tensors
-            .iter()
-            .map(|(name, view)| {
-                let start = view.data().as_ptr() as usize - base;
-                let entry = Entry {
-                    dtype: view.dtype(),
-                    shape: view.shape().to_vec(),
-                    start,
-                    end: start + view.data().len(),
-                };
-                (name.to_owned(), entry)
-            })
-            .collect();
-        Ok(Self {
-            path: path.into(),
-            map,
-            entries,
-        })
+        for (name, view) in tensors.iter() {
+            let start = view.data().as_ptr() as usize - base;
+            let entry = Entry {
+                shard: self.shards.len(),
+                dtype: view.dtype(),
+                shape: view.shape().to_vec(),
+                start,
+                end: start + view.data().len(),
+            };
+            if self.entries.insert(name.to_owned(), entry).is_some() {
+                return Err(format(format!("{name} is in another shard, too")));
+            }
+        }
+        self.shards.push(map);
+        Ok(())
     }
 
     /// Opens a file whose content must have the given checksum.
@@ -77,7 +108,7 @@ impl WeightsFile {
     /// Those of [`Self::open`], and `Checksum` if the content differs.
     pub fn open_verified(path: &Path, expected: &str) -> Result<Self, WeightsError> {
         let file = Self::open(path)?;
-        let found = sha256(&file.map);
+        let found = file.checksum();
         if found != expected {
             return Err(WeightsError::Checksum {
                 path: path.into(),
@@ -93,9 +124,14 @@ impl WeightsFile {
         &self.path
     }
 
-    /// SHA-256 of the whole file.
+    /// SHA-256 of the whole file, or of its shards one after the other.
     pub fn checksum(&self) -> Checksum {
-        sha256(&self.map)
+        let mut hasher = Sha256::new();
+        for shard in &self.shards {
+            hasher.update(&shard[..]);
+            release(shard, 0..shard.len());
+        }
+        hexadecimal(&hasher.finalize())
     }
 
     /// All keys, sorted.
@@ -108,63 +144,78 @@ impl WeightsFile {
         self.entries.get(key).map(|entry| entry.shape.as_slice())
     }
 
+    /// Type of a tensor's numbers, if it is there.
+    pub fn dtype(&self, key: &str) -> Option<Dtype> {
+        self.entries.get(key).map(|entry| entry.dtype)
+    }
+
+    /// A tensor's numbers as they are stored; `None` if it is absent.
+    pub fn bytes(&self, key: &str) -> Option<Vec<u8>> {
+        self.read(key, |_, bytes| Some(bytes.to_vec()))
+    }
+
+    /// Bytes of all tensors as they are stored.
+    pub fn stored_bytes(&self) -> u64 {
+        let sizes = self.entries.values().map(|entry| entry.end - entry.start);
+        sizes.sum::<usize>() as u64
+    }
+
     /// A floating-point tensor, widened to f32; `None` if it is absent or not floating-point.
     pub fn f32(&self, key: &str) -> Option<Vec<f32>> {
-        let entry = self.entries.get(key)?;
-        let bytes = &self.map[entry.start..entry.end];
-        Some(match entry.dtype {
-            Dtype::F32 => bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|b| f32::from_le_bytes(*b))
-                .collect(),
-            Dtype::F64 => bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|b| f64::from_le_bytes(*b) as f32)
-                .collect(),
-            Dtype::F16 => bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|b| f16::from_le_bytes(*b).to_f32())
-                .collect(),
-            Dtype::BF16 => bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|b| bf16::from_le_bytes(*b).to_f32())
-                .collect(),
-            _ => return None,
+        self.read(key, |dtype, bytes| match dtype {
+            Dtype::F32 => Some(values(bytes, f32::from_le_bytes)),
+            Dtype::F64 => Some(values(bytes, |b| f64::from_le_bytes(b) as f32)),
+            Dtype::F16 => Some(values(bytes, |b| f16::from_le_bytes(b).to_f32())),
+            Dtype::BF16 => Some(values(bytes, |b| bf16::from_le_bytes(b).to_f32())),
+            _ => None,
         })
     }
 
     /// A 64-bit integer tensor; `None` if it is absent or of another type.
     pub fn i64(&self, key: &str) -> Option<Vec<i64>> {
-        let entry = self.entries.get(key)?;
-        (entry.dtype == Dtype::I64).then(|| {
-            self.map[entry.start..entry.end]
-                .as_chunks()
-                .0
-                .iter()
-                .map(|b| i64::from_le_bytes(*b))
-                .collect()
+        self.read(key, |dtype, bytes| {
+            (dtype == Dtype::I64).then(|| values(bytes, i64::from_le_bytes))
         })
+    }
+
+    /// Hands a tensor's bytes to `decode` and gives their pages back afterwards.
+    fn read<T>(&self, key: &str, decode: impl Fn(Dtype, &[u8]) -> Option<T>) -> Option<T> {
+        let entry = self.entries.get(key)?;
+        let shard = &self.shards[entry.shard];
+        let decoded = decode(entry.dtype, &shard[entry.start..entry.end]);
+        release(shard, entry.start..entry.end);
+        decoded
     }
 
     /// A string stored in the file's metadata.
     pub fn metadata(&self, key: &str) -> Option<String> {
-        let (_, header) = SafeTensors::read_metadata(&self.map).ok()?;
+        let (_, header) = SafeTensors::read_metadata(self.shards.first()?).ok()?;
         header.metadata().as_ref()?.get(key).cloned()
     }
 }
 
+fn values<const N: usize, T>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let chunks = bytes.as_chunks().0.iter();
+    chunks.map(|bytes| value(*bytes)).collect()
+}
+
+/// Lets the system take back the memory of a part of a file that will not soon be read again.
+fn release(map: &Mmap, part: Range<usize>) {
+    // Safety: the mapping is shared and read-only, so pages come back from the file with the same
+    // content. What the system says is of no consequence: memory is freed a little later then.
+    #[cfg(unix)]
+    let _ = unsafe {
+        map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, part.start, part.len())
+    };
+    #[cfg(not(unix))]
+    let _ = (map, part);
+}
+
 /// SHA-256 of some bytes, in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> Checksum {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -38,6 +38,18 @@ pub fn initialize<M: Module>(module: M, seed: u64, rules: Rules) -> M {
     module.map(&mut Initializer {
         seed,
         rules,
+        keep: false,
+        path: Vec::new(),
+    })
+}
+
+/// As [`initialize`], for the parameters that nothing has been loaded into. The others stay as they
+/// are, and get no memory in between.
+pub fn initialize_rest<M: Module>(module: M, seed: u64, rules: Rules) -> M {
+    module.map(&mut Initializer {
+        seed,
+        rules,
+        keep: true,
         path: Vec::new(),
     })
 }
@@ -45,6 +57,8 @@ pub fn initialize<M: Module>(module: M, seed: u64, rules: Rules) -> M {
 struct Initializer<'a> {
     seed: u64,
     rules: Rules<'a>,
+    /// Whether parameters that have a value keep it.
+    keep: bool,
     path: Vec<String>,
 }
 
@@ -70,6 +84,9 @@ impl ModuleMapper for Initializer<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.keep && param.is_initialized() {
+            return param;
+        }
         let path = self.path.join(".");
         let shape = param.lazy_shape();
         let count = shape.num_elements();
@@ -157,6 +174,16 @@ mod tests {
             (spread * 64.0 - 1.0).abs() < 0.2,
             "fan-in variance, {spread}"
         );
+    }
+
+    #[test]
+    fn what_was_loaded_stays() {
+        let device = Device::flex();
+        let rules: Rules = &[("weight", Fill::Constant(2.0))];
+        let fresh = || Linear::new(2, 1, true, &device);
+        let filled = initialize(fresh(), 0, &[("weight", Fill::Constant(3.0))]);
+        assert_eq!(values(&initialize_rest(filled, 0, rules)), [3.0, 3.0]);
+        assert_eq!(values(&initialize_rest(fresh(), 0, rules)), [2.0, 2.0]);
     }
 
     #[test]

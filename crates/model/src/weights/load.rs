@@ -17,8 +17,8 @@ pub struct LoadOptions<'a> {
     pub rename: Option<Rename<'a>>,
     /// Parameters whose path starts with one of these may be absent: they keep their value.
     pub allow_missing: &'a [&'a str],
-    /// Keys that start with one of these may remain unread. Keys outside `prefix` are never
-    /// looked at.
+    /// Keys that start with one of these, or, after a `*`, end so, may remain unread. Keys outside
+    /// `prefix` are never looked at.
     pub allow_unused: &'a [&'a str],
 }
 
@@ -51,7 +51,7 @@ pub fn load<M: Module>(
     let unused: Vec<String> = file
         .keys()
         .filter(|key| key.starts_with(options.prefix) && !used.contains(*key))
-        .filter(|key| !options.allow_unused.iter().any(|p| key.starts_with(p)))
+        .filter(|key| !options.allow_unused.iter().any(|p| meant(p, key)))
         .map(str::to_owned)
         .collect();
     if missing.is_empty() && unused.is_empty() && misshapen.is_empty() {
@@ -118,10 +118,59 @@ impl ModuleMapper for Loader<'_> {
     }
 }
 
-/// Puts values into a parameter without changing whether it is trained.
+/// Puts values into a parameter without changing whether it is trained. A parameter that has no value
+/// yet never gets its constant: nothing is allocated but the values.
 pub(super) fn set<const D: usize>(param: Param<Tensor<D>>, data: TensorData) -> Param<Tensor<D>> {
-    param.map(|old| {
-        let tensor = Tensor::<D>::from_data(data, &old.device());
-        tensor.set_require_grad(old.is_require_grad())
-    })
+    let tensor = Tensor::<D>::from_data(data, &param.lazy_device());
+    let id = param.id;
+    param.transform_for_load(tensor, id)
+}
+
+/// Whether a key is meant by a pattern: its beginning, or, after a `*`, its end.
+fn meant(pattern: &str, key: &str) -> bool {
+    match pattern.strip_prefix('*') {
+        Some(end) => key.ends_with(end),
+        None => key.starts_with(pattern),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::Linear;
+    use crate::weights::{StateTensor, write};
+    use burn::tensor::Device;
+    use safetensors::Dtype;
+
+    #[test]
+    fn surplus_keys_are_allowed_by_their_beginning_or_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let tensor = |name: &str, shape: &[usize]| StateTensor {
+            name: name.into(),
+            shape: shape.into(),
+            values: vec![2.0; shape.iter().product()],
+        };
+        let tensors = [
+            tensor("weight", &[1, 2]),
+            tensor("text.weight", &[1]),
+            tensor("layers.0.inv_freq", &[3]),
+        ];
+        write(&tensors, &path, Dtype::F32, Default::default()).unwrap();
+        let file = WeightsFile::open(&path).unwrap();
+        let module = || Linear::new(2, 1, false, &Device::flex());
+        let load_with = |allow_unused| {
+            let options = LoadOptions {
+                allow_unused,
+                ..LoadOptions::default()
+            };
+            load(module(), &file, &options)
+        };
+        let filled = load_with(&["text.", "*inv_freq"]).unwrap();
+        let values: Vec<f32> = filled.weight.val().into_data().try_into_vec().unwrap();
+        assert_eq!(values, [2.0, 2.0]);
+        let error = load_with(&["text."]).unwrap_err().to_string();
+        assert!(error.contains("layers.0.inv_freq"), "{error}");
+        assert!(!error.contains("text.weight"), "{error}");
+    }
 }

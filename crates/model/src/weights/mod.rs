@@ -5,12 +5,19 @@
 
 mod error;
 mod file;
+mod index;
 pub mod init;
 mod load;
+mod official;
 mod save;
+mod stream;
+pub mod torch;
 
 pub use error::WeightsError;
 pub use file::{Checksum, WeightsFile, sha256};
+pub use index::{find, weight_files};
 pub use load::{LoadOptions, Rename, load};
+pub use official::{is_official, to_deem};
 pub use safetensors::Dtype;
 pub use save::{StateTensor, save, state, write};
+pub use stream::{LazyTensor, read_tensors, write_stream};

@@ -1,0 +1,175 @@
+//! `deem doctor`: what a run needs, and what this machine has.
+
+use anyhow::{Result, bail};
+use burn::tensor::Device;
+use deem_engine::config::{Preset, StageConfig};
+use deem_engine::memory::{Memory, Precision, inference, training};
+use deem_engine::run_config::RunConfig;
+use deem_engine::train::parameters::select;
+use deem_model::deem::Deem;
+use serde_json::json;
+
+use super::session::StandInChoice;
+use crate::args::Doctor;
+
+const GIB: f64 = (1_u64 << 30) as f64;
+
+/// A place where a model may run.
+struct Place {
+    name: String,
+    precision: Precision,
+    /// Bytes, if they are known.
+    memory: Option<u64>,
+}
+
+/// Runs the command.
+pub fn run(standins: &StandInChoice, args: &Doctor) -> Result<()> {
+    let (preset, stage) = chosen(standins, args)?;
+    let model = Deem::new(&preset.model, &Device::flex())?;
+    let (_, parameters) = select(model, &stage.train.groups)?;
+    let needs = |precision| {
+        let training = training(&preset, &stage, &parameters, precision);
+        let inference = inference(&preset, &parameters, precision);
+        [("training", training), ("inference", inference)]
+    };
+    let places: Vec<Place> = [machine()].into_iter().chain(accelerators()).collect();
+    if args.json {
+        let estimates = [Precision::F32, Precision::Bf16].map(|precision| {
+            let uses = needs(precision).map(|(name, memory)| (name, described(&memory)));
+            json!({ "precision": precision, "uses": uses.into_iter().collect::<std::collections::BTreeMap<_, _>>() })
+        });
+        let devices: Vec<_> = places
+            .iter()
+            .map(|place| {
+                let fits =
+                    needs(place.precision).map(|(name, memory)| (name, fits(place, &memory)));
+                json!({
+                    "name": place.name, "precision": place.precision, "bytes": place.memory,
+                    "fits": fits.into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+                })
+            })
+            .collect();
+        println!("{}", json!({ "estimates": estimates, "devices": devices }));
+        return Ok(());
+    }
+    println!(
+        "{}: {} sequences of {} tokens a step",
+        stage.name, stage.batch, preset.max_tokens
+    );
+    println!(
+        "\n{:<12}{:<12}{:>12}{:>14}{:>14}{:>12}",
+        "GiB", "precision", "weights", "optimizer", "activations", "all"
+    );
+    for precision in [Precision::F32, Precision::Bf16] {
+        for (name, memory) in needs(precision) {
+            let Memory {
+                weights,
+                training,
+                activations,
+            } = memory;
+            let [weights, training, activations, total] =
+                [weights, training, activations, memory.total()].map(gib);
+            println!(
+                "{name:<12}{:<12}{weights:>12}{training:>14}{activations:>14}{total:>12}",
+                label(precision)
+            );
+        }
+    }
+    println!();
+    for place in &places {
+        let memory = place
+            .memory
+            .map_or("unknown".into(), |bytes| format!("{} GiB", gib(bytes)));
+        let verdicts = needs(place.precision).map(|(name, need)| match fits(place, &need) {
+            Some(true) => format!("{name} fits"),
+            Some(false) => format!("{name} does not fit"),
+            None => format!("{name} needs {} GiB", gib(need.total())),
+        });
+        println!(
+            "{} ({}, {memory}): {}",
+            place.name,
+            label(place.precision),
+            verdicts.join(", ")
+        );
+    }
+    println!(
+        "\nEstimates: activations may be off by half. --set batch=1 or a shorter max_tokens makes them smaller."
+    );
+    Ok(())
+}
+
+fn chosen(standins: &StandInChoice, args: &Doctor) -> Result<(Preset, StageConfig)> {
+    let Some(path) = &args.config else {
+        let standins = standins.open()?;
+        let preset = standins.preset().clone();
+        let Some(stage) = preset.stages.first().cloned() else {
+            bail!("the preset has no stages");
+        };
+        return Ok((preset, stage));
+    };
+    let run = RunConfig::read(path, &standins.overrides)?;
+    let preset = run.preset(standins.without_overrides().open()?.preset());
+    Ok((preset, run.stage))
+}
+
+fn described(memory: &Memory) -> serde_json::Value {
+    json!({
+        "weights": memory.weights, "training": memory.training,
+        "activations": memory.activations, "total": memory.total(),
+    })
+}
+
+fn label(precision: Precision) -> &'static str {
+    match precision {
+        Precision::F32 => "f32",
+        Precision::Bf16 => "bf16",
+    }
+}
+
+fn gib(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / GIB)
+}
+
+fn fits(place: &Place, need: &Memory) -> Option<bool> {
+    place.memory.map(|memory| need.total() <= memory)
+}
+
+/// This machine's processors, which compute in 32 bits, with the memory that is free.
+fn machine() -> Place {
+    let free = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| {
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+            let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+            Some(kib * 1024)
+        });
+    Place {
+        name: "this machine's processor".into(),
+        precision: Precision::F32,
+        memory: free,
+    }
+}
+
+/// The graphics cards that NVIDIA's tool lists; none without it.
+fn accelerators() -> Vec<Place> {
+    let output = std::process::Command::new("nvidia-smi")
+        .args([
+            "--query-gpu=name,memory.total",
+            "--format=csv,noheader,nounits",
+        ])
+        .output();
+    let text = output.map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&text)
+        .lines()
+        .filter_map(|line| {
+            let (name, mib) = line.rsplit_once(',')?;
+            Some(Place {
+                name: name.trim().into(),
+                precision: Precision::Bf16,
+                memory: Some(mib.trim().parse::<u64>().ok()? << 20),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,94 @@
+//! From the names in `[weights]` to folders on this machine.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use deem_engine::foundation::{DIFFUSION, Foundation, LLAMA, Needs, TOKENIZER, TRAINED, VISION};
+use deem_engine::run_config::{Alternatives, RunConfig};
+use deem_hub::{Hub, Repository};
+
+use crate::progress::Progress;
+
+/// Folders of everything that a run's model is made of; downloads what is missing, unless `offline`.
+pub fn resolve(run: &RunConfig, offline: bool) -> Result<Foundation> {
+    let Some(weights) = &run.weights else {
+        bail!("[model] without [weights]: say where its weights come from (docs/checkpoints.md)");
+    };
+    let hub = Hub::from_env(&weights.mirrors).offline(offline);
+    let folder = |field: &str, names: &Alternatives, needs: &Needs| {
+        first(&hub, names, needs).with_context(|| format!("weights.{field}"))
+    };
+    let tokenizer = weights.tokenizer.as_ref().unwrap_or(&weights.llama);
+    Ok(Foundation {
+        vision: folder("vision", &weights.vision, &VISION)?,
+        llama: folder("llama", &weights.llama, &LLAMA)?,
+        diffusion: folder("diffusion", &weights.diffusion, &DIFFUSION)?,
+        tokenizer: folder("tokenizer", tokenizer, &TOKENIZER)?,
+        trained: weights
+            .trained
+            .as_ref()
+            .map(|names| folder("trained", names, &TRAINED))
+            .transpose()?,
+    })
+}
+
+/// The first of several names that is there.
+pub fn first(hub: &Hub, names: &Alternatives, needs: &Needs) -> Result<PathBuf> {
+    let mut causes = Vec::new();
+    for name in names.names() {
+        match one(hub, name, needs) {
+            Ok(path) => return Ok(path),
+            Err(error) => causes.push(format!("{error:#}")),
+        }
+    }
+    match causes.len() {
+        0 => bail!("no name given"),
+        1 => bail!(causes.remove(0)),
+        _ => bail!("none of these will do:\n- {}", causes.join("\n- ")),
+    }
+}
+
+/// The folder that a name means.
+fn one(hub: &Hub, name: &str, needs: &Needs) -> Result<PathBuf> {
+    let Some(repository) = Repository::parse(name)? else {
+        return local(Path::new(name), needs);
+    };
+    let mut bar: Option<(String, Progress)> = None;
+    let mut progress = |file: &str, done: u64, total: u64| {
+        if bar.as_ref().is_none_or(|(name, _)| name != file) {
+            bar = Some((file.to_owned(), Progress::new(file, total)));
+        }
+        if let Some((_, bar)) = &mut bar {
+            bar.set(done, "bytes");
+        }
+    };
+    Ok(hub.folder(&repository, &needs.choose, needs.expected, &mut progress)?)
+}
+
+fn local(path: &Path, needs: &Needs) -> Result<PathBuf> {
+    if path.is_file() {
+        return Ok(path.into());
+    }
+    if !path.is_dir() {
+        bail!("{}: not there", path.display());
+    }
+    if (needs.choose)(&names(path, "")).is_empty() {
+        bail!("{}: expected {}", path.display(), needs.expected);
+    }
+    Ok(path.into())
+}
+
+/// Names of the files of a folder, and of the folders in it.
+fn names(folder: &Path, prefix: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.path().is_file() {
+            names.push(name);
+        } else if prefix.is_empty() {
+            names.extend(self::names(&entry.path(), &format!("{name}/")));
+        }
+    }
+    names.sort();
+    names
+}

@@ -1,0 +1,195 @@
+//! A whole model from published checkpoints, each in the layout in which it was published.
+//!
+//! | part | layout | read |
+//! |---|---|---|
+//! | image tower | open_clip (ConvNeXt), transformers `CLIPModel` or `CLIPVisionModel` (ViT) | weights, `config.json` (ViT) |
+//! | language model | transformers `LlamaForCausalLM` | weights, `config.json` |
+//! | diffusion model | diffusers folder | `unet`, `vae`, `scheduler/scheduler_config.json` |
+//!
+//! What no checkpoint provides is drawn from a seed. A `config.json` that says otherwise than the run's
+//! configuration is an error: shapes alone do not show a wrong norm constant or rotary base.
+
+mod config_file;
+mod files;
+
+pub use files::{DIFFUSION, LLAMA, Needs, PICKLED, TOKENIZER, TRAINED, VISION};
+
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::tensor::Device;
+use deem_data::text::{SpecialTokens, TextTokenizer};
+use deem_model::autoencoder::{has_legacy_keys, legacy_key};
+use deem_model::clip::pyramid::{VisionConfig, VisionTower};
+use deem_model::deem::{Deem, DeemConfig};
+use deem_model::weights::init::{Fill, initialize_rest};
+use deem_model::weights::{LoadOptions, WeightsFile, find, load};
+
+use self::config_file::{check, check_llama, check_vision};
+use crate::EngineError;
+use crate::standins::init_rules;
+
+/// Where the parts of a model lie: folders, or weights files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foundation {
+    /// Image tower.
+    pub vision: PathBuf,
+    /// Language model.
+    pub llama: PathBuf,
+    /// Diffusers folder.
+    pub diffusion: PathBuf,
+    /// Folder of `tokenizer.json`, or the file.
+    pub tokenizer: PathBuf,
+    /// Weights of a whole model under deem's keys, which replace the others'.
+    pub trained: Option<PathBuf>,
+}
+
+impl Foundation {
+    /// The model: everything loaded, the rest drawn from `seed`. Tensors are read one at a time.
+    ///
+    /// # Errors
+    /// `Config` if the configuration is wrong or a `config.json` differs from it; `Weights` naming
+    /// file and keys that do not fit.
+    pub fn assemble(
+        &self,
+        config: &DeemConfig,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Deem, EngineError> {
+        let mut model =
+            Deem::new(config, device).map_err(|error| EngineError::Config(error.to_string()))?;
+        let encoder = &config.image_encoder.vision;
+        model.image_encoder.vision = self.vision(model.image_encoder.vision, encoder)?;
+
+        check_llama(&self.llama, &config.llama)?;
+        let mmfs = model.llama.mmfs_paths();
+        let mmfs: Vec<&str> = mmfs.iter().map(String::as_str).collect();
+        let mut buffers = vec!["*.rotary_emb.inv_freq"];
+        if config.llama.tie_word_embeddings {
+            buffers.push("lm_head.weight");
+        }
+        let options = LoadOptions {
+            allow_missing: &mmfs,
+            allow_unused: &buffers,
+            ..LoadOptions::default()
+        };
+        model.llama = load(model.llama, &open(&self.llama)?, &options)?;
+
+        let folder = self.diffusion.join("unet");
+        check(&folder.join("config.json"), &config.unet)?;
+        model.unet = load(model.unet, &open(&folder)?, &LoadOptions::default())?;
+        let folder = self.diffusion.join("vae");
+        check(&folder.join("config.json"), &config.autoencoder)?;
+        let file = open(&folder)?;
+        let legacy = has_legacy_keys(file.keys());
+        let options = LoadOptions {
+            rename: legacy.then_some(&legacy_key),
+            ..LoadOptions::default()
+        };
+        model.autoencoder = load(model.autoencoder, &file, &options)?;
+        let schedule = self.diffusion.join("scheduler/scheduler_config.json");
+        check(&schedule, &config.scheduler)?;
+
+        if let Some(path) = &self.trained {
+            model = replace(model, path)?;
+        }
+        let rules = init_rules(config);
+        let rules: Vec<(&str, Fill)> = rules.iter().map(|(p, f)| (p.as_str(), *f)).collect();
+        Ok(initialize_rest(model, seed, &rules))
+    }
+
+    fn vision(
+        &self,
+        tower: VisionTower,
+        config: &VisionConfig,
+    ) -> Result<VisionTower, EngineError> {
+        check_vision(&self.vision, config)?;
+        let file = open(&self.vision)?;
+        let text = [
+            "text",
+            "transformer.",
+            "token_embedding.",
+            "positional_embedding",
+            "ln_final.",
+        ];
+        let pairs = ["logit_scale", "logit_bias", "attn_mask"];
+        let mut unused: Vec<&str> = text.into_iter().chain(pairs).collect();
+        unused.push("*.position_ids");
+        let wrapped = file.keys().any(|key| key.starts_with("vision_model."));
+        let rename = |path: &str| {
+            if path == "vision_model.visual_projection.weight" {
+                return "visual_projection.weight".into();
+            }
+            let bare = path.strip_prefix("vision_model.").filter(|_| !wrapped);
+            bare.unwrap_or(path).to_owned()
+        };
+        match config {
+            VisionConfig::ConvNext { projection_dim, .. } => {
+                if projection_dim.is_none() {
+                    unused.push("visual.head.");
+                }
+            }
+            VisionConfig::Vit { projection, .. } => {
+                if !projection {
+                    unused.push("visual_projection.weight");
+                }
+            }
+        }
+        let options = LoadOptions {
+            rename: Some(&rename),
+            allow_missing: &["adapter"],
+            allow_unused: &unused,
+            ..LoadOptions::default()
+        };
+        Ok(load(tower, &file, &options)?)
+    }
+
+    /// The tokenizer. Special tokens that its file does not know get the ids that the model expects:
+    /// `<ref>`, `</ref>`, `<box>`, `</box>` follow the image placeholder.
+    ///
+    /// # Errors
+    /// `Data` if it is none, or does not fit the model.
+    pub fn tokenizer(&self, config: &DeemConfig) -> Result<TextTokenizer, EngineError> {
+        let path = if self.tokenizer.is_dir() {
+            self.tokenizer.join("tokenizer.json")
+        } else {
+            self.tokenizer.clone()
+        };
+        let tokens = &config.tokens;
+        let id = |id: i64| {
+            u32::try_from(id)
+                .map_err(|_| EngineError::Config(format!("model.tokens: {id} is no token id")))
+        };
+        let image = id(tokens.image)?;
+        let special = SpecialTokens {
+            bos: id(tokens.bos)?,
+            eos: id(tokens.eos)?,
+            pad: id(tokens.pad)?,
+            soi: id(tokens.soi)?,
+            image,
+            ref_open: image + 1,
+            ref_close: image + 2,
+            box_open: image + 3,
+            box_close: image + 4,
+        };
+        let tokenizer = TextTokenizer::load(&path, Some(special))?;
+        tokenizer.check_model(config.llama.vocab_size + config.new_tokens)?;
+        Ok(tokenizer)
+    }
+}
+
+/// Replaces what a file of deem's keys holds; the rest of the model stays as it is.
+///
+/// # Errors
+/// `Weights` naming keys that do not fit.
+pub fn replace<M: Module>(module: M, path: &Path) -> Result<M, EngineError> {
+    let partial = LoadOptions {
+        allow_missing: &[""],
+        ..LoadOptions::default()
+    };
+    Ok(load(module, &open(path)?, &partial)?)
+}
+
+fn open(path: &Path) -> Result<WeightsFile, EngineError> {
+    Ok(WeightsFile::open(&find(path)?)?)
+}

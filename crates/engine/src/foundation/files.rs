@@ -1,0 +1,135 @@
+//! Which files of a published folder a part needs, so that nothing else is downloaded.
+
+use deem_model::weights::weight_files;
+
+/// What one part reads from its folder.
+pub struct Needs {
+    /// Of the names of all files, those that are read; none if the folder will not do.
+    pub choose: fn(&[String]) -> Vec<String>,
+    /// The same in words, for errors.
+    pub expected: &'static str,
+}
+
+/// Image tower.
+pub const VISION: Needs = Needs {
+    choose: with_config,
+    expected: "weights in safetensors (`deem convert` makes them of .bin)",
+};
+
+/// Language model.
+pub const LLAMA: Needs = Needs {
+    choose: with_config,
+    expected: "weights in safetensors (`deem convert` makes them of .bin) with a config.json",
+};
+
+/// Tokenizer.
+pub const TOKENIZER: Needs = Needs {
+    choose: |names| present(names, "tokenizer.json"),
+    expected: "tokenizer.json",
+};
+
+/// Diffusion model.
+pub const DIFFUSION: Needs = Needs {
+    choose: |names| {
+        let (unet, vae) = (below(names, "unet"), below(names, "vae"));
+        if unet.is_empty() || vae.is_empty() {
+            return Vec::new();
+        }
+        let scheduler = present(names, "scheduler/scheduler_config.json");
+        [unet, vae, scheduler].concat()
+    },
+    expected: "folders unet, vae (with weights in safetensors) and scheduler, as diffusers writes them",
+};
+
+/// Weights under deem's keys.
+pub const TRAINED: Needs = Needs {
+    choose: |names| weight_files(names, "safetensors"),
+    expected: "weights in safetensors",
+};
+
+/// Weights that `deem convert` reads, with what belongs to them.
+pub const PICKLED: Needs = Needs {
+    choose: |names| {
+        let endings = ["bin", "pt", "pth", "safetensors"];
+        let weights = endings.map(|ending| weight_files(names, ending));
+        let Some(weights) = weights.into_iter().find(|weights| !weights.is_empty()) else {
+            return Vec::new();
+        };
+        let small = ["config.json", "tokenizer.json", "open_clip_config.json"];
+        let small = small.map(|name| present(names, name)).concat();
+        [weights, small].concat()
+    },
+    expected: "weights in .bin, .pt, .pth or .safetensors",
+};
+
+fn with_config(names: &[String]) -> Vec<String> {
+    let weights = weight_files(names, "safetensors");
+    if weights.is_empty() {
+        return weights;
+    }
+    [weights, present(names, "config.json")].concat()
+}
+
+fn below(names: &[String], folder: &str) -> Vec<String> {
+    let inside = names
+        .iter()
+        .filter_map(|name| name.strip_prefix(folder)?.strip_prefix('/'));
+    let inside: Vec<String> = inside.map(str::to_owned).collect();
+    let chosen = with_config(&inside);
+    chosen
+        .iter()
+        .map(|name| format!("{folder}/{name}"))
+        .collect()
+}
+
+fn present(names: &[String], name: &str) -> Vec<String> {
+    names.iter().filter(|own| *own == name).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choose(needs: &Needs, names: &[&str]) -> Vec<String> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        (needs.choose)(&names)
+    }
+
+    /// The files of `stabilityai/stable-diffusion-2-1-base`, shortened.
+    #[test]
+    fn of_a_diffusers_folder_only_what_is_used() {
+        let names = [
+            "model_index.json",
+            "scheduler/scheduler_config.json",
+            "text_encoder/model.safetensors",
+            "unet/config.json",
+            "unet/diffusion_pytorch_model.bin",
+            "unet/diffusion_pytorch_model.fp16.safetensors",
+            "unet/diffusion_pytorch_model.safetensors",
+            "v2-1_512-ema-pruned.safetensors",
+            "vae/config.json",
+            "vae/diffusion_pytorch_model.safetensors",
+        ];
+        let expected = [
+            "unet/diffusion_pytorch_model.safetensors",
+            "unet/config.json",
+            "vae/diffusion_pytorch_model.safetensors",
+            "vae/config.json",
+            "scheduler/scheduler_config.json",
+        ];
+        assert_eq!(choose(&DIFFUSION, &names), expected);
+        assert!(choose(&DIFFUSION, &names[..7]).is_empty(), "no vae");
+    }
+
+    #[test]
+    fn pickles_will_not_do() {
+        let names = ["config.json", "pytorch_model.bin", "tokenizer.json"];
+        assert!(choose(&LLAMA, &names).is_empty());
+        assert_eq!(choose(&TOKENIZER, &names), ["tokenizer.json"]);
+        assert_eq!(
+            choose(&PICKLED, &names).len(),
+            3,
+            "but for conversion they will"
+        );
+    }
+}

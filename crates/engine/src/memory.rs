@@ -1,0 +1,229 @@
+//! How much memory a run takes, from its configuration alone: an estimate.
+//!
+//! Weights, gradients and optimizer moments are counted exactly. Activations are counted by layer: what
+//! the backward pass needs of each, in values per token or per cell of a map. Attention keeps no scores.
+//! Allocators, temporaries and program are a tenth on top.
+
+use deem_model::clip::pyramid::VisionConfig;
+use deem_model::deem::DeemConfig;
+use deem_model::perceiver::PerceiverConfig;
+use serde::Serialize;
+
+use crate::config::{Preset, StageConfig};
+use crate::train::ParameterInfo;
+
+/// Number format of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Everything in 32 bits.
+    F32,
+    /// Weights and activations in 16 bits; trained weights, gradients and moments in 32 bits as well.
+    Bf16,
+}
+
+impl Precision {
+    fn bytes(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+}
+
+/// Bytes by what they are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// Weights as the networks read them.
+    pub weights: u64,
+    /// Gradients, two moments, and 32-bit copies of trained weights.
+    pub training: u64,
+    /// What networks keep while they run, for the backward pass or the key-value cache.
+    pub activations: u64,
+}
+
+impl Memory {
+    /// All of it, with a tenth for what is not counted.
+    pub fn total(&self) -> u64 {
+        (self.weights + self.training + self.activations) / 10 * 11
+    }
+}
+
+/// Memory of a training step of a stage, one micro-batch at a time.
+pub fn training(
+    preset: &Preset,
+    stage: &StageConfig,
+    parameters: &[ParameterInfo],
+    precision: Precision,
+) -> Memory {
+    let (total, trained) = counts(parameters);
+    let per_trained = match precision {
+        Precision::F32 => 12,
+        Precision::Bf16 => 16,
+    };
+    let model = &preset.model;
+    let rows = stage.batch as u64;
+    let images = rows * stage.samples_per_row as u64;
+    let tokens = rows * preset.max_tokens as u64;
+    let mut values = images * image_encoder(model) + tokens * language_model(model);
+    let heads = u64::from(stage.loss.image > 0.0) + u64::from(stage.loss.feedback > 0.0);
+    if heads > 0 {
+        values += images * (heads * unet(model) + autoencoder(model));
+    }
+    if stage.loss.image > 0.0 {
+        values += images * resampler(&model.image_decoder.resampler, model.image_encoder.queries);
+    }
+    Memory {
+        weights: total * precision.bytes(),
+        training: trained * per_trained,
+        activations: values * precision.bytes(),
+    }
+}
+
+/// Memory of answering one question about one picture, or of drawing one.
+pub fn inference(preset: &Preset, parameters: &[ParameterInfo], precision: Precision) -> Memory {
+    let (total, _) = counts(parameters);
+    let model = &preset.model;
+    let llama = &model.llama;
+    let cache = 2 * llama.num_hidden_layers * llama.kv_heads() * llama.head_width();
+    let reading = preset.max_tokens as u64 * (cache + 4 * llama.intermediate_size) as u64;
+    // Layers give their values back at once: the widest maps count, not all.
+    let largest = (image_encoder(model) / 8)
+        .max(unet(model) / 8)
+        .max(autoencoder(model));
+    Memory {
+        weights: total * precision.bytes(),
+        training: 0,
+        activations: (reading + largest) * precision.bytes(),
+    }
+}
+
+fn counts(parameters: &[ParameterInfo]) -> (u64, u64) {
+    let sum = |trained: bool| {
+        let counted = parameters.iter().filter(|p| !trained || p.group.is_some());
+        counted.map(|p| p.count as u64).sum()
+    };
+    (sum(false), sum(true))
+}
+
+/// Values kept per token: of each layer two norms and residuals, queries, keys, values and their
+/// result, and three times the MLP's width; logits and their softmax.
+fn language_model(model: &DeemConfig) -> u64 {
+    let llama = &model.llama;
+    let attention = llama.head_width() * (2 * llama.num_attention_heads + 2 * llama.kv_heads());
+    let layer = 4 * llama.hidden_size + attention + 3 * llama.intermediate_size;
+    let mmfs = model.llama_mmfs.as_ref().map_or(0, |mmfs| {
+        let blocks = (0..llama.num_hidden_layers).filter(|layer| mmfs.applies(*layer));
+        let samples = mmfs.heads * mmfs.levels.len() * mmfs.points * 4;
+        blocks.count() * (4 * llama.hidden_size + mmfs.attention_dim + samples)
+    });
+    let logits = 2 * (llama.vocab_size + model.new_tokens);
+    (llama.num_hidden_layers * layer + mmfs + logits) as u64
+}
+
+/// Values kept per image by E_V, its pyramid and R_V.
+fn image_encoder(model: &DeemConfig) -> u64 {
+    let encoder = &model.image_encoder;
+    let side = model.image_size;
+    let tower = match &encoder.vision {
+        VisionConfig::ConvNext { trunk, .. } => {
+            let stages = trunk.depths.iter().zip(trunk.dims).enumerate();
+            let stages = stages.map(|(stage, (depth, width))| {
+                let cells = ((side / trunk.patch_size) >> stage).pow(2);
+                // Depthwise result, norm, residual; four times the width before and after GELU.
+                depth * cells * width * (3 + 2 * 4)
+            });
+            stages.sum::<usize>()
+        }
+        VisionConfig::Vit { trunk, .. } => {
+            let tokens = (side / trunk.patch_size).pow(2) + 1;
+            let layer = 8 * trunk.hidden_size + 2 * trunk.intermediate_size;
+            // The adapter's convolutions and four exchanges weigh about as much as a third of it.
+            trunk.num_hidden_layers * tokens * layer * 4 / 3
+        }
+    };
+    let levels = (0..4)
+        .map(|level| ((side / 4) >> level).pow(2))
+        .sum::<usize>();
+    let pyramid = 3 * levels * encoder.vision.pyramid_dim();
+    (tower + pyramid) as u64 + resampler(&encoder.resampler, encoder.queries)
+}
+
+/// Values kept per image by a resampler.
+fn resampler(config: &PerceiverConfig, queries: usize) -> u64 {
+    let layer = 12 * config.hidden_size + 2 * config.intermediate_size;
+    (config.num_hidden_layers * queries * layer) as u64
+}
+
+/// Values kept per image by the UNet: of each residual block six maps, of each transformer block
+/// twenty (its MLP is eight times as wide before the gate), on the way down and up.
+fn unet(model: &DeemConfig) -> u64 {
+    let unet = &model.unet;
+    let side = model.diffusion_size / model.autoencoder.reduction().max(1);
+    let widths = unet.block_out_channels.iter().enumerate();
+    let blocks = widths.map(|(block, width)| {
+        let cells = (side >> block).pow(2);
+        let layers = 2 * unet.layers_per_block.at(block) + 1;
+        let attends = format!("{:?}", unet.down_block_types[block]).contains("CrossAttn");
+        cells * width * layers * if attends { 6 + 20 } else { 6 }
+    });
+    blocks.sum::<usize>() as u64
+}
+
+/// Values that encoding one image holds at once: a few maps of the first width at full size.
+fn autoencoder(model: &DeemConfig) -> u64 {
+    let width = model.autoencoder.block_out_channels.first().copied();
+    (4 * width.unwrap_or(0) * model.diffusion_size.pow(2)) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use burn::tensor::Device;
+    use deem_model::deem::Deem;
+
+    use super::*;
+    use crate::run_config::RunConfig;
+    use crate::standins::StandIns;
+    use crate::train::parameters::select;
+
+    fn full_size(name: &str) -> (Preset, StageConfig, Vec<ParameterInfo>) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../configs")
+            .join(name);
+        let run = RunConfig::read(&path, &[]).unwrap();
+        let standins = StandIns::open(&StandIns::builtin("tiny"), &[]).unwrap();
+        let preset = run.preset(standins.preset());
+        let model = Deem::new(&preset.model, &Device::flex()).unwrap();
+        let (_, parameters) = select(model, &run.stage.train.groups).unwrap();
+        (preset, run.stage, parameters)
+    }
+
+    #[test]
+    fn weights_and_optimizer_are_counted_exactly() {
+        let (preset, stage, parameters) = full_size("deem-7b-stage1.toml");
+        let memory = training(&preset, &stage, &parameters, Precision::F32);
+        assert_eq!(memory.weights, 4 * 8_182_751_353);
+        assert_eq!(memory.training, 12 * 494_771_150);
+        let memory = training(&preset, &stage, &parameters, Precision::Bf16);
+        assert_eq!(memory.weights, 2 * 8_182_751_353);
+        assert_eq!(memory.training, 16 * 494_771_150);
+    }
+
+    #[test]
+    fn activations_follow_batch_and_losses() {
+        let (preset, stage, parameters) = full_size("deem-7b-stage1.toml");
+        let activations = |change: &dyn Fn(&mut StageConfig)| {
+            let mut stage = stage.clone();
+            change(&mut stage);
+            training(&preset, &stage, &parameters, Precision::Bf16).activations
+        };
+        let whole = activations(&|_| {});
+        assert_eq!(activations(&|s| s.batch *= 2), 2 * whole);
+        assert!(activations(&|s| s.loss.feedback = 0.0) < whole);
+        let answer = inference(&preset, &parameters, Precision::Bf16);
+        assert!(answer.activations < whole / 8 && answer.training == 0);
+        assert!(answer.total() > answer.weights);
+    }
+}

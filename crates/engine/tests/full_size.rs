@@ -1,0 +1,101 @@
+//! The shipped full-size configurations, against the paper's parameter counts. Nothing is allocated.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use deem_engine::run_config::RunConfig;
+use deem_engine::train::parameters::{ComponentCount, by_component, select};
+use deem_model::deem::Deem;
+
+fn configs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs")
+}
+
+fn read(name: &str) -> RunConfig {
+    RunConfig::read(&configs().join(name), &[]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn counts(name: &str) -> Vec<ComponentCount> {
+    let run = read(name);
+    let model = Deem::new(run.model.as_ref().unwrap(), &Device::flex()).unwrap();
+    let (_, parameters) = select(model, &run.stage.train.groups).unwrap();
+    by_component(&parameters)
+}
+
+/// Trained parameters in millions.
+fn trained(counts: &[ComponentCount]) -> f64 {
+    counts.iter().map(|count| count.trainable).sum::<usize>() as f64 / 1e6
+}
+
+fn close(found: f64, paper: f64, tolerance: f64) {
+    let off = (found / paper - 1.0).abs();
+    assert!(off < tolerance, "{found} M, the paper has {paper} M");
+}
+
+/// DEEM's figures (paper, Table 1 and spec: parameter counts).
+#[test]
+fn stage_1_trains_what_the_paper_trains() {
+    let counts = counts("deem-7b-stage1.toml");
+    close(trained(&counts), 494.9, 0.005);
+    for (name, millions) in [
+        ("image_encoder.vision", 92.72),
+        ("image_encoder.resampler", 101.60),
+        ("image_decoder.synchronizer", 56.98),
+        ("llama.mmfs", 200.46),
+        ("image_decoder.resampler", 20.99),
+    ] {
+        let count = counts.iter().find(|count| count.name == name).unwrap();
+        assert_eq!(count.total, count.trainable, "{name} is trained as a whole");
+        close(count.trainable as f64 / 1e6, millions, 0.001);
+    }
+    for name in ["llama", "unet", "autoencoder"] {
+        let count = counts.iter().find(|count| count.name == name).unwrap();
+        assert_eq!(count.trainable, 0, "{name} is frozen");
+    }
+}
+
+#[test]
+fn the_baseline_trains_the_unet_instead_of_the_encoder() {
+    let counts = counts("deem-7b-baseline.toml");
+    close(trained(&counts), 1271.0, 0.005);
+    let unet = counts.iter().find(|count| count.name == "unet").unwrap();
+    assert_eq!(unet.trainable, unet.total);
+    close(unet.total as f64 / 1e6, 865.91, 0.001);
+}
+
+/// The public sizes of the foundation models: Vicuna-7B and 13B, Stable Diffusion's autoencoder.
+#[test]
+fn foundation_models_have_their_published_sizes() {
+    let total = |counts: &[ComponentCount], name: &str| {
+        counts.iter().find(|c| c.name == name).unwrap().total as f64 / 1e6
+    };
+    let small = counts("deem-7b-stage1.toml");
+    close(total(&small, "llama"), 6738.4, 0.0001);
+    close(total(&small, "autoencoder"), 83.65, 0.001);
+    let large = counts("deem-13b-stage1.toml");
+    close(total(&large, "llama"), 13015.9, 0.0001);
+}
+
+/// Every file is complete and every pattern in it means something; the recipe is the paper's.
+#[test]
+fn every_shipped_configuration_is_usable() {
+    let mut seen = 0;
+    for entry in std::fs::read_dir(configs()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(trained(&counts(&name)) > 100.0, "{name}");
+        let run = read(&name);
+        assert_eq!(run.max_tokens, Some(2048), "{name}");
+        assert_eq!(run.stage.train.schedule.steps, 10_000, "{name}");
+        assert!(run.weights.is_some(), "{name}");
+        seen += 1;
+    }
+    assert!(seen >= 6);
+    let lambda = |name: &str| {
+        let loss = read(name).stage.loss;
+        (loss.image, loss.feedback)
+    };
+    assert_eq!(lambda("deem-7b-stage1.toml"), (5.0, 5.0));
+    assert_eq!(lambda("deem-7b-stage2.toml"), (0.0, 5.0));
+    assert_eq!(lambda("deem-7b-stage3.toml"), (0.0, 0.0));
+    assert_eq!(lambda("deem-7b-baseline.toml"), (5.0, 0.0));
+}
