@@ -161,10 +161,10 @@ fn full_size_models_are_counted_without_allocating_them() {
     let fewer = with("model.llama.num_hidden_layers=16");
     assert!(fewer["total"].as_u64() < report["total"].as_u64());
     let (_, error) = fails(
-        &["params", "--config", config, "--set", "model.unet.layers=3"],
+        &["params", "--config", config, "--set", "model.image_sise=3"],
         folder.path(),
     );
-    assert!(error.contains("layers"), "{error}");
+    assert!(error.contains("image_sise"), "{error}");
 }
 
 #[test]
