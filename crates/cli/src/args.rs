@@ -185,7 +185,7 @@ pub struct ModelChoice {
     /// newest `feedback` arm of runs/reproduce, else the warm start.
     #[arg(short, long)]
     pub model: Option<PathBuf>,
-    /// TOML file of a run whose [model] and [weights] are used instead of the stand-ins (see configs/).
+    /// TOML file of a run whose `[model]` and `[weights]` are used instead of the stand-ins (see configs/).
     #[arg(long)]
     pub config: Option<PathBuf>,
     /// Use no network: weights must lie here or in the cache.

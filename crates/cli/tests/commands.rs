@@ -261,6 +261,7 @@ fn bad_input_is_named() {
     let (code, message) = fails(&["ask", "missing.png", "Why?"], folder.path());
     assert_eq!(code, Some(1));
     assert!(message.contains("missing.png"), "{message}");
+    assert_eq!(message.matches("No such file").count(), 1, "{message}");
     std::fs::write(
         folder.path().join("broken.png"),
         b"\x89PNG\r\n\x1a\nnothing",

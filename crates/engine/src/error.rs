@@ -60,12 +60,12 @@ pub enum EngineError {
         difference: String,
     },
     /// A file that cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What the operating system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A file whose content is not what this program writes.
     #[error("{}: {problem}", path.display())]
@@ -90,6 +90,6 @@ impl EngineError {
     /// Attaches a path to an operating-system error.
     pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { path, source }
+        move |cause| Self::Io { path, cause }
     }
 }

@@ -68,9 +68,9 @@ impl WeightsFile {
     }
 
     fn add(&mut self, path: &Path) -> Result<(), WeightsError> {
-        let io = |source| WeightsError::Io {
+        let io = |cause| WeightsError::Io {
             path: path.into(),
-            source,
+            cause,
         };
         let format = |rule: String| WeightsError::Format {
             path: path.into(),

@@ -53,9 +53,9 @@ pub fn find(path: &Path) -> Result<PathBuf, WeightsError> {
     if path.is_file() {
         return Ok(path.into());
     }
-    let io = |source| WeightsError::Io {
+    let io = |cause| WeightsError::Io {
         path: path.into(),
-        source,
+        cause,
     };
     let mut names = Vec::new();
     for entry in fs::read_dir(path).map_err(io)? {
@@ -101,9 +101,9 @@ pub(super) struct ShardIndex {
 impl ShardIndex {
     /// Reads an index; its shards must lie beside it.
     pub(super) fn read(path: &Path) -> Result<Self, WeightsError> {
-        let text = fs::read_to_string(path).map_err(|source| WeightsError::Io {
+        let text = fs::read_to_string(path).map_err(|cause| WeightsError::Io {
             path: path.into(),
-            source,
+            cause,
         })?;
         let parsed: Result<Self, _> = serde_json::from_str(&text);
         let mut index = parsed.map_err(|error| WeightsError::Index {

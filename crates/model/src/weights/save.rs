@@ -54,9 +54,9 @@ pub fn write(
     dtype: Dtype,
     metadata: HashMap<String, String>,
 ) -> Result<(), WeightsError> {
-    let io = |source| WeightsError::Io {
+    let io = |cause| WeightsError::Io {
         path: path.into(),
-        source,
+        cause,
     };
     let views = tensors
         .iter()

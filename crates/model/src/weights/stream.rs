@@ -122,9 +122,9 @@ pub fn write_stream(
     if result.is_err() {
         let _ = fs::remove_file(&temporary);
     }
-    result.map_err(|source| WeightsError::Io {
+    result.map_err(|cause| WeightsError::Io {
         path: path.into(),
-        source,
+        cause,
     })
 }
 

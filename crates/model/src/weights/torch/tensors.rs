@@ -55,9 +55,9 @@ impl TorchFile {
     /// # Errors
     /// `Io` if it cannot be read, `Pickle` naming the broken rule or what it holds besides tensors.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
-        let io = |source| WeightsError::Io {
+        let io = |cause| WeightsError::Io {
             path: path.into(),
-            source,
+            cause,
         };
         let file = File::open(path).map_err(io)?;
         if file.metadata().map_err(io)?.len() == 0 {
