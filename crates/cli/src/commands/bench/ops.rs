@@ -123,7 +123,7 @@ fn cases(preset: &Preset) -> Result<Vec<Case>> {
     if let VisionConfig::ConvNext { trunk, .. } = &model.image_encoder.vision {
         for stage in [0, 2] {
             let (side, channels) = (
-                model.image_size / trunk.patch_size >> stage,
+                (model.image_size / trunk.patch_size) >> stage,
                 trunk.dims[stage],
             );
             let area = images * side * side;
