@@ -185,12 +185,18 @@ class Synchronizer(nn.Module):
         super().__init__()
         fields = {k: v for k, v in config.items() if k != "position_grid"}
         widths, layers = unet["block_out_channels"], unet["layers_per_block"]
-        skips = [widths[0]]
+        skips = [(widths[0], 1)]  # width, and how many times smaller than the finest map
         for index, width in enumerate(widths):
-            skips += [width] * (layers + (index + 1 < len(widths)))
-        block = lambda width: UnetMmfs(config["position_grid"], query_dim=width, **fields)
-        self.mmfs_down_blocks = nn.ModuleList(block(width) for width in skips)
-        self.mmfs_mid_block = block(widths[-1])
+            skips += [(width, 2**index)] * layers
+            if index + 1 < len(widths):
+                skips.append((width, 2 ** (index + 1)))
+
+        def block(width, reduction):  # offsets count cells of the block's own map
+            own = {**fields, "base_size": fields["base_size"] // reduction}
+            return UnetMmfs(config["position_grid"], query_dim=width, **own)
+
+        self.mmfs_down_blocks = nn.ModuleList(block(*skip) for skip in skips)
+        self.mmfs_mid_block = block(widths[-1], 2 ** (len(widths) - 1))
 
 
 class ImageDecoder(nn.Module):
