@@ -561,7 +561,7 @@ def masked():
     masks[2, 9:22, 4:30] = 1
     masks[3, 20:] = 0
     deem(
-        "deem_masked", 700,
+        "deem_masked", 701,
         config(
             vision, 5, "v_prediction", {"tie_word_embeddings": True, "attention_bias": True}, unet,
             pooled_queries=True,
