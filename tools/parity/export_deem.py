@@ -6,14 +6,12 @@ networks is written out here, one image and one position at a time. A file holds
 model, a batch, the noise, its three losses and the gradient of their weighted sum on every parameter.
 """
 
-import json
 import math
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from safetensors.torch import save_file
 from torch import nn
 from transformers import Blip2QFormerConfig, Blip2QFormerModel, CLIPVisionConfig
 from transformers import CLIPVisionModelWithProjection
@@ -21,7 +19,7 @@ from transformers import CLIPVisionModelWithProjection
 from export_clip import ConvNextPyramid, VitPyramid
 from export_mmfs import GatedMmfs, RmsNorm, UnetMmfs, sine_cosine
 from export_perceiver import key_of, normalise_heads
-from golden import generator, normal, parameters, randomize
+from golden import generator, normal, parameters, randomize, write
 
 GOLDEN = Path(__file__).resolve().parents[2] / "crates" / "engine" / "tests" / "golden"
 IGNORE = -100
@@ -440,17 +438,9 @@ def deem(name, seed, config, weights, rows, prompts, counted, drop, timesteps, m
     if masks is None:
         del batch["masks"]
     tensors |= {f"input.{k}": v for k, v in batch.items()}
-    tensors = {
-        k: (v.detach().float() if v.is_floating_point() else v.detach().long()).contiguous().clone()
-        for k, v in tensors.items()
-    }
-    GOLDEN.mkdir(parents=True, exist_ok=True)
-    path = GOLDEN / f"{name}.safetensors"
-    save_file(tensors, path)
-    json_text = json.dumps({"config": config, "loss": weights}, indent=1)
-    (GOLDEN / f"{name}.json").write_text(json_text + "\n")
+    size = write(GOLDEN / name, tensors, {"config": config, "loss": weights})
     terms = {k: round(outputs[k].item(), 3) for k in weights}
-    print(f"{name}: {len(values)} parameters, {silent} without gradient, {path.stat().st_size} bytes, {terms}")
+    print(f"{name}: {len(values)} parameters, {silent} without gradient, {size} bytes, {terms}")
 
 
 def name_of(key):

@@ -42,6 +42,19 @@ def randomize(module, seed):
     return module
 
 
+def write(path, tensors, description):
+    """Writes PATH.safetensors (floats in single precision) and PATH.json; returns the bytes of the former."""
+    tensors = {
+        k: (v.detach().float() if v.is_floating_point() else v.detach().long()).contiguous().clone()
+        for k, v in tensors.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.with_suffix(".safetensors")
+    save_file(tensors, file)
+    path.with_suffix(".json").write_text(json.dumps(description, indent=1) + "\n")
+    return file.stat().st_size
+
+
 def export(name, config, weights, inputs, outputs, loss, grads):
     """`weights`: key -> tensor; `grads`: keys of the weights whose gradient is kept."""
     total = sum(outputs[key].square().mean() / 2 for key in loss)
@@ -52,16 +65,8 @@ def export(name, config, weights, inputs, outputs, loss, grads):
     tensors |= {f"input.{k}": v for k, v in inputs.items()}
     tensors |= {f"output.{k}": v for k, v in outputs.items()}
     tensors |= {f"grad.{k}": g for k, g in zip(wanted, gradients)}
-    tensors = {
-        k: (v.detach().float() if v.is_floating_point() else v.detach().long()).contiguous().clone()
-        for k, v in tensors.items()
-    }
-    GOLDEN.mkdir(parents=True, exist_ok=True)
-    path = GOLDEN / f"{name}.safetensors"
-    save_file(tensors, path)
-    size = path.stat().st_size
+    size = write(GOLDEN / name, tensors, {"config": config, "loss": loss})
     assert size < LIMIT, f"{name}: {size} bytes"
-    (GOLDEN / f"{name}.json").write_text(json.dumps({"config": config, "loss": loss}, indent=1) + "\n")
     print(f"{name}: {len(tensors)} tensors, {size} bytes")
 
 

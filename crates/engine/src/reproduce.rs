@@ -8,7 +8,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use deem_data::benchmark::{Benchmarks, Item, Suite};
 use deem_model::deem::Deem;
-use deem_model::weights::{self, LoadOptions, StateTensor, WeightsFile, load};
+use deem_model::weights::{self, StateTensor};
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
@@ -205,16 +205,4 @@ impl Study<'_> {
             .collect();
         Ok(weights::write(&tensors, &path, Dtype::F32, HashMap::new())?)
     }
-}
-
-/// A model with the weights of a finished run on top of the stand-ins.
-///
-/// # Errors
-/// `Weights` if they do not fit.
-pub fn load_run(model: Deem, path: &Path) -> Result<Deem, EngineError> {
-    let options = LoadOptions {
-        allow_missing: &[""],
-        ..LoadOptions::default()
-    };
-    Ok(load(model, &WeightsFile::open(path)?, &options)?)
 }
