@@ -347,6 +347,9 @@ pub struct Bench {
     /// Runs before those.
     #[arg(long, global = true, default_value_t = 2)]
     pub warmup: usize,
+    /// Also list the time of every fused operation.
+    #[arg(long, global = true)]
+    pub profile: bool,
     /// As JSON.
     #[arg(long, global = true)]
     pub json: bool,

@@ -17,6 +17,7 @@ mod host;
 mod linear;
 mod mode;
 mod norm;
+mod profile;
 pub mod reference;
 mod rotary;
 
@@ -30,4 +31,5 @@ pub use deformable::deformable_attention;
 pub use linear::linear;
 pub use mode::{Mode, mode, with_mode};
 pub use norm::{group_norm, layer_norm, rms_norm};
+pub use profile::{Cost, Entry, profile, profiled};
 pub use rotary::rotary;

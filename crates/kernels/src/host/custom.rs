@@ -20,6 +20,7 @@ use burn::tensor::{Bytes, DType, Device, Int, Shape, Tensor};
 use burn_flex::{FlexTensor, Layout};
 
 use crate::mode::{Mode, mode};
+use crate::profile::{Entry, timed};
 
 /// Whether a tensor can go to a fused CPU kernel: fast mode, CPU back end, f32.
 pub(crate) fn fused<const D: usize>(x: &Tensor<D>) -> bool {
@@ -165,7 +166,13 @@ pub(crate) fn apply<const D: usize>(op: impl HostOp, inputs: Vec<DispatchTensor>
         guards.push(guard);
     }
     let mut keep = Vec::new();
-    let output = op.forward(&hosts, &needs, &mut keep).into_tensor();
+    let entry = || {
+        let shapes = hosts.iter().map(|host| host.shape().to_vec());
+        Entry::new(&op, false, shapes.collect())
+    };
+    let output = timed(entry, || {
+        op.forward(&hosts, &needs, &mut keep).into_tensor()
+    });
     let kind = match context {
         DispatchAutodiffContext::Disabled => DispatchTensorKind::Flex(BackendTensor::Float(output)),
         DispatchAutodiffContext::Enabled(_) => {
@@ -244,7 +251,8 @@ impl<const N: usize> Backward<Flex, N> for Step {
     ) {
         let needs: Vec<bool> = ops.parents.iter().map(Option::is_some).collect();
         let grad = Host::new(grads.consume::<Flex>(&ops.node), self.op.strided());
-        let results = self.op.backward(&grad, &ops.state, &needs);
+        let entry = || Entry::new(&self.op, true, ops.state.shapes.clone());
+        let results = timed(entry, || self.op.backward(&grad, &ops.state, &needs));
         drop(grad);
         for (parent, result) in ops.parents.into_iter().zip(results) {
             if let (Some(parent), Some(result)) = (parent, result) {

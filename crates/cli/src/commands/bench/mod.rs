@@ -17,7 +17,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use deem_data::text::TextTokenizer;
 use deem_engine::standins::StandIns;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::session::{Session, StandInChoice};
 use crate::args::{Bench, BenchPart};
@@ -41,12 +41,28 @@ pub fn run(standins: &StandInChoice, args: &Bench) -> Result<()> {
         BenchPart::Generate(part) => generate::run(standins, args, part)?,
         BenchPart::Ops(part) => ops::run(standins, args, part)?,
     };
+    if args.profile {
+        report["operations"] = profile(args.runs);
+    }
     report["runs"] = json!(args.runs);
     report["threads"] = json!(rayon::current_num_threads());
     if args.json {
         println!("{report}");
     } else {
+        for row in report["operations"].as_array().into_iter().flatten() {
+            println!(
+                "{:>10} ms  {:>4} x  {:8}  {} {}",
+                row["milliseconds"],
+                row["calls"],
+                row["pass"].as_str().unwrap_or_default(),
+                row["op"].as_str().unwrap_or_default(),
+                row["shapes"],
+            );
+        }
         for (name, value) in report.as_object().into_iter().flatten() {
+            if name == "operations" {
+                continue;
+            }
             println!("{name:>24}  {value}");
         }
     }
@@ -64,6 +80,23 @@ fn session(choice: &StandInChoice) -> Result<Session> {
         device,
         source: "random weights".into(),
     })
+}
+
+/// Milliseconds in one run of each fused operation, the dearest first. What is missing to the wall time is
+/// spent between them.
+fn profile(runs: usize) -> Value {
+    let mut operations = deem_kernels::profiled();
+    operations.sort_by_key(|(_, cost)| std::cmp::Reverse(cost.time));
+    let rows = operations.into_iter().map(|(entry, cost)| {
+        json!({
+            "milliseconds": (cost.time.as_secs_f64() * 1e6 / runs as f64).round() / 1e3,
+            "calls": cost.calls / runs as u64,
+            "op": entry.op,
+            "pass": if entry.backward { "backward" } else { "forward" },
+            "shapes": entry.shapes,
+        })
+    });
+    rows.collect()
 }
 
 /// Seconds of some runs.
@@ -92,6 +125,9 @@ impl Timed {
 fn repeat(args: &Bench, mut work: impl FnMut() -> Result<()>) -> Result<[Timed; 2]> {
     let (mut wall, mut cpu) = (Vec::new(), Vec::new());
     for run in 0..args.warmup + args.runs {
+        if args.profile && run == args.warmup {
+            deem_kernels::profile(true);
+        }
         let (started, before) = (Instant::now(), cpu_seconds());
         work()?;
         if run >= args.warmup {

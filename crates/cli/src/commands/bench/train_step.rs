@@ -8,7 +8,7 @@ use deem_engine::config::{Preset, StageConfig};
 use deem_engine::objective::{DeemBatch, Draws, image_targets};
 use deem_engine::sources::BuiltIn;
 use deem_engine::task::DeemTask;
-use deem_engine::train::parameters::select;
+use deem_engine::train::parameters::{ParameterInfo, select};
 use deem_engine::train::{GradientSet, Loss, Observer, StepReport, Task, train};
 use deem_model::deem::Deem;
 use deem_model::scheduler::TimestepSampler;
@@ -58,7 +58,7 @@ pub fn run(choice: &StandInChoice, args: &Bench, part: &BenchTrainStep) -> Resul
         batch: (!part.data).then_some(batch),
     };
     let folder = std::env::temp_dir().join(format!("deem-bench-{}", std::process::id()));
-    let mut seen = Steps::new();
+    let mut seen = Steps::new(args.profile.then_some(args.warmup as u64));
     let trained = train(&task, model, &stage.train, "bench", &folder, &mut seen);
     std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let trainable = trained?.trainable;
@@ -110,11 +110,14 @@ struct Steps {
     cpu_seconds: Vec<f64>,
     cpu: Option<f64>,
     peak: Option<u64>,
+    /// Steps before operations are counted, if they shall be.
+    profile_after: Option<u64>,
 }
 
 impl Steps {
-    fn new() -> Self {
+    fn new(profile_after: Option<u64>) -> Self {
         Self {
+            profile_after,
             seconds: Vec::new(),
             cpu_seconds: Vec::new(),
             cpu: cpu_seconds(),
@@ -124,12 +127,21 @@ impl Steps {
 }
 
 impl Observer for Steps {
+    fn on_start(&mut self, step: u64, _steps: u64, _parameters: &[ParameterInfo]) {
+        if self.profile_after == Some(step) {
+            deem_kernels::profile(true);
+        }
+    }
+
     fn on_step(&mut self, report: &StepReport) {
         let seconds = report.scalars.iter().find(|(name, _)| name == "seconds");
         self.seconds.extend(seconds.map(|(_, value)| *value));
         self.cpu_seconds.push(since(self.cpu));
         self.cpu = cpu_seconds();
         self.peak = peak_memory();
+        if self.profile_after == Some(report.step) {
+            deem_kernels::profile(true);
+        }
     }
 }
 
