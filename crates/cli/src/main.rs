@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod allocator;
 mod args;
 mod commands;
 mod interrupt;
@@ -11,10 +12,8 @@ mod progress;
 mod report;
 mod summary;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     let args = args::Args::parse();
     progress::init_log(args.verbose);
     match commands::run(args) {

@@ -140,45 +140,58 @@ pub(crate) fn input_gradient(
     dx
 }
 
-/// `grad[rows, n]ᵀ · x[rows, k]`, in bands of rows that stay in the second-level cache.
+/// `grad[rows, n]ᵀ · x[rows, k]`, in bands of rows that stay in the first-level cache.
 pub(crate) fn weight_gradient(
     grad: &[f32],
     x: &[f32],
     rows: usize,
     [n, k]: [usize; 2],
 ) -> Vec<f32> {
+    const BAND: usize = 256;
     assert!(grad.len() >= rows * n && x.len() >= rows * k);
-    let mut dw = vec![0.0; n * k];
-    let out = Out {
-        ptr: dw.as_mut_ptr(),
-        row: k,
+    // Many rows: each thread sums its share of them. Else each has its share of the outputs.
+    let parts = if rows >= 2 * n && rows * n * k > 3_000_000 {
+        par::threads().min(rows / BAND).max(1)
+    } else {
+        1
     };
-    let band = (128 * 1024 / k.max(1)).clamp(64, 1024);
-    let mut packed = Packed::new(
-        Right {
-            data: x,
-            row: k,
-            column: 1,
-        },
-        0,
-        k,
-    );
-    for first in (0..rows).step_by(band) {
-        let len = band.min(rows - first);
-        packed.fill(
-            Right {
-                data: &x[first * k..],
+    let mut sums = vec![0.0; parts * n * k];
+    let shared = Shared::new(&mut sums);
+    par::ranges(parts, 1, rows * n * k / 32 / parts, |range| {
+        for part in range {
+            let out = Out {
+                ptr: shared.at(part * n * k),
                 row: k,
-                column: 1,
-            },
-            len,
-            k,
-        );
-        let left = Left::new(grad[first * n..].as_ptr(), 1, n, len);
-        // SAFETY: `len` rows of both operands are left, and `dw` holds `n * k` floats
-        unsafe { product_parallel(n, left, &packed, out, Start::Accumulate) };
+            };
+            let mut packed = Packed::default();
+            let (from, to) = (rows * part / parts, rows * (part + 1) / parts);
+            for first in (from..to).step_by(BAND) {
+                let len = BAND.min(to - first);
+                let right = Right {
+                    data: &x[first * k..],
+                    row: k,
+                    column: 1,
+                };
+                packed.fill(right, len, k);
+                let left = Left::new(grad[first * n..].as_ptr(), 1, n, len);
+                // SAFETY: `len` rows of both operands are left, each part has `n * k` floats
+                unsafe { product_parallel(n, left, &packed, out, Start::Accumulate) };
+            }
+        }
+    });
+    add_parts(&mut sums, n * k);
+    sums
+}
+
+/// Adds all parts of `len` floats into the first, and drops the others.
+pub(crate) fn add_parts(sums: &mut Vec<f32>, len: usize) {
+    if len > 0 {
+        let (total, others) = sums.split_at_mut(len);
+        for other in others.chunks_exact(len) {
+            total.iter_mut().zip(other).for_each(|(a, b)| *a += b);
+        }
     }
-    dw
+    sums.truncate(len);
 }
 
 /// Sums of the columns of `x [rows, n]`.
@@ -213,12 +226,6 @@ pub(crate) fn column_sums(x: &[f32], rows: usize, n: usize) -> Vec<f32> {
             }));
         }
     });
-    let (first, others) = sums.split_at_mut(n);
-    for other in others.chunks_exact(n) {
-        for (a, b) in first.iter_mut().zip(other) {
-            *a += b;
-        }
-    }
-    sums.truncate(n);
+    add_parts(&mut sums, n);
     sums
 }

@@ -4,6 +4,7 @@ use super::geometry::{Band, Geometry};
 use super::{padded, weights};
 use crate::host::gemm::{Left, Out, Packed, Right, Start, product};
 use crate::host::par::{self, Shared, uninit};
+use crate::linear;
 
 /// `[out, in, taps]`; each thread sums its share of the images.
 pub(super) fn weight(g: &Geometry, grad: &[f32], x: &[f32]) -> Vec<f32> {
@@ -26,11 +27,8 @@ pub(super) fn weight(g: &Geometry, grad: &[f32], x: &[f32]) -> Vec<f32> {
             });
         }
     });
-    let (total, others) = sums.split_at_mut(size);
-    for other in others.chunks_exact(size) {
-        total.iter_mut().zip(other).for_each(|(a, b)| *a += b);
-    }
-    weights::restore(g, total)
+    linear::add_parts(&mut sums, size);
+    weights::restore(g, &sums)
 }
 
 /// Adds to `sums [tap, input, output]`.
@@ -38,15 +36,7 @@ fn add_weight(g: &Geometry, grad: &[f32], x: &[f32], bands: &[Band], sums: &mut 
     let row = g.padded_row();
     let [height, width] = g.output;
     let mut scratch = Vec::new();
-    let mut packed = Packed::new(
-        Right {
-            data: grad,
-            row: g.outputs,
-            column: 1,
-        },
-        0,
-        g.outputs,
-    );
+    let mut packed = Packed::default();
     for band in bands {
         let input = padded::band(g, x, *band, &mut scratch);
         let first = (band.image * height + band.first) * width * g.outputs;

@@ -192,12 +192,9 @@ fn weight_gradient(g: &Geometry, grad: &[f32], x: &[f32]) -> Vec<f32> {
             }
         }
     });
-    let (total, others) = sums.split_at_mut(size);
-    for other in others.chunks_exact(size) {
-        total.iter_mut().zip(other).for_each(|(a, b)| *a += b);
-    }
+    linear::add_parts(&mut sums, size);
     let mut dw = vec![0.0; size];
-    for (tap, row) in total.chunks_exact(channels).enumerate() {
+    for (tap, row) in sums.chunks_exact(channels).enumerate() {
         for (channel, value) in row.iter().enumerate() {
             dw[channel * taps + tap] = *value;
         }

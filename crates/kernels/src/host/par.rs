@@ -1,10 +1,10 @@
-//! Splitting work over the threads of the rayon pool.
+//! Splitting work over threads.
 
 use std::ops::Range;
 
-use rayon::prelude::*;
+use super::team;
 
-/// Threads that work is split over.
+/// Threads that work is split over: as many as those of the current rayon pool.
 pub(crate) fn threads() -> usize {
     rayon::current_num_threads()
 }
@@ -13,19 +13,19 @@ pub(crate) fn threads() -> usize {
 ///
 /// `cost` estimates one item in vector operations; ranges start at multiples of `align`.
 pub(crate) fn ranges(len: usize, align: usize, cost: usize, body: impl Fn(Range<usize>) + Sync) {
-    /// About five microseconds, the price of waking a thread.
+    /// About five microseconds, many times what sharing a loop costs.
     const WORTH: usize = 10_000;
     let units = len.div_ceil(align);
     let parts = (len.saturating_mul(cost) / WORTH)
         .min(threads() * 4)
         .min(units);
-    if parts <= 1 || threads() == 1 {
+    if parts <= 1 || threads() == 1 || team::inside() {
         if len > 0 {
             body(0..len);
         }
         return;
     }
-    (0..parts).into_par_iter().with_max_len(1).for_each(|part| {
+    team::run(threads(), parts, &|part| {
         let start = units * part / parts * align;
         let end = (units * (part + 1) / parts * align).min(len);
         if start < end {

@@ -1,12 +1,14 @@
 //! Matrix product with a packed right side, and its register tile.
 //!
-//! The left side is read in place through strides, the right side from panels two vectors wide,
-//! so that one tile of up to `S::ROWS` rows lives in registers. The sum over `k` runs in segments,
+//! The left side is read in place through strides (gathered first if it is transposed), the right side
+//! from panels two vectors wide, so that one tile of up to `S::ROWS` rows lives in registers. The sum over `k` runs in segments,
 //! which lets a convolution read its input without unfolding it: each kernel row is one segment.
 
+mod gather;
 mod pack;
 mod tile;
 
+use gather::{Gathered, rows_of};
 pub(crate) use pack::{Packed, Right, panel_width};
 use tile::Tile;
 
@@ -95,10 +97,26 @@ unsafe impl Sync for Out {}
 pub(crate) unsafe fn product(m: usize, a: Left, b: &Packed, c: Out, start: Start) {
     // A block of rows meets each panel while the panel is in the first-level cache.
     const BLOCK: usize = 96;
+    let transposed = a.row == 1 && a.step != 1;
+    let mut gathered = Gathered::default();
     for first in (0..m).step_by(BLOCK) {
         let (a, c, rows) = (a.skip(first), c.skip(first), BLOCK.min(m - first));
         // SAFETY: the caller's
-        unsafe { product_groups([1, 0, 0], rows, a, b, c, start) }
+        unsafe {
+            if transposed {
+                gathered.fill(rows, a);
+            }
+            let gathered = transposed.then_some(&gathered);
+            run(Product {
+                groups: [1, 0, 0],
+                m: rows,
+                a,
+                gathered,
+                b,
+                c,
+                start,
+            });
+        }
     }
 }
 
@@ -119,6 +137,7 @@ pub(crate) unsafe fn product_groups(
         groups,
         m,
         a,
+        gathered: None,
         b,
         c,
         start,
@@ -142,6 +161,8 @@ struct Product<'a> {
     groups: [usize; 3],
     m: usize,
     a: Left,
+    /// The rows of `a` in tiles, of the only group.
+    gathered: Option<&'a Gathered>,
     b: &'a Packed,
     c: Out,
     start: Start<'a>,
@@ -155,6 +176,7 @@ impl Kernel for Product<'_> {
             groups: [groups, a_group, c_group],
             m,
             a,
+            gathered,
             b,
             c,
             start,
@@ -173,11 +195,14 @@ impl Kernel for Product<'_> {
             };
             for group in 0..groups {
                 for t in 0..tiles {
-                    let (from, to) = (m * t / tiles, m * (t + 1) / tiles);
+                    let (from, to) = rows_of(t, tiles, m);
                     let at = (group * a_group) as isize + from as isize * a.row;
-                    let a = Left {
-                        ptr: a.ptr.wrapping_offset(at),
-                        ..a
+                    let a = match gathered {
+                        Some(gathered) => gathered.tile::<S>(t, b.k),
+                        None => Left {
+                            ptr: a.ptr.wrapping_offset(at),
+                            ..a
+                        },
                     };
                     let at = group * c_group + from * c.row + column;
                     let c = Out {
@@ -208,7 +233,7 @@ mod tests {
             .collect()
     }
 
-    fn check(m: usize, k: usize, n: usize, transposed: bool, start: u8, portable: bool) {
+    fn check(m: usize, k: usize, n: usize, [left, right]: [bool; 2], start: u8, portable: bool) {
         let a = numbers(m * k, 1);
         let b = numbers(k * n, 2);
         let bias = numbers(n, 3);
@@ -222,16 +247,17 @@ mod tests {
                     _ => bias[column],
                 };
                 (0..k).fold(f64::from(first), |sum, l| {
-                    let b = if transposed {
-                        b[column * k + l]
+                    let a = a[if left { l * m + row } else { row * k + l }];
+                    let b = b[if right {
+                        column * k + l
                     } else {
-                        b[l * n + column]
-                    };
-                    sum + f64::from(a[row * k + l]) * f64::from(b)
+                        l * n + column
+                    }];
+                    sum + f64::from(a) * f64::from(b)
                 })
             })
             .collect();
-        let right = if transposed {
+        let right = if right {
             Right {
                 data: &b,
                 row: 1,
@@ -249,7 +275,12 @@ mod tests {
             1 => Start::Accumulate,
             _ => Start::Bias(&bias),
         };
-        let left = Left::new(a.as_ptr(), k, 1, k);
+        let transposed = left;
+        let left = if transposed {
+            Left::new(a.as_ptr(), 1, m, k)
+        } else {
+            Left::new(a.as_ptr(), k, 1, k)
+        };
         if portable {
             let width = 2 * Portable::LANES;
             let mut data = vec![0.0; n.div_ceil(width) * k * width];
@@ -263,6 +294,8 @@ mod tests {
                 .run::<Portable>()
             };
             let packed = Packed { data, k, n };
+            let mut gathered = Gathered::default();
+            unsafe { gathered.fill_with::<Portable>(m, left) };
             let c = Out {
                 ptr: c.as_mut_ptr(),
                 row: n,
@@ -272,6 +305,7 @@ mod tests {
                     groups: [1, 0, 0],
                     m,
                     a: left,
+                    gathered: transposed.then_some(&gathered),
                     b: &packed,
                     c,
                     start,
@@ -308,7 +342,7 @@ mod tests {
             (25, 3, 100),
             (7, 40, 15),
         ] {
-            for transposed in [false, true] {
+            for transposed in [[false, false], [false, true], [true, false], [true, true]] {
                 for start in 0..3 {
                     for portable in [false, true] {
                         check(m, k, n, transposed, start, portable);
