@@ -147,6 +147,9 @@ impl HostOp for Deformable {
                         let out = unsafe { shared.slice(index * dim, dim) };
                         out.fill(0.0);
                         self.each_sample(locations, index * samples, |sample, corners, _| {
+                            if weights[sample] == 0.0 {
+                                return; // an image that this query does not see
+                            }
                             for (at, corner) in corners.at.iter().zip(corners.weights()) {
                                 if let Some(at) = at {
                                     let x = &value[image + (at * heads + head) * dim..][..dim];

@@ -5,9 +5,9 @@
 
 use super::dense_gradient;
 use super::geometry::Geometry;
-use super::{Conv2dOptions, padded, weights};
+use super::{Conv2dOptions, padded, unfold, weights};
 use crate::host::custom::{Host, HostOp, Output, Saved};
-use crate::host::gemm::{Left, Out, Packed, Start, product_groups};
+use crate::host::gemm::{Left, Out, Packed, Start, product, product_groups};
 use crate::host::par::{self, Shared, uninit};
 use crate::linear;
 
@@ -70,6 +70,9 @@ impl HostOp for Dense {
 }
 
 fn convolve(g: &Geometry, x: &[f32], weight: &Packed, bias: Option<&[f32]>) -> Vec<f32> {
+    if g.is_narrow() {
+        return convolve_patches(g, x, weight, bias);
+    }
     let row = g.padded_row();
     let [height, width] = g.output;
     let bands = g.bands(64 * 1024);
@@ -97,6 +100,30 @@ fn convolve(g: &Geometry, x: &[f32], weight: &Packed, bias: Option<&[f32]>) -> V
             let start = bias.map_or(Start::Zero, Start::Bias);
             // SAFETY: the band holds the rows that its outputs read; bands are disjoint
             unsafe { product_groups(groups, width, left, weight, out, start) };
+        }
+    });
+    y
+}
+
+/// As [`convolve`], for narrow maps.
+fn convolve_patches(g: &Geometry, x: &[f32], weight: &Packed, bias: Option<&[f32]>) -> Vec<f32> {
+    let (count, patch) = (g.positions(), g.patch());
+    let block = (64 * 1024 / patch).clamp(1, 8) * 12;
+    let mut y = uninit(count * g.outputs);
+    let out = Shared::new(&mut y);
+    par::ranges(count, 12, patch * g.outputs / 32 + 1, |range| {
+        let mut scratch = Vec::new();
+        for first in range.clone().step_by(block) {
+            let len = block.min(range.end - first);
+            let patches = unfold::patches(g, x, first..first + len, &mut scratch);
+            let out = Out {
+                ptr: out.at(first * g.outputs),
+                row: g.outputs,
+            };
+            let left = Left::new(patches.as_ptr(), patch, 1, patch);
+            let start = bias.map_or(Start::Zero, Start::Bias);
+            // SAFETY: there are `len` patches, and rows of the output are disjoint
+            unsafe { product(len, left, weight, out, start) };
         }
     });
     y

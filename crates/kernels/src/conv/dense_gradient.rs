@@ -1,18 +1,25 @@
 //! Gradients of a convolution of one group: weight, and input where it is no convolution.
 
+use std::ops::Range;
+
 use super::geometry::{Band, Geometry};
-use super::{padded, weights};
+use super::{padded, unfold, weights};
 use crate::host::gemm::{Left, Out, Packed, Right, Start, product};
 use crate::host::par::{self, Shared, uninit};
 use crate::linear;
 
-/// `[out, in, taps]`; each thread sums its share of the images.
+/// `[out, in, taps]`; each thread sums its share of the outputs.
 pub(super) fn weight(g: &Geometry, grad: &[f32], x: &[f32]) -> Vec<f32> {
-    let size = g.taps() * g.inputs * g.outputs;
+    let size = g.patch() * g.outputs;
     let bands = g.bands(48 * 1024);
+    let pieces = if g.is_narrow() {
+        g.positions().div_ceil(PATCHES)
+    } else {
+        bands.len()
+    };
     let work = g.positions() * size / 32;
     let parts = if work > 100_000 {
-        par::threads().min(bands.len())
+        par::threads().min(pieces)
     } else {
         1
     };
@@ -20,15 +27,50 @@ pub(super) fn weight(g: &Geometry, grad: &[f32], x: &[f32]) -> Vec<f32> {
     let shared = Shared::new(&mut sums);
     par::ranges(parts, 1, work / parts, |range| {
         for part in range {
-            let share = bands.len() * part / parts..bands.len() * (part + 1) / parts;
+            let share = pieces * part / parts..pieces * (part + 1) / parts;
             // SAFETY: parts are disjoint
-            add_weight(g, grad, x, &bands[share], unsafe {
-                shared.slice(part * size, size)
-            });
+            let sums = unsafe { shared.slice(part * size, size) };
+            if g.is_narrow() {
+                let share = share.start * PATCHES..g.positions().min(share.end * PATCHES);
+                add_weight_of_patches(g, grad, x, share, sums);
+            } else {
+                add_weight(g, grad, x, &bands[share], sums);
+            }
         }
     });
     linear::add_parts(&mut sums, size);
     weights::restore(g, &sums)
+}
+
+/// Patches that are summed over at once.
+const PATCHES: usize = 96;
+
+/// As [`add_weight`], of some positions of a narrow map.
+fn add_weight_of_patches(
+    g: &Geometry,
+    grad: &[f32],
+    x: &[f32],
+    positions: Range<usize>,
+    sums: &mut [f32],
+) {
+    let (mut scratch, mut packed) = (Vec::new(), Packed::default());
+    for first in positions.clone().step_by(PATCHES) {
+        let len = PATCHES.min(positions.end - first);
+        let patches = unfold::patches(g, x, first..first + len, &mut scratch);
+        let right = Right {
+            data: &grad[first * g.outputs..],
+            row: g.outputs,
+            column: 1,
+        };
+        packed.fill(right, len, g.outputs);
+        let left = Left::new(patches.as_ptr(), 1, g.patch(), len);
+        let out = Out {
+            ptr: sums.as_mut_ptr(),
+            row: g.outputs,
+        };
+        // SAFETY: there are `len` patches; `sums` has a row for each of their elements
+        unsafe { product(g.patch(), left, &packed, out, Start::Accumulate) };
+    }
 }
 
 /// Adds to `sums [tap, input, output]`.

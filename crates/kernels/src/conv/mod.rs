@@ -5,6 +5,7 @@ mod dense_gradient;
 mod depthwise;
 mod geometry;
 mod padded;
+mod unfold;
 mod weights;
 
 use burn::tensor::Tensor;

@@ -52,6 +52,14 @@ fn three_by_three() {
 }
 
 #[test]
+fn narrow() {
+    compare([17, 3, 3, 20], 35, [3, 3], options(1, [1; 4], 1));
+    compare([40, 4, 5, 3], 4, [3, 3], options(1, [1; 4], 1));
+    compare([2, 1, 1, 3], 4, [3, 3], options(1, [2; 4], 1));
+    compare([3, 4, 1, 5], 6, [3, 3], options(2, [1, 0, 3, 0], 1));
+}
+
+#[test]
 fn pointwise() {
     compare([2, 5, 7, 3], 4, [1, 1], options(1, [0; 4], 1));
     compare([2, 9, 8, 40], 70, [1, 1], options(1, [0; 4], 1));
