@@ -92,6 +92,9 @@ pub(crate) fn affine(
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
     assert!(x.len() >= rows * k);
+    if rows <= FEW {
+        return dots(x, rows, weight, [n, k], bias);
+    }
     let packed = Packed::new(
         Right {
             data: weight,
@@ -109,6 +112,86 @@ pub(crate) fn affine(
     };
     // SAFETY: `x` holds `rows * k` and `y` `rows * n` floats
     unsafe { product_parallel(rows, Left::new(x.as_ptr(), k, 1, k), &packed, out, start) };
+    y
+}
+
+/// Rows so few that arranging the weights would take longer than reading them.
+const FEW: usize = 4;
+
+/// [`affine`] of at most [`FEW`] rows, an output at a time: each weight is read once, where it lies.
+fn dots(
+    x: &[f32],
+    rows: usize,
+    weight: &[f32],
+    [n, k]: [usize; 2],
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
+    struct Dots<'a> {
+        x: &'a [f32],
+        weight: &'a [f32],
+        rows: usize,
+        k: usize,
+        /// Row `r` of outputs starts at `y + r * n`.
+        y: *mut f32,
+        n: usize,
+    }
+    impl Kernel for Dots<'_> {
+        type Out = ();
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) {
+            let Self {
+                x,
+                weight,
+                rows,
+                k,
+                y,
+                n,
+            } = self;
+            for (output, w) in weight.chunks_exact(k).enumerate() {
+                for row in 0..rows {
+                    // SAFETY: both have `k` floats, and `y` a place for each row
+                    unsafe {
+                        let (x, w) = (x[row * k..][..k].as_ptr(), w.as_ptr());
+                        let mut sums = [S::splat(0.0); 4];
+                        let mut i = 0;
+                        while i + 4 * S::LANES <= k {
+                            for (j, sum) in sums.iter_mut().enumerate() {
+                                let at = i + j * S::LANES;
+                                *sum = S::fma(S::load(x.add(at)), S::load(w.add(at)), *sum);
+                            }
+                            i += 4 * S::LANES;
+                        }
+                        while i < k {
+                            let lanes = S::LANES.min(k - i);
+                            let (a, b) = (S::load_n(x.add(i), lanes), S::load_n(w.add(i), lanes));
+                            sums[0] = S::fma(a, b, sums[0]);
+                            i += lanes;
+                        }
+                        let [a, b, c, d] = sums;
+                        *y.add(row * n + output) = S::sum(S::add(S::add(a, b), S::add(c, d)));
+                    }
+                }
+            }
+        }
+    }
+    let mut y = vec![0.0; rows * n];
+    let shared = Shared::new(&mut y);
+    par::ranges(n, 16, rows * k / 16 + 1, |range| {
+        run(Dots {
+            x,
+            weight: &weight[range.start * k..range.end * k],
+            rows,
+            k,
+            // Ranges of outputs are disjoint.
+            y: shared.at(range.start),
+            n,
+        });
+    });
+    if let Some(bias) = bias {
+        for y in y.chunks_exact_mut(n) {
+            y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+        }
+    }
     y
 }
 

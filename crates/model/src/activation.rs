@@ -3,8 +3,10 @@
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
 use burn::tensor::{Tensor, activation};
-use deem_kernels as kernels;
+use deem_kernels::{self as kernels, MlpActivation};
 use serde::{Deserialize, Serialize};
+
+use crate::nn::Linear;
 
 /// Pointwise non-linearity of an MLP. Those with parameters of their own (`prelu`, `xielu`) are not there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +58,17 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// Those that an MLP computes in one operation with its layers.
+    fn in_mlp(self) -> Option<MlpActivation> {
+        match self {
+            Self::Gelu => Some(MlpActivation::Gelu),
+            Self::GeluPytorchTanh => Some(MlpActivation::GeluTanh),
+            Self::QuickGelu => Some(MlpActivation::QuickGelu),
+            Self::Silu => Some(MlpActivation::Silu),
+            _ => None,
+        }
+    }
+
     /// Applies the function to every entry.
     pub fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
@@ -79,6 +92,19 @@ impl Activation {
             Self::SqrtSoftplus => activation::softplus(x, 1.0).sqrt(),
             Self::Tanh => x.tanh(),
         }
+    }
+}
+
+/// `down(activation(up(x)))`
+pub(crate) fn mlp<const D: usize>(
+    x: Tensor<D>,
+    up: &Linear,
+    activation: Activation,
+    down: &Linear,
+) -> Tensor<D> {
+    match activation.in_mlp() {
+        Some(fused) => kernels::mlp(x, up.affine(), fused, down.affine()),
+        None => down.forward(activation.apply(up.forward(x))),
     }
 }
 

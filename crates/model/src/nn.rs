@@ -48,7 +48,13 @@ impl Linear {
     /// - `x`: `[.., in]`
     /// - returns `[.., out]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        kernels::linear(x, self.weight.val(), self.bias.as_ref().map(Param::val))
+        let (weight, bias) = self.affine();
+        kernels::linear(x, weight, bias)
+    }
+
+    /// Weight and bias.
+    pub(crate) fn affine(&self) -> kernels::Affine {
+        (self.weight.val(), self.bias.as_ref().map(Param::val))
     }
 }
 

@@ -10,7 +10,7 @@ use burn::tensor::{Bool, Device, Tensor};
 use deem_kernels::{AttentionMask, attention};
 use serde::{Deserialize, Serialize};
 
-use crate::activation::Activation;
+use crate::activation::{Activation, mlp};
 use crate::clip::config::{uneven, zeros};
 use crate::clip::encoder::{head_scale, merge_heads, split_heads};
 use crate::nn::{LayerNorm, Linear};
@@ -191,8 +191,9 @@ impl Layer {
         if let Some(cross) = &self.crossattention {
             x = cross.forward(x, sequence.clone(), mask.clone());
         }
-        let hidden = self.intermediate_query.dense.forward(x.clone());
-        self.output_query.forward(self.activation.apply(hidden), x)
+        let (up, down) = (&self.intermediate_query.dense, &self.output_query.dense);
+        let fed = mlp(x.clone(), up, self.activation, down);
+        self.output_query.LayerNorm.forward(fed + x)
     }
 }
 

@@ -120,11 +120,11 @@ fn each_piece(rows: usize, n: usize, body: impl Fn(usize, usize, usize) + Sync) 
     }
 }
 
-struct Forward<'a> {
-    function: Function,
-    value: &'a [f32],
-    gate: &'a [f32],
-    y: &'a mut [f32],
+pub(super) struct Forward<'a> {
+    pub function: Function,
+    pub value: &'a [f32],
+    pub gate: &'a [f32],
+    pub y: &'a mut [f32],
 }
 
 impl Kernel for Forward<'_> {
@@ -148,13 +148,13 @@ impl Forward<'_> {
     }
 }
 
-struct Backward<'a> {
-    function: Function,
-    value: &'a [f32],
-    gate: &'a [f32],
-    grad: &'a [f32],
-    dvalue: &'a mut [f32],
-    dgate: &'a mut [f32],
+pub(super) struct Backward<'a> {
+    pub function: Function,
+    pub value: &'a [f32],
+    pub gate: &'a [f32],
+    pub grad: &'a [f32],
+    pub dvalue: &'a mut [f32],
+    pub dgate: &'a mut [f32],
 }
 
 impl Kernel for Backward<'_> {

@@ -1,6 +1,7 @@
 //! Pointwise activations, gated activations and softmax.
 
 mod gated;
+mod hidden;
 mod pointwise;
 mod softmax;
 
@@ -9,12 +10,13 @@ use burn::tensor::Tensor;
 use crate::host::custom::{apply, fused};
 use crate::reference;
 use gated::Gated;
+pub(crate) use hidden::{activate, activate_gradient};
 use pointwise::Pointwise;
 use softmax::Softmax;
 
 /// A scalar function and, for the backward pass, its derivative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Function {
+pub(crate) enum Function {
     Gelu,
     GeluTanh,
     QuickGelu,

@@ -91,11 +91,11 @@ fn map(function: Function, x: &[f32], grad: Option<&[f32]>) -> Vec<f32> {
     y
 }
 
-struct Map<'a> {
-    function: Function,
-    x: &'a [f32],
-    grad: Option<&'a [f32]>,
-    y: &'a mut [f32],
+pub(super) struct Map<'a> {
+    pub function: Function,
+    pub x: &'a [f32],
+    pub grad: Option<&'a [f32]>,
+    pub y: &'a mut [f32],
 }
 
 impl Kernel for Map<'_> {

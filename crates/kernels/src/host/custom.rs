@@ -231,7 +231,8 @@ fn track(step: Step, guards: Vec<NodeGuard>, saved: Saved, output: FlexTensor) -
         2 => with::<2>(step, guards, saved, output),
         3 => with::<3>(step, guards, saved, output),
         4 => with::<4>(step, guards, saved, output),
-        n => panic!("custom operations have 1 to 4 inputs, not {n}"),
+        5 => with::<5>(step, guards, saved, output),
+        n => panic!("custom operations have 1 to 5 inputs, not {n}"),
     }
 }
 

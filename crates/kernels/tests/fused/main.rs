@@ -3,5 +3,6 @@
 mod attention;
 mod check;
 mod conv;
+mod mlp;
 mod other;
 mod rows;

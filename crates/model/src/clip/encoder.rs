@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use deem_kernels::{AttentionMask, attention};
 
-use crate::activation::Activation;
+use crate::activation::{Activation, mlp};
 use crate::nn::{LayerNorm, Linear};
 
 /// Dimensions of an encoder.
@@ -114,7 +114,7 @@ impl Mlp {
     }
 
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        self.fc2.forward(self.activation.apply(self.fc1.forward(x)))
+        mlp(x, &self.fc1, self.activation, &self.fc2)
     }
 }
 

@@ -36,12 +36,14 @@ impl LlamaMlp {
     }
 
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let layers = [&self.gate_proj, &self.up_proj, &self.down_proj];
+        if self.act == Activation::Silu && layers.iter().all(|layer| layer.bias.is_none()) {
+            let [gate, up, down] = layers.map(|layer| layer.weight.val());
+            return kernels::swiglu_mlp(x, gate, up, down);
+        }
         let gate = self.gate_proj.forward(x.clone());
         let up = self.up_proj.forward(x);
-        self.down_proj.forward(match self.act {
-            Activation::Silu => kernels::swiglu(gate, up),
-            other => other.apply(gate) * up,
-        })
+        self.down_proj.forward(self.act.apply(gate) * up)
     }
 }
 

@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use deem_kernels as kernels;
-use deem_kernels::AttentionMask;
+use deem_kernels::{AttentionMask, MlpActivation};
 
 use super::projection::Projection;
 use crate::nn::{GroupNorm, LayerNorm, Linear};
@@ -220,6 +220,7 @@ impl FeedForward {
     /// `x`: `[.., width]`, returned in the same shape.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let (geglu, _, output) = &self.net;
-        output.forward(kernels::geglu(geglu.proj.forward(x)))
+        let (up, down) = (geglu.proj.affine(), output.affine());
+        kernels::mlp(x, up, MlpActivation::Geglu, down)
     }
 }

@@ -1,0 +1,79 @@
+//! Forward pass: blocks of rows through all layers.
+
+use super::{Gate, Mlp, Sizes};
+use crate::activation::activate;
+use crate::host::custom::Host;
+use crate::host::gemm::{Left, Out, Packed, Right, Start, product};
+use crate::host::par::{self, Shared, uninit};
+
+/// Rows in a block.
+const BLOCK: usize = 96;
+
+impl Mlp {
+    /// The output, and the hidden layer before its activation if it is to be kept.
+    pub(super) fn outputs(&self, s: Sizes, inputs: &[Host], keep: bool) -> (Vec<f32>, Vec<f32>) {
+        let x = inputs[0].data();
+        let columns = |weight: &[f32], k: usize, n: usize| {
+            let right = Right {
+                data: weight,
+                row: 1,
+                column: k,
+            };
+            Packed::new(right, k, n)
+        };
+        let gated = self.gate == Gate::Matrix;
+        let parts = if gated {
+            vec![inputs[1].data(), inputs[3].data()]
+        } else {
+            vec![inputs[1].data()]
+        };
+        let width = s.hidden / parts.len();
+        let up: Vec<_> = parts
+            .into_iter()
+            .map(|weight| columns(weight, s.inputs, width))
+            .collect();
+        let down = columns(inputs[2].data(), s.inner, s.outputs);
+        let bias = |i: usize| match inputs.get(i) {
+            Some(bias) if !gated => Start::Bias(bias.data()),
+            _ => Start::Zero,
+        };
+
+        let mut hidden = uninit(if keep { s.rows * s.hidden } else { 0 });
+        let mut y = uninit(s.rows * s.outputs);
+        let (kept, out) = (Shared::new(&mut hidden), Shared::new(&mut y));
+        let cost = (s.inputs * s.hidden + s.inner * s.outputs) / 32 + 1;
+        par::ranges(s.rows, 12, cost, |range| {
+            let block = BLOCK.min(range.len());
+            let mut scratch = uninit(if keep { 0 } else { block * s.hidden });
+            let mut active = uninit(block * s.inner);
+            for first in range.clone().step_by(BLOCK) {
+                let rows = BLOCK.min(range.end - first);
+                let h = if keep {
+                    // SAFETY: rows are disjoint
+                    unsafe { kept.slice(first * s.hidden, rows * s.hidden) }
+                } else {
+                    &mut scratch[..rows * s.hidden]
+                };
+                let left = Left::new(x[first * s.inputs..].as_ptr(), s.inputs, 1, s.inputs);
+                for (i, up) in up.iter().enumerate() {
+                    let out = Out {
+                        ptr: h[i * width..].as_mut_ptr(),
+                        row: s.hidden,
+                    };
+                    // SAFETY: `rows` rows are left in `x` and `h`
+                    unsafe { product(rows, left, up, out, bias(3)) };
+                }
+                let active = &mut active[..rows * s.inner];
+                activate(self.function, h, active, s.inner);
+                let left = Left::new(active.as_ptr(), s.inner, 1, s.inner);
+                let out = Out {
+                    ptr: out.at(first * s.outputs),
+                    row: s.outputs,
+                };
+                // SAFETY: `rows` rows are in `active` and left in `y`; rows are disjoint
+                unsafe { product(rows, left, &down, out, bias(4)) };
+            }
+        });
+        (y, hidden)
+    }
+}
