@@ -31,7 +31,7 @@ fn rows_of_a_padded_batch_score_as_they_do_alone() {
     let encoded = model.encode_images(Tensor::cat(vec![pixels(0.2), pixels(0.9)], 0), None);
 
     // By hand: log-softmax of the logits before each counted word.
-    let alone = |row: &[i64], last: usize, which: i64| -> f64 {
+    let alone = |row: &[i64], last: usize, which: usize| -> f64 {
         let layout = Layout::new(row, 1, tokens, queries);
         let hidden = model.read(&layout, Some(&encoded.select(&[which])));
         let [_, seq, width] = hidden.dims();

@@ -104,21 +104,58 @@ impl Corners {
     }
 }
 
-impl Deformable {
-    /// Calls `body(sample, corners, [height, width])` for the samples of one query and head,
-    /// which start at `first` in the order of the weights.
-    fn each_sample(
-        &self,
+/// One pixel that a query reads.
+#[derive(Clone, Copy)]
+struct Tap {
+    /// Sample of the query and head, counted from 0, and which of its corners.
+    sample: usize,
+    corner: usize,
+    /// Where the pixel's features of this head start, in floats.
+    at: usize,
+    /// Bilinear weight times that of the sample.
+    scale: f32,
+}
+
+/// What the samples of one query and head touch; reused from one to the next.
+#[derive(Default)]
+struct Samples {
+    corners: Vec<Corners>,
+    taps: Vec<Tap>,
+    dots: Vec<f32>,
+}
+
+impl Samples {
+    /// - `locations`, `weights`: those of the query and head
+    /// - `base`: where the first pixel's features of the head start; `stride`: distance of pixels
+    fn find(
+        &mut self,
+        op: &Deformable,
         locations: &[f32],
-        first: usize,
-        mut body: impl FnMut(usize, Corners, [usize; 2]),
+        weights: &[f32],
+        [base, stride]: [usize; 2],
+        unweighted: bool,
     ) {
+        self.corners.clear();
+        self.taps.clear();
         let mut start = 0;
-        let mut sample = first;
-        for shape in &self.shapes {
-            for _ in 0..self.points {
+        let mut sample = 0;
+        for shape in &op.shapes {
+            for _ in 0..op.points {
                 let corners = Corners::new(&locations[sample * 2..][..2], *shape, start);
-                body(sample, corners, *shape);
+                // An image that the query does not see has no weight.
+                if unweighted || weights[sample] != 0.0 {
+                    for (corner, weight) in corners.weights().into_iter().enumerate() {
+                        if let Some(at) = corners.at[corner] {
+                            self.taps.push(Tap {
+                                sample,
+                                corner,
+                                at: base + at * stride,
+                                scale: weights.get(sample).map_or(0.0, |w| w * weight),
+                            });
+                        }
+                    }
+                }
+                self.corners.push(corners);
                 sample += 1;
             }
             start += shape[0] * shape[1];
@@ -134,37 +171,26 @@ impl HostOp for Deformable {
         let samples = self.shapes.len() * self.points;
         let mut y = uninit(batch * queries * heads * dim);
         let shared = Shared::new(&mut y);
-        par::ranges(
-            batch * queries,
-            1,
-            heads * samples * (8 + dim / 2),
-            |range| {
-                for query in range {
-                    let image = query / queries * len * heads * dim;
-                    for head in 0..heads {
-                        let index = query * heads + head;
+        let cost = heads * samples * (8 + dim / 2);
+        par::ranges(batch * queries, 1, cost, |range| {
+            let mut found = Samples::default();
+            for query in range {
+                let image = query / queries * len * heads * dim;
+                for head in 0..heads {
+                    let index = query * heads + head;
+                    let (from, to) = (index * samples, (index + 1) * samples);
+                    let pixels = [image + head * dim, heads * dim];
+                    let (locations, weights) = (&locations[2 * from..2 * to], &weights[from..to]);
+                    found.find(self, locations, weights, pixels, false);
+                    run(WeightedSum {
+                        value,
+                        taps: &found.taps,
                         // SAFETY: queries are disjoint
-                        let out = unsafe { shared.slice(index * dim, dim) };
-                        out.fill(0.0);
-                        self.each_sample(locations, index * samples, |sample, corners, _| {
-                            if weights[sample] == 0.0 {
-                                return; // an image that this query does not see
-                            }
-                            for (at, corner) in corners.at.iter().zip(corners.weights()) {
-                                if let Some(at) = at {
-                                    let x = &value[image + (at * heads + head) * dim..][..dim];
-                                    run(AddScaled {
-                                        x,
-                                        scale: weights[sample] * corner,
-                                        y: out,
-                                    });
-                                }
-                            }
-                        });
-                    }
+                        y: unsafe { shared.slice(index * dim, dim) },
+                    });
                 }
-            },
-        );
+            }
+        });
         Output::new(y, &[batch, queries, heads * dim])
     }
 
@@ -191,45 +217,48 @@ impl HostOp for Deformable {
         let grad = grad.data();
         // Each task owns one head of one image, so that no two add to the same values.
         par::ranges(batch * heads, 1, queries * samples * (16 + dim), |range| {
+            let mut found = Samples::default();
             for task in range {
                 let (b, head) = (task / heads, task % heads);
+                let pixels = [b * len * heads * dim + head * dim, heads * dim];
                 for query in b * queries..(b + 1) * queries {
                     let index = query * heads + head;
-                    let g = &grad[index * dim..][..dim];
-                    self.each_sample(locations, index * samples, |sample, corners, shape| {
-                        let mut dots = [0.0; 4];
-                        for (i, corner) in corners.weights().into_iter().enumerate() {
-                            let Some(at) = corners.at[i] else { continue };
-                            let start = ((b * len + at) * heads + head) * dim;
-                            if needs[1] || needs[2] {
-                                dots[i] = run(Dot(g, &value[start..][..dim]));
-                            }
-                            if needs[0] {
-                                // SAFETY: the task owns this head of this image
-                                let y = unsafe { shared[0].slice(start, dim) };
-                                run(AddScaled {
-                                    x: g,
-                                    scale: weights[sample] * corner,
-                                    y,
-                                });
-                            }
-                        }
+                    let (from, to) = (index * samples, (index + 1) * samples);
+                    let weights = weights.get(from..to).unwrap_or_default();
+                    let locations = &locations[2 * from..2 * to];
+                    found.find(self, locations, weights, pixels, needs[2]);
+                    found.dots.clear();
+                    found.dots.resize(4 * samples, 0.0);
+                    run(Scatter {
+                        grad: &grad[index * dim..][..dim],
+                        value: (needs[1] || needs[2]).then_some(value),
+                        taps: &found.taps,
+                        dots: &mut found.dots,
+                        dvalue: needs[0].then_some(shared[0]),
+                    });
+                    let shapes = self.shapes.iter().flat_map(|s| vec![s; self.points]);
+                    let all = found
+                        .corners
+                        .iter()
+                        .zip(found.dots.chunks_exact(4))
+                        .zip(shapes);
+                    for (sample, ((corners, dots), shape)) in all.enumerate() {
                         let [x, y] = corners.fraction;
                         if needs[1] {
                             let dx = (1.0 - y) * (dots[1] - dots[0]) + y * (dots[3] - dots[2]);
                             let dy = (1.0 - x) * (dots[2] - dots[0]) + x * (dots[3] - dots[1]);
                             // SAFETY: samples are disjoint
-                            let out = unsafe { shared[1].slice(sample * 2, 2) };
+                            let out = unsafe { shared[1].slice((from + sample) * 2, 2) };
                             out[0] = weights[sample] * dx * shape[1] as f32;
                             out[1] = weights[sample] * dy * shape[0] as f32;
                         }
                         if needs[2] {
                             let parts = dots.iter().zip(corners.weights());
                             // SAFETY: samples are disjoint
-                            let out = unsafe { shared[2].slice(sample, 1) };
+                            let out = unsafe { shared[2].slice(from + sample, 1) };
                             out[0] = parts.map(|(dot, corner)| dot * corner).sum();
                         }
-                    });
+                    }
                 }
             }
         });
@@ -240,41 +269,66 @@ impl HostOp for Deformable {
     }
 }
 
-/// `y += scale · x`
-struct AddScaled<'a> {
-    x: &'a [f32],
-    scale: f32,
+/// `y = Σ scale · pixel`
+struct WeightedSum<'a> {
+    value: &'a [f32],
+    taps: &'a [Tap],
     y: &'a mut [f32],
 }
 
-impl Kernel for AddScaled<'_> {
+impl Kernel for WeightedSum<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let (x, y) = (self.x.as_ptr(), self.y.as_mut_ptr());
+        let Self { value, taps, y } = self;
+        let dim = y.len();
         unsafe {
-            let scale = S::splat(self.scale);
-            each_vector!(S, self.y.len(), |i, k| {
-                let sum = S::fma(S::load_n(x.add(i), k), scale, S::load_n(y.add(i), k));
-                S::store_n(y.add(i), sum, k);
+            each_vector!(S, dim, |i, k| {
+                let mut sum = S::splat(0.0);
+                for tap in taps {
+                    let x = value[tap.at..][..dim].as_ptr();
+                    sum = S::fma(S::load_n(x.add(i), k), S::splat(tap.scale), sum);
+                }
+                S::store_n(y.as_mut_ptr().add(i), sum, k);
             });
         }
     }
 }
 
-struct Dot<'a>(&'a [f32], &'a [f32]);
+/// Products of the gradient with each pixel, and the gradient's share added to each pixel's.
+struct Scatter<'a> {
+    grad: &'a [f32],
+    value: Option<&'a [f32]>,
+    taps: &'a [Tap],
+    /// By sample and corner.
+    dots: &'a mut [f32],
+    dvalue: Option<Shared>,
+}
 
-impl Kernel for Dot<'_> {
-    type Out = f32;
+impl Kernel for Scatter<'_> {
+    type Out = ();
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) -> f32 {
-        let (a, b) = (self.0.as_ptr(), self.1.as_ptr());
-        unsafe {
-            let mut sum = S::splat(0.0);
-            each_vector!(S, self.0.len(), |i, k| {
-                sum = S::fma(S::load_n(a.add(i), k), S::load_n(b.add(i), k), sum);
-            });
-            S::sum(sum)
+    unsafe fn run<S: Simd>(self) {
+        let (g, dim) = (self.grad.as_ptr(), self.grad.len());
+        for tap in self.taps {
+            // SAFETY: `at` is the start of `dim` floats; the task owns this head of this image
+            unsafe {
+                if let Some(value) = self.value {
+                    let x = value[tap.at..][..dim].as_ptr();
+                    let mut sum = S::splat(0.0);
+                    each_vector!(S, dim, |i, k| {
+                        sum = S::fma(S::load_n(g.add(i), k), S::load_n(x.add(i), k), sum);
+                    });
+                    self.dots[4 * tap.sample + tap.corner] = S::sum(sum);
+                }
+                if let Some(dvalue) = self.dvalue {
+                    let (y, scale) = (dvalue.at(tap.at), S::splat(tap.scale));
+                    each_vector!(S, dim, |i, k| {
+                        let sum = S::fma(S::load_n(g.add(i), k), scale, S::load_n(y.add(i), k));
+                        S::store_n(y.add(i), sum, k);
+                    });
+                }
+            }
         }
     }
 }

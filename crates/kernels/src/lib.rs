@@ -20,7 +20,10 @@ mod mode;
 mod norm;
 mod profile;
 pub mod reference;
+mod roofline;
 mod rotary;
+mod select;
+mod sum;
 
 pub use activation::{geglu, gelu, gelu_tanh, quick_gelu, silu, softmax, swiglu};
 pub use adamw::{AdamW, adamw_step};
@@ -34,4 +37,7 @@ pub use mlp::{Affine, MlpActivation, mlp, swiglu_mlp};
 pub use mode::{Mode, mode, with_mode};
 pub use norm::{group_norm, layer_norm, rms_norm};
 pub use profile::{Cost, Entry, profile, profiled};
+pub use roofline::Roofline;
 pub use rotary::rotary;
+pub use select::select;
+pub use sum::sum_of_squares;

@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use deem_kernels as kernels;
 use serde::{Deserialize, Serialize};
 
 use crate::autoencoder::{Autoencoder, AutoencoderConfig};
@@ -316,8 +317,7 @@ impl Deem {
             .clone()
             .reshape([images * queries, width]);
         let table = Tensor::cat(vec![text.reshape([batch * count, width]), visual], 0);
-        let rows = Layout::int(rows, [batch * count], device);
-        table.select(0, rows).reshape([batch, count, width])
+        kernels::select(table, &rows).reshape([batch, count, width])
     }
 
     /// Logits over the extended vocabulary.
@@ -347,10 +347,8 @@ impl Deem {
         let [batch, seq, width] = hidden.dims();
         let (rows, real, longest) = layout.contexts(targets);
         let shape = [targets.len(), longest];
-        let context = hidden
-            .reshape([batch * seq, width])
-            .select(0, Layout::int(rows, [targets.len() * longest], &device))
-            .reshape([targets.len(), longest, width]);
+        let hidden = hidden.reshape([batch * seq, width]);
+        let context = kernels::select(hidden, &rows).reshape([targets.len(), longest, width]);
         let real = Tensor::<2, Bool>::from_data(TensorData::new(real, shape), &device);
         self.image_decoder.forward(context, real, drop)
     }
@@ -441,16 +439,12 @@ impl Deem {
 
 impl EncodedImages {
     /// Some of the images, in a given order, possibly repeated.
-    pub fn select(&self, which: &[i64]) -> Self {
-        let rows = Layout::int(which.to_vec(), [which.len()], &self.condition.device());
+    pub fn select(&self, which: &[usize]) -> Self {
+        let levels = self.pyramid.iter();
         Self {
-            embeddings: self.embeddings.clone().select(0, rows.clone()),
-            condition: self.condition.clone().select(0, rows.clone()),
-            pyramid: self
-                .pyramid
-                .iter()
-                .map(|level| level.clone().select(0, rows.clone()))
-                .collect(),
+            embeddings: kernels::select(self.embeddings.clone(), which),
+            condition: kernels::select(self.condition.clone(), which),
+            pyramid: levels.map(|l| kernels::select(l.clone(), which)).collect(),
         }
     }
 
@@ -475,12 +469,11 @@ impl EncodedImages {
             return None;
         }
         let device = self.condition.device();
-        let rows = which.iter().map(|i| i.unwrap_or(0) as i64).collect();
-        let rows = Layout::int(rows, [which.len()], &device);
+        let rows: Vec<usize> = which.iter().map(|i| i.unwrap_or(0)).collect();
         let levels = self
             .pyramid
             .iter()
-            .map(|level| level.clone().select(0, rows.clone()).unsqueeze_dim(1))
+            .map(|level| kernels::select(level.clone(), &rows).unsqueeze_dim(1))
             .collect();
         let visible = which.iter().map(|i| i64::from(i.is_some())).collect();
         let visible = Layout::int(visible, [which.len(), 1], &device);
@@ -493,23 +486,14 @@ impl EncodedImages {
         if per_row == 0 {
             return None;
         }
-        let slots = Layout::int(
-            layout.image_slots(),
-            [layout.batch * per_row],
-            &self.condition.device(),
-        );
+        let slots = layout.image_slots();
         let levels = self
             .pyramid
             .iter()
             .map(|level| {
                 let [_, height, width, channels] = level.dims();
-                level.clone().select(0, slots.clone()).reshape([
-                    layout.batch,
-                    per_row,
-                    height,
-                    width,
-                    channels,
-                ])
+                let shape = [layout.batch, per_row, height, width, channels];
+                kernels::select(level.clone(), &slots).reshape(shape)
             })
             .collect();
         Some(ImageFeatures { levels })

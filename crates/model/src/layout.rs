@@ -211,9 +211,9 @@ impl Layout {
 
     /// Rows to gather from `[token embeddings (batch · columns); visual tokens (images · queries)]`
     /// for some positions of every row; `None` if none of them is a placeholder.
-    pub fn embedding_rows(&self, columns: Range<usize>) -> Option<Vec<i64>> {
+    pub fn embedding_rows(&self, columns: Range<usize>) -> Option<Vec<usize>> {
         let text = self.batch * columns.len();
-        let mut rows: Vec<i64> = (0..text as i64).collect();
+        let mut rows: Vec<usize> = (0..text).collect();
         let mut any = false;
         for (index, image) in self.images.iter().enumerate() {
             for query in 0..self.queries {
@@ -221,7 +221,7 @@ impl Layout {
                 if columns.contains(&position) {
                     any = true;
                     let row = image.row * columns.len() + position - columns.start;
-                    rows[row] = (text + index * self.queries + query) as i64;
+                    rows[row] = text + index * self.queries + query;
                 }
             }
         }
@@ -252,12 +252,12 @@ impl Layout {
     }
 
     /// `[batch, images_per_row]`: batch index of each row's images, padded with 0.
-    pub fn image_slots(&self) -> Vec<i64> {
+    pub fn image_slots(&self) -> Vec<usize> {
         let width = self.images_per_row();
         let mut slots = vec![0; self.batch * width];
         let mut filled = vec![0; self.batch];
         for (index, image) in self.images.iter().enumerate() {
-            slots[image.row * width + filled[image.row]] = index as i64;
+            slots[image.row * width + filled[image.row]] = index;
             filled[image.row] += 1;
         }
         slots
@@ -291,7 +291,7 @@ impl Layout {
     /// Contexts of images to be generated: for each `(row, soi)`, the rows of the flattened hidden
     /// states from the nearest bos to the `<soi>` inclusive, *reversed in time*, padded to the
     /// longest; and which entries are real. Both are `[targets, longest]`.
-    pub fn contexts(&self, targets: &[(usize, usize)]) -> (Vec<i64>, Vec<bool>, usize) {
+    pub fn contexts(&self, targets: &[(usize, usize)]) -> (Vec<usize>, Vec<bool>, usize) {
         let spans: Vec<_> = targets
             .iter()
             .map(|&(row, soi)| {
@@ -304,7 +304,7 @@ impl Layout {
         let mut real = Vec::with_capacity(spans.len() * longest);
         for (end, len) in spans {
             for back in 0..longest {
-                rows.push(end.saturating_sub(back.min(len - 1)) as i64);
+                rows.push(end.saturating_sub(back.min(len - 1)));
                 real.push(back < len);
             }
         }

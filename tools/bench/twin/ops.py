@@ -41,6 +41,11 @@ def gated_mlp(rows, width, inner):
     return inputs, lambda x, gate, up, down: F.linear(F.silu(F.linear(x, gate)) * F.linear(x, up), down)
 
 
+def mlp(rows, width, inner):
+    shapes = [(rows, width), (inner, width), (inner,), (width, inner), (width,)]
+    return [torch.rand(shape) for shape in shapes], lambda x, w, b, v, c: F.linear(F.gelu(F.linear(x, w, b)), v, c)
+
+
 def cross_entropy(rows, classes):
     targets = torch.arange(rows) % classes
     return [torch.rand(rows, classes)], lambda logits: F.cross_entropy(logits, targets, reduction="none")
@@ -49,6 +54,7 @@ def cross_entropy(rows, classes):
 OPS = {
     "linear": lambda rows, i, o: ([torch.rand(rows, i), torch.rand(o, i), torch.rand(o)], F.linear),
     "gated_mlp": gated_mlp,
+    "mlp": mlp,
     "attention": attention,
     "rms_norm": lambda rows, width: (
         [torch.rand(rows, width), torch.rand(width)], lambda x, w: F.rms_norm(x, (width,), w, 1e-6)

@@ -263,8 +263,8 @@ impl<'a> Reader<'a> {
             return;
         }
         if let Some(encoded) = &self.encoded {
-            let per_row = (encoded.condition.dims()[0] / before) as i64;
-            let images: Vec<i64> = parents.iter().flat_map(|_| 0..per_row).collect();
+            let per_row = encoded.condition.dims()[0] / before;
+            let images: Vec<usize> = parents.iter().flat_map(|_| 0..per_row).collect();
             self.encoded = Some(encoded.select(&images));
             self.images = self.model.prepare(&self.layout(), self.encoded.as_ref());
         }
@@ -290,9 +290,8 @@ fn own_images(
     row: usize,
 ) -> Option<EncodedImages> {
     let layout = Layout::new(prompts, batch, model.tokens(), model.queries());
-    let own: Vec<i64> = (0..layout.images.len())
+    let own: Vec<usize> = (0..layout.images.len())
         .filter(|i| layout.images[*i].row == row)
-        .map(|i| i as i64)
         .collect();
     (!own.is_empty()).then(|| encoded.select(&own))
 }

@@ -56,11 +56,11 @@ pub fn counted_losses(
         return None;
     }
     let count = counted.len();
-    let rows = counted.iter().map(|i| *i as i64 - 1).collect();
+    let rows: Vec<usize> = counted.iter().map(|i| i - 1).collect();
     let targets = counted.iter().map(|i| labels[*i]).collect();
-    let rows = Layout::int(rows, [count], device);
     let targets = Layout::int(targets, [count], device);
-    let logits = head(hidden.reshape([batch * seq, width]).select(0, rows));
+    let hidden = hidden.reshape([batch * seq, width]);
+    let logits = head(kernels::select(hidden, &rows));
     Some((counted, kernels::cross_entropy(logits, targets, IGNORE)))
 }
 

@@ -75,7 +75,7 @@ impl GradientSet {
         self.0
             .iter()
             .filter(|(path, _)| select(path))
-            .map(|(_, g)| squared_norm(g))
+            .map(|(_, g)| kernels::sum_of_squares(g.clone()))
             .sum::<f64>()
             .sqrt()
     }
@@ -88,15 +88,6 @@ impl GradientSet {
     /// The gradient of one parameter, flattened.
     pub fn get(&self, path: &str) -> Option<&Tensor<1>> {
         self.0.get(path)
-    }
-}
-
-/// Sum of squares, accumulated in double precision in a fixed order.
-fn squared_norm(gradient: &Tensor<1>) -> f64 {
-    let data = gradient.to_data();
-    match data.as_slice::<f32>() {
-        Ok(values) => values.iter().map(|v| f64::from(*v) * f64::from(*v)).sum(),
-        Err(_) => data.iter::<f64>().map(|v| v * v).sum(),
     }
 }
 

@@ -272,7 +272,7 @@ impl<M: Module> Run<M> {
         run: &Path,
         next: &mut dyn FnMut() -> Result<T::Batch, EngineError>,
     ) -> Result<(Self, Vec<(String, f64)>), EngineError> {
-        let mut sum = GradientSet::default();
+        let (mut sum, mut norm) = (GradientSet::default(), 0.0);
         let mut scalars: Vec<(String, f64)> = Vec::new();
         let share = 1.0 / config.accumulate as f64;
         for micro in 0..config.accumulate {
@@ -302,11 +302,13 @@ impl<M: Module> Run<M> {
             if config.accumulate > 1 {
                 gradients.scale(share);
             }
-            let norm = gradients.norm(|_| true);
+            norm = gradients.norm(|_| true);
             check(self.step, "the gradient norm", norm, &batch, run)?;
             sum.add(gradients);
         }
-        let norm = sum.norm(|_| true);
+        if config.accumulate > 1 {
+            norm = sum.norm(|_| true);
+        }
         let factor = config.schedule.factor(self.step);
         self.model = self
             .optimizer

@@ -263,6 +263,21 @@ impl<const N: usize> Backward<Flex, N> for Step {
     }
 }
 
+/// The host data of a tensor that [`fused`] holds for and that is not on the gradient graph.
+///
+/// # Panics
+/// If it is elsewhere, or on the graph.
+pub(crate) fn plain<const D: usize>(x: Tensor<D>) -> Host {
+    Host::new(primitive(x), false)
+}
+
+fn primitive<const D: usize>(x: Tensor<D>) -> FlexTensor {
+    match x.into_dispatch().kind {
+        DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => tensor,
+        _ => panic!("fused operation on another device than the CPU, or under autodiff"),
+    }
+}
+
 /// Changes plain tensors in place where nobody shares them, in a copy elsewhere.
 ///
 /// # Panics
@@ -272,11 +287,7 @@ pub(crate) fn modify<const N: usize>(
     other: Tensor<1>,
     body: impl FnOnce([&mut [f32]; N], &[f32]),
 ) -> [Tensor<1>; N] {
-    let primitive = |x: Tensor<1>| match x.into_dispatch().kind {
-        DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => tensor,
-        _ => panic!("fused operation on another device than the CPU, or under autodiff"),
-    };
-    let other = Host::new(primitive(other), false);
+    let other = plain(other);
     let mut tensors = tensors.map(|x| {
         let tensor = primitive(x);
         let whole = tensor.storage::<f32>().len() == tensor.layout().num_elements();

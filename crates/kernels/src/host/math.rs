@@ -2,14 +2,15 @@
 
 use super::simd::{Simd, each_vector};
 
-/// `exp(x)`; 0 below -87.3, where it would no longer be a normal number; `exp(87.3)` above 87.3, where its
-/// reciprocal would be none; NaN stays NaN.
+/// `exp(x)`; 0 below -50, where it is nothing beside 1; `exp(87.3)` above 87.3, where its reciprocal would
+/// no longer be a normal number; NaN stays NaN.
 ///
-/// Products of numbers that are not normal take the processor a hundred times as long as others, and
-/// what a softmax makes of a masked score is multiplied often.
+/// Every use adds the result to something near 1, or weighs by it. Products with numbers that are not normal
+/// take a hundred times as long as others, and smaller results would soon lead there: those of masked scores
+/// in a softmax, of the far tail of a GELU.
 #[inline(always)]
 pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
-    const LOWEST: f32 = -87.3;
+    const LOWEST: f32 = -50.0;
     unsafe {
         let above = S::sub(x, S::splat(LOWEST));
         let x = S::min(S::splat(87.3), S::max(S::splat(LOWEST), x));
@@ -111,7 +112,7 @@ mod tests {
         for ((x, a), b) in xs.iter().zip(&wide).zip(&narrow) {
             let expected = reference(f64::from(*x));
             let bound = if relative {
-                expected.abs() * 1e-6
+                expected.abs() * 1e-6 + 2e-22
             } else {
                 3e-7
             };
@@ -133,13 +134,13 @@ mod tests {
 
     #[test]
     fn results_are_zero_or_normal() {
-        for function in 0..2 {
+        for function in 0..3 {
             let mut x: Vec<f32> = (-400..=400).map(|i| i as f32 * 0.25).collect();
             x.extend([f32::NEG_INFINITY, f32::INFINITY]);
             run(Eval(function, &mut x));
             assert!(x.iter().all(|x| *x == 0.0 || x.is_normal()), "{x:?}");
         }
-        let mut x = [-87.4, -200.0, f32::NEG_INFINITY];
+        let mut x = [-50.1, -200.0, f32::NEG_INFINITY];
         run(Eval(0, &mut x));
         assert_eq!(x, [0.0; 3]);
     }

@@ -48,6 +48,10 @@ pub fn mlp<const D: usize>(
     activation: MlpActivation,
     down: Affine,
 ) -> Tensor<D> {
+    let gated = activation == MlpActivation::Geglu;
+    let [hidden, inputs] = up.0.dims();
+    let inner = if gated { hidden / 2 } else { hidden };
+    check(&x, inputs, down.0.dims()[1], inner);
     let biased = up.1.is_some() && down.1.is_some();
     if !biased || !pays(&x) {
         let hidden = linear(x, up.0, up.1);
@@ -60,7 +64,6 @@ pub fn mlp<const D: usize>(
         };
         return linear(hidden, down.0, down.1);
     }
-    let gated = activation == MlpActivation::Geglu;
     let op = Mlp {
         function: match activation {
             MlpActivation::Gelu | MlpActivation::Geglu => Function::Gelu,
@@ -70,9 +73,6 @@ pub fn mlp<const D: usize>(
         },
         gate: if gated { Gate::Half } else { Gate::None },
     };
-    let [hidden, inputs] = up.0.dims();
-    let inner = if gated { hidden / 2 } else { hidden };
-    check(&x, inputs, down.0.dims()[1], inner);
     let biases = [up.1, down.1].into_iter().flatten();
     let mut tensors = vec![
         x.into_dispatch(),
@@ -99,12 +99,12 @@ pub fn swiglu_mlp<const D: usize>(
     up: Tensor<2>,
     down: Tensor<2>,
 ) -> Tensor<D> {
+    assert_eq!(gate.dims(), up.dims(), "swiglu_mlp: shapes of gate and up");
+    check(&x, up.dims()[1], down.dims()[1], up.dims()[0]);
     if !pays(&x) {
         let hidden = swiglu(linear(x.clone(), gate, None), linear(x, up, None));
         return linear(hidden, down, None);
     }
-    assert_eq!(gate.dims(), up.dims(), "swiglu_mlp: shapes of gate and up");
-    check(&x, up.dims()[1], down.dims()[1], up.dims()[0]);
     let op = Mlp {
         function: Function::Silu,
         gate: Gate::Matrix,

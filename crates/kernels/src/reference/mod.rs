@@ -12,6 +12,7 @@ mod deformable;
 mod linear;
 mod norm;
 mod rotary;
+mod select;
 
 pub use activation::{geglu, gelu, gelu_tanh, quick_gelu, silu, softmax, swiglu};
 pub use adamw::adamw_step;
@@ -22,6 +23,7 @@ pub use deformable::deformable_attention;
 pub use linear::linear;
 pub use norm::{group_norm, layer_norm, rms_norm};
 pub use rotary::rotary;
+pub use select::select;
 
 use burn::tensor::Tensor;
 

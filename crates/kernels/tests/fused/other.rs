@@ -20,7 +20,10 @@ fn cross_entropy() {
 #[should_panic(expected = "target 7 of 7 classes")]
 fn cross_entropy_rejects_a_bad_target() {
     let targets = Tensor::<1, Int>::from_ints([7], &Device::flex());
-    k::cross_entropy(tensor([1, 7], 1), targets, -100);
+    // The reference panics inside of Burn.
+    with_mode(Mode::Fast, || {
+        k::cross_entropy(tensor([1, 7], 1), targets, -100)
+    });
 }
 
 #[test]

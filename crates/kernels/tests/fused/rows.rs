@@ -133,3 +133,36 @@ fn softmax() {
     let sums: Vec<f32> = y.sum_dim(1).into_data().iter::<f32>().collect();
     assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-6), "{sums:?}");
 }
+
+#[test]
+fn select() {
+    let rows = [3, 0, 3, 3, 2];
+    for width in [1, 7, 40, 9000] {
+        check(&[4 * width], |x| {
+            deem_kernels::select(x[0].clone().reshape([4, width]), &rows)
+        });
+    }
+    // A view
+    check(&[6 * 5], |x| {
+        deem_kernels::select(x[0].clone().reshape([5, 6]).transpose(), &[5, 1, 1])
+    });
+}
+
+#[test]
+#[should_panic(expected = "select: row 4 of [4, 2]")]
+fn select_rejects_rows_beyond_the_end() {
+    deem_kernels::select(crate::check::tensor([4, 2], 1), &[0, 4]);
+}
+
+#[test]
+fn sum_of_squares() {
+    for mode in [deem_kernels::Mode::Fast, deem_kernels::Mode::Reference] {
+        for count in [0, 1, 100, 1000] {
+            let x = crate::check::tensor([count], 2);
+            let values = x.to_data();
+            let expected: f64 = values.iter::<f64>().map(|x| x * x).sum();
+            let found = deem_kernels::with_mode(mode, || deem_kernels::sum_of_squares(x));
+            assert!((found - expected).abs() <= 1e-12 * expected);
+        }
+    }
+}

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use deem_engine::config::Preset;
 use deem_engine::sources::BuiltIn;
-use deem_kernels::{self as kernels, AdamW, AttentionMask, Conv2dOptions};
+use deem_kernels::{self as kernels, AdamW, AttentionMask, Conv2dOptions, MlpActivation, Roofline};
 use deem_model::clip::pyramid::VisionConfig;
 use serde_json::{Value, json};
 
@@ -24,8 +24,19 @@ pub fn run(choice: &StandInChoice, args: &Bench, part: &BenchOps) -> Result<Valu
     let preset = standins.preset();
     let cases = cases(preset)?;
     let chosen = cases.iter().filter(|c| c.op.contains(&part.filter));
-    let timed = chosen.map(|case| case.time(args.runs)).collect::<Vec<_>>();
-    Ok(json!({ "bench": "ops", "preset": preset.name, "ops": timed }))
+    let roof = Roofline::measure();
+    let timed = chosen.map(|case| {
+        let mut report = case.time(args.runs);
+        let attainable = roof.seconds(case.flops as f64, 4.0 * case.values as f64);
+        report["forward_attainable_seconds"] = json!(attainable);
+        report
+    });
+    Ok(json!({
+        "bench": "ops",
+        "preset": preset.name,
+        "ops": timed.collect::<Vec<_>>(),
+        "roofline": { "flops_per_second": roof.operations, "bytes_per_second": roof.bytes },
+    }))
 }
 
 /// An operation at one size.
@@ -137,6 +148,13 @@ fn cases(preset: &Preset) -> Result<Vec<Case>> {
                 5 * map,
             );
             add("gelu", &[area, 4 * channels], 40 * map, 8 * map);
+            let (flops, weights) = (16 * map * channels, 8 * channels * channels);
+            add(
+                "mlp",
+                &[area, channels, 4 * channels],
+                flops,
+                2 * map + weights,
+            );
         }
     }
     let vocabulary = llama.vocab_size + model.new_tokens;
@@ -179,9 +197,17 @@ impl Case {
                 let [gate, up] = [(); 2].map(|()| random([inner, width]));
                 let down = random([width, inner]);
                 self.both(runs, || {
-                    let gate = kernels::linear(x.clone(), gate.clone(), None);
-                    let up = kernels::linear(x.clone(), up.clone(), None);
-                    kernels::linear(kernels::swiglu(gate, up), down.clone(), None)
+                    kernels::swiglu_mlp(x.clone(), gate.clone(), up.clone(), down.clone())
+                })
+            }
+            ("mlp", &[rows, width, inner]) => {
+                let x = random([rows, width]);
+                let (up, down) = (random([inner, width]), random([width, inner]));
+                let biases = [random([inner]), random([width])];
+                self.both(runs, || {
+                    let [up_bias, down_bias] = biases.clone().map(Some);
+                    let (up, down) = ((up.clone(), up_bias), (down.clone(), down_bias));
+                    kernels::mlp(x.clone(), up, MlpActivation::Gelu, down)
                 })
             }
             ("attention", &[rows, heads, kv, queries, keys, dim, causal]) => {

@@ -33,7 +33,7 @@ pub(super) fn connection(
         };
         let loss = |shift: usize| {
             let images = batch.layout.images.len();
-            let which: Vec<i64> = (0..images).map(|i| ((i + shift) % images) as i64).collect();
+            let which: Vec<usize> = (0..images).map(|i| (i + shift) % images).collect();
             let hidden = model.read(&batch.layout, Some(&encoded.select(&which)));
             let loss = next_token_loss(&model, hidden, &host.labels, device);
             loss.into_data().iter::<f64>().sum::<f64>()
