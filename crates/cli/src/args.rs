@@ -138,7 +138,7 @@ pub struct Probe {
     /// Adds `grad.NAME` for every float input: the gradient of half the mean square of the first output.
     #[arg(long)]
     pub grad: bool,
-    /// Where to compute: `cpu`.
+    /// Where to compute: `cpu`, or `cuda:N` in a build with the feature `cuda`.
     #[arg(long, default_value = "cpu")]
     pub device: String,
 }
