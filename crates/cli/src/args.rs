@@ -16,9 +16,9 @@ pub struct Args {
     /// Folder of the stand-in models and their preset; default: the shipped ones.
     #[arg(long, global = true, value_name = "DIR", env = "DEEM_STANDINS")]
     pub standins: Option<PathBuf>,
-    /// A shipped preset: tiny (default), small (weights not shipped), smol (the language model SmolLM2, which
-    /// `deem data fetch smollm2` gets).
-    #[arg(long, global = true, value_name = "NAME", conflicts_with = "standins")]
+    /// A shipped preset, instead of --standins: tiny, small (for measurements), smol (SmolLM2 as language
+    /// model, which `deem data fetch smollm2` gets).
+    #[arg(long, global = true, value_name = "NAME")]
     pub preset: Option<String>,
     /// Override a field of the preset, as `model.image_size=128`; repeatable.
     #[arg(long = "set", global = true, value_name = "FIELD=VALUE")]

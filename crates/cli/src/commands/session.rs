@@ -98,8 +98,9 @@ impl Session {
         let standins = choice.open()?;
         let found = match &model.model {
             Some(path) => Some(weights_in(path)?),
-            None if choice.folder.is_none() => newest_run(Path::new("runs/reproduce")),
-            None => None,
+            // What was trained with another language model does not fit.
+            None if standins.preset().language_model.is_some() => None,
+            None => newest_run(Path::new("runs/reproduce")),
         };
         let connected = standins.is_connected();
         let model = if connected {

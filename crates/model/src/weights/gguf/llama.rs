@@ -96,7 +96,7 @@ impl GgufFile {
             num_hidden_layers: need("llama.block_count")?,
             num_attention_heads: heads,
             num_key_value_heads: Some(kv_heads.unwrap_or(heads)),
-            head_dim: own.or(Some(width).filter(|width| width * heads == hidden)),
+            head_dim: own.or_else(|| (width * heads == hidden).then_some(width)),
             max_position_embeddings: length,
             rms_norm_eps: self.number(eps)?.ok_or_else(|| self.absent(eps))?,
             tie_word_embeddings: self.tensor("output.weight").is_none(),
@@ -188,7 +188,7 @@ impl GgufFile {
             };
             let rotated = heads.map(|heads| Rotated { heads });
             let rows = tensor.shape.first().copied().unwrap_or(0);
-            let expected = heads.map(|heads| heads * config.head_width());
+            let expected = heads.map(|heads| heads.saturating_mul(config.head_width()));
             if let Some(expected) = expected.filter(|expected| *expected != rows) {
                 return Err(self.wrong(format!(
                     "tensor {}: expected {expected} rows, found {rows}",
@@ -223,9 +223,16 @@ fn key(name: &str) -> Cow<'_, str> {
 /// The configuration whose divisors of the rotary frequencies are these, if there is one: LLaMA 3.1 and
 /// its successors differ in the factor only.
 fn llama3(plain: &RopeParameters, divisors: &[f32], width: usize) -> Option<RopeParameters> {
+    if divisors.len() != width / 2 {
+        return None;
+    }
+    // Of the slowest rotation the file has the factor itself, in single precision.
+    let factor = divisors
+        .last()
+        .map(|last| (f64::from(*last) * 1e3).round() / 1e3);
     let candidate = RopeParameters {
         rope_type: Some(RopeType::Llama3),
-        factor: divisors.last().map(|factor| f64::from(*factor)),
+        factor,
         low_freq_factor: Some(1.0),
         high_freq_factor: Some(4.0),
         original_max_position_embeddings: Some(8192),
@@ -233,12 +240,12 @@ fn llama3(plain: &RopeParameters, divisors: &[f32], width: usize) -> Option<Rope
     };
     let (whole, _) = plain.frequencies(width, 0);
     let (scaled, _) = candidate.frequencies(width, 0);
-    let same = divisors.len() == whole.len()
-        && whole
-            .iter()
-            .zip(&scaled)
-            .zip(divisors)
-            .all(|((whole, scaled), divisor)| (whole / scaled / divisor - 1.0).abs() < 1e-4);
+    let quotients = whole
+        .iter()
+        .zip(&scaled)
+        .map(|(whole, scaled)| whole / scaled);
+    let mut pairs = quotients.zip(divisors);
+    let same = pairs.all(|(quotient, divisor)| (quotient / divisor - 1.0).abs() < 1e-4);
     same.then_some(candidate)
 }
 
@@ -293,7 +300,7 @@ mod tests {
             ..plain.clone()
         };
         let found = llama3(&plain, &divisors(&published), 64).unwrap();
-        assert_eq!(found.factor.map(f64::round), Some(32.0));
+        assert_eq!(found.factor, Some(32.0));
         let other = RopeParameters {
             high_freq_factor: Some(2.0),
             ..published
