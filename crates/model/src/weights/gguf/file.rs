@@ -165,15 +165,6 @@ impl GgufFile {
         }))
     }
 
-    /// A metadata field that holds yes or no.
-    ///
-    /// # Errors
-    /// `Gguf` if it holds something else.
-    pub fn flag(&self, key: &str) -> Result<Option<bool>, WeightsError> {
-        let field = self.field(key, "one bool", |kind| kind == Kind::Bool, false)?;
-        Ok(field.map(|field| self.map[field.bytes.start] != 0))
-    }
-
     /// What is wrong with this file, as an error.
     pub fn wrong(&self, rule: String) -> WeightsError {
         wrong(&self.path, rule)
