@@ -1,6 +1,6 @@
 //! GGUF files, as llama.cpp writes them: metadata and packed tensors in one file.
 //!
-//! [`GgufFile`] reads any such file: [`header`](self) and place of everything are validated on opening,
+//! [`GgufFile`] reads any such file: its head and the place of every tensor are validated on opening,
 //! numbers are unpacked one tensor at a time. What a LLaMA in one means in transformers' terms
 //! (configuration, keys, order of rotated rows) stands in `llama.rs`; through it
 //! [`WeightsFile`](super::WeightsFile) opens a GGUF file as it opens safetensors.
