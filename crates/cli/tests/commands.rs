@@ -235,6 +235,97 @@ fn pickles_are_converted_and_programs_refused() {
 }
 
 #[test]
+fn quantised_weights_become_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/golden");
+    let gguf = golden.join("gguf_llama.gguf");
+    let converted = succeeds(&["convert", gguf.to_str().unwrap(), "out"], folder.path());
+    assert_eq!(converted.trim(), "out/model.safetensors");
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+        let text = std::fs::read_to_string(folder.path().join("out").join(name)).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    }
+    // The same network from either.
+    let config = folder.path().join("out/config.json");
+    let weights = folder.path().join("out/model.safetensors");
+    let reference = golden.join("gguf_llama.safetensors");
+    let inputs = folder.path().join("in.safetensors");
+    let ids = deem_model::weights::WeightsFile::open(&reference).unwrap();
+    let ids = ids.i64("input_ids").unwrap();
+    write_ids(&inputs, &ids);
+    for (weights, output) in [(&gguf, "a.safetensors"), (&weights, "b.safetensors")] {
+        let [config, weights, inputs] =
+            [&config, weights, &inputs].map(|path| path.to_str().unwrap());
+        succeeds(
+            &[
+                "probe",
+                "llama",
+                "--config",
+                config,
+                "--weights",
+                weights,
+                "--inputs",
+                inputs,
+                "--outputs",
+                output,
+            ],
+            folder.path(),
+        );
+    }
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    assert_eq!(read("a.safetensors"), read("b.safetensors"));
+}
+
+/// A safetensors file with one row of `input_ids`.
+fn write_ids(path: &Path, ids: &[i64]) {
+    let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+    let header = format!(
+        r#"{{"input_ids":{{"dtype":"I64","shape":[1,{}],"data_offsets":[0,{}]}}}}"#,
+        ids.len(),
+        bytes.len()
+    );
+    let length = (header.len() as u64).to_le_bytes();
+    std::fs::write(path, [&length[..], header.as_bytes(), &bytes].concat()).unwrap();
+}
+
+#[test]
+fn a_model_without_its_language_model_says_how_to_get_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, error) = fails(&["ask", "--preset", "smol", "Hello?"], folder.path());
+    assert_eq!(code, Some(1));
+    assert!(error.contains("deem data fetch smollm2"), "{error}");
+    let counted = succeeds(&["params", "--preset", "smol", "--json"], folder.path());
+    let counted: serde_json::Value = serde_json::from_str(&counted).unwrap();
+    let llama = counted["components"]["llama"]["total"].as_u64().unwrap();
+    assert_eq!(llama, 134_515_008, "SmolLM2-135M");
+    let (_, error) = fails(&["pretrain", "clip", "--preset", "smol"], folder.path());
+    assert!(error.contains("../tiny"), "{error}");
+}
+
+#[test]
+fn questions_need_no_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let answer = succeeds(
+        &[
+            "ask",
+            "Is a cat an animal?",
+            "--max-new-tokens",
+            "3",
+            "--json",
+        ],
+        folder.path(),
+    );
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    assert!(
+        answer["answer"].is_string() && answer["image"].is_null(),
+        "{answer}"
+    );
+    let (code, error) = fails(&["ask", "Why?", "--tta"], folder.path());
+    assert_eq!(code, Some(2));
+    assert!(error.contains("IMAGE"), "{error}");
+}
+
+#[test]
 fn configurations_are_printed_checked_and_overridden() {
     let folder = tempfile::tempdir().unwrap();
     let config = succeeds(

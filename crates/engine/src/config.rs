@@ -1,6 +1,6 @@
 //! Configuration of runs: TOML, every field checked, every field overridable by `path=value`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use deem_model::clip::config::ClipTextConfig;
 use deem_model::clip::pyramid::VisionConfig;
@@ -18,6 +18,13 @@ use crate::train::TrainConfig;
 pub struct Preset {
     /// Name, for reports.
     pub name: String,
+    /// Folder of stand-ins, seen from this file's, that serve where this one has none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<PathBuf>,
+    /// A published language model instead of a stand-in: a GGUF file, or a folder with one or in
+    /// transformers' layout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language_model: Option<PathBuf>,
     /// Longest sequence in tokens.
     pub max_tokens: usize,
     /// The networks.

@@ -3,7 +3,7 @@
 //! | part | layout | read |
 //! |---|---|---|
 //! | image tower | open_clip (ConvNeXt), transformers `CLIPModel` or `CLIPVisionModel` (ViT) | weights, `config.json` (ViT) |
-//! | language model | transformers `LlamaForCausalLM` | weights, `config.json` |
+//! | language model | transformers `LlamaForCausalLM`, or GGUF | weights, `config.json` |
 //! | diffusion model | diffusers folder | `unet`, `vae`, `scheduler/scheduler_config.json` |
 //!
 //! What no checkpoint provides is drawn from a seed. A `config.json` that says otherwise than the run's
@@ -11,21 +11,22 @@
 
 mod config_file;
 mod files;
+mod language;
 
-pub use files::{DIFFUSION, LLAMA, Needs, PICKLED, TOKENIZER, TRAINED, VISION};
+pub use files::{DIFFUSION, LLAMA, Needs, PICKLED, SMALL, TOKENIZER, TRAINED, VISION};
+pub use language::{Language, published_files};
 
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::Device;
-use deem_data::text::{SpecialTokens, TextTokenizer};
 use deem_model::autoencoder::{has_legacy_keys, legacy_key};
 use deem_model::clip::pyramid::{VisionConfig, VisionTower};
 use deem_model::deem::{Deem, DeemConfig};
 use deem_model::weights::init::{Fill, initialize_rest};
 use deem_model::weights::{LoadOptions, WeightsFile, find, load};
 
-use self::config_file::{check, check_llama, check_vision};
+use self::config_file::{check, check_vision};
 use crate::EngineError;
 use crate::standins::init_rules;
 
@@ -34,12 +35,10 @@ use crate::standins::init_rules;
 pub struct Foundation {
     /// Image tower.
     pub vision: PathBuf,
-    /// Language model.
-    pub llama: PathBuf,
+    /// Language model and tokenizer.
+    pub language: Language,
     /// Diffusers folder.
     pub diffusion: PathBuf,
-    /// Folder of `tokenizer.json`, or the file.
-    pub tokenizer: PathBuf,
     /// Weights of a whole model under deem's keys, which replace the others'.
     pub trained: Option<PathBuf>,
 }
@@ -61,19 +60,7 @@ impl Foundation {
         let encoder = &config.image_encoder.vision;
         model.image_encoder.vision = self.vision(model.image_encoder.vision, encoder)?;
 
-        check_llama(&self.llama, &config.llama)?;
-        let mmfs = model.llama.mmfs_paths();
-        let mmfs: Vec<&str> = mmfs.iter().map(String::as_str).collect();
-        let mut buffers = vec!["*.rotary_emb.inv_freq"];
-        if config.llama.tie_word_embeddings {
-            buffers.push("lm_head.weight");
-        }
-        let options = LoadOptions {
-            allow_missing: &mmfs,
-            allow_unused: &buffers,
-            ..LoadOptions::default()
-        };
-        model.llama = load(model.llama, &open(&self.llama)?, &options)?;
+        model.llama = self.language.fill(model.llama, &config.llama)?;
 
         let folder = self.diffusion.join("unet");
         check(&folder.join("config.json"), &config.unet)?;
@@ -142,39 +129,6 @@ impl Foundation {
             ..LoadOptions::default()
         };
         Ok(load(tower, &file, &options)?)
-    }
-
-    /// The tokenizer. Special tokens that its file does not know get the ids that the model expects:
-    /// `<ref>`, `</ref>`, `<box>`, `</box>` follow the image placeholder.
-    ///
-    /// # Errors
-    /// `Data` if it is none, or does not fit the model.
-    pub fn tokenizer(&self, config: &DeemConfig) -> Result<TextTokenizer, EngineError> {
-        let path = if self.tokenizer.is_dir() {
-            self.tokenizer.join("tokenizer.json")
-        } else {
-            self.tokenizer.clone()
-        };
-        let tokens = &config.tokens;
-        let id = |id: i64| {
-            u32::try_from(id)
-                .map_err(|_| EngineError::Config(format!("model.tokens: {id} is no token id")))
-        };
-        let image = id(tokens.image)?;
-        let special = SpecialTokens {
-            bos: id(tokens.bos)?,
-            eos: id(tokens.eos)?,
-            pad: id(tokens.pad)?,
-            soi: id(tokens.soi)?,
-            image,
-            ref_open: image + 1,
-            ref_close: image + 2,
-            box_open: image + 3,
-            box_close: image + 4,
-        };
-        let tokenizer = TextTokenizer::load(&path, Some(special))?;
-        tokenizer.check_model(config.llama.vocab_size + config.new_tokens)?;
-        Ok(tokenizer)
     }
 }
 

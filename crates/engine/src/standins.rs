@@ -11,6 +11,10 @@
 //!   connect/model.safetensors      resamplers, projections, MMFS after the warm start
 //!   */README.md                    model card
 //! ```
+//!
+//! A preset may share another's parts (`shares`), and have a published language model (`language_model`).
+
+mod language;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -22,9 +26,8 @@ use deem_model::autoencoder::Autoencoder;
 use deem_model::clip::pyramid::VisionConfig;
 use deem_model::clip::text::ClipText;
 use deem_model::deem::Deem;
-use deem_model::llama::Llama;
 use deem_model::unet::UNet;
-use deem_model::weights::init::{Fill, initialize};
+use deem_model::weights::init::{Fill, initialize, initialize_rest};
 use deem_model::weights::{self, LoadOptions, StateTensor, WeightsFile, load};
 use safetensors::Dtype;
 
@@ -53,6 +56,7 @@ pub struct StandIns {
     root: PathBuf,
     preset: Preset,
     checksums: BTreeMap<String, String>,
+    shared: Option<Box<StandIns>>,
 }
 
 impl StandIns {
@@ -61,11 +65,14 @@ impl StandIns {
     /// # Errors
     /// `Io` or `Config` if the preset cannot be read.
     pub fn open(root: &Path, overrides: &[String]) -> Result<Self, EngineError> {
-        let preset = config::read(&root.join("preset.toml"), overrides)?;
+        let preset: Preset = config::read(&root.join("preset.toml"), overrides)?;
+        let shared = preset.shares.as_ref();
+        let shared = shared.map(|folder| Self::open(&root.join(folder), &[]));
         Ok(Self {
             root: root.into(),
-            preset,
             checksums: recorded(&root.join(CHECKSUMS))?,
+            shared: shared.transpose()?.map(Box::new),
+            preset,
         })
     }
 
@@ -94,13 +101,27 @@ impl StandIns {
 
     /// Fingerprint of the weights, part of every run's identity.
     pub fn identity(&self) -> String {
-        weights::sha256(listed(&self.checksums).as_bytes())
+        let mut own = listed(&self.checksums);
+        if let Some(shared) = &self.shared {
+            own.push_str(&shared.identity());
+        }
+        if let Some(path) = &self.preset.language_model {
+            own.push_str(&path.display().to_string());
+        }
+        weights::sha256(own.as_bytes())
     }
 
     /// Recorded checksum of a part's weights; empty if it was never made.
     pub fn identity_of(&self, part: &str) -> String {
         let name = format!("{part}/model.safetensors");
-        self.checksums.get(&name).cloned().unwrap_or_default()
+        let own = self.checksums.get(&name).cloned();
+        let shared = || Some(self.shared.as_ref()?.identity_of(part));
+        own.or_else(shared).unwrap_or_default()
+    }
+
+    /// Whether the warm start has been made: without it pictures mean nothing to the language model.
+    pub fn is_connected(&self) -> bool {
+        self.checksums.contains_key("connect/model.safetensors")
     }
 
     /// Opens a part's weights and verifies their checksum.
@@ -111,6 +132,9 @@ impl StandIns {
         let name = format!("{part}/model.safetensors");
         let path = self.root.join(&name);
         let Some(expected) = self.checksums.get(&name) else {
+            if let Some(shared) = self.shared.as_ref().filter(|_| part != "connect") {
+                return shared.file(part);
+            }
             return Err(EngineError::File {
                 path: self.root.join(CHECKSUMS),
                 problem: format!(
@@ -221,25 +245,14 @@ impl StandIns {
         )?)
     }
 
-    /// The language model, without MMFS layers.
-    ///
-    /// # Errors
-    /// Those of [`Self::file`], and weights that do not fit.
-    pub fn llm(&self, device: &Device) -> Result<Llama, EngineError> {
-        let model = Llama::new(&self.preset.model.llama, None, device);
-        Ok(load(model, &self.file("llm")?, &LoadOptions::default())?)
-    }
-
     /// A whole model: new parts initialised from `seed`, foundation models loaded.
     ///
     /// # Errors
     /// Those of [`Self::file`], and weights that do not fit.
     pub fn assemble(&self, seed: u64, device: &Device) -> Result<Deem, EngineError> {
         let preset = &self.preset.model;
-        let model = Deem::new(preset, device).map_err(|e| EngineError::Config(e.to_string()))?;
-        let rules = init_rules(preset);
-        let rules: Vec<(&str, Fill)> = rules.iter().map(|(p, f)| (p.as_str(), *f)).collect();
-        let mut model = initialize(model, seed, &rules);
+        let mut model =
+            Deem::new(preset, device).map_err(|e| EngineError::Config(e.to_string()))?;
         let vision = LoadOptions {
             rename: Some(&|key: &str| key.to_owned()),
             allow_missing: &["adapter"],
@@ -249,14 +262,12 @@ impl StandIns {
         model.image_encoder.vision =
             load(model.image_encoder.vision, &self.file("clip")?, &vision)?;
         let whole = LoadOptions::default();
-        let new_layers = LoadOptions {
-            allow_missing: &["model.layers"],
-            ..LoadOptions::default()
-        };
-        model.llama = load(model.llama, &self.file("llm")?, &new_layers)?;
+        model.llama = self.language(model.llama)?;
         model.unet = load(model.unet, &self.file("unet")?, &whole)?;
         model.autoencoder = load(model.autoencoder, &self.file("autoencoder")?, &whole)?;
-        Ok(model)
+        let rules = init_rules(preset);
+        let rules: Vec<(&str, Fill)> = rules.iter().map(|(p, f)| (p.as_str(), *f)).collect();
+        Ok(initialize_rest(model, seed, &rules))
     }
 
     /// A whole model with random values, also where training starts with zeros (gates, offsets): every

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use deem_engine::foundation::Foundation;
+use deem_engine::foundation::{Foundation, Language};
 use deem_model::deem::{Deem, DeemConfig};
 use deem_model::weights::{StateTensor, state, write};
 use safetensors::Dtype;
@@ -99,9 +99,11 @@ impl Published {
     fn foundation(&self) -> Foundation {
         Foundation {
             vision: self.at("clip"),
-            llama: self.at("llama"),
+            language: Language {
+                llama: self.at("llama"),
+                tokenizer: Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/tokenizer"),
+            },
             diffusion: self.at("sd"),
-            tokenizer: Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/tokenizer"),
             trained: None,
         }
     }
@@ -166,7 +168,7 @@ fn published_weights_are_loaded_and_the_rest_is_drawn() {
     let drawn = "image_encoder.resampler.encoder.layer.0.attention.attention.query.weight";
     assert!(!is_published(drawn));
     assert_ne!(found[drawn], other[drawn], "a matter of the seed");
-    let tokenizer = foundation.tokenizer(&published.config).unwrap();
+    let tokenizer = foundation.language.tokenizer(&published.config).unwrap();
     assert_eq!(
         i64::from(tokenizer.special().soi),
         published.config.tokens.soi

@@ -1,33 +1,40 @@
-//! `deem ask`: a question about a picture.
+//! `deem ask`: a question, usually about a picture.
+
+use std::path::Path;
 
 use anyhow::Result;
+use deem_data::Sample;
 use deem_data::text::question_prompt;
-use deem_data::{Sample, SampleImage};
-use deem_engine::generate::{Sampling, TextOptions};
 
 use super::session::{Session, StandInChoice, read_picture};
+use super::talk::{Talk, text_options};
 use crate::args::Ask;
+
+/// Tokens of an answer at most, unless the user says otherwise: about a picture, and without one.
+const MAX_NEW_TOKENS: [usize; 2] = [24, 256];
 
 /// Runs the command.
 pub fn run(standins: &StandInChoice, args: &Ask) -> Result<()> {
-    let picture = read_picture(&args.image, args.mask.as_deref(), &args.model)?;
-    let mut session = Session::open(standins, &args.model)?;
-    if args.tta {
-        session.adapt(&picture, args.tta_steps)?;
-    }
-    let options = TextOptions {
-        max_new_tokens: args.max_new_tokens,
-        min_new_tokens: 1,
-        beams: args.beams,
-        sampling: Sampling::Greedy,
+    let (answer, source) = match &args.image {
+        Some(image) => about(standins, args, image)?,
+        None => {
+            let session = Session::open_text(standins, &args.model)?;
+            let longest = args.max_new_tokens.unwrap_or(MAX_NEW_TOKENS[1]);
+            let options = text_options(longest, args.beams);
+            let mut talk = Talk::new(&session);
+            if !args.json {
+                return talk.say_aloud(&args.question, &options);
+            }
+            let answer = talk.say(&args.question, &options, &mut |_| {})?;
+            (answer, session.source)
+        }
     };
-    let answer = answer(&session, picture, &args.question, &options)?;
     if args.json {
         let line = serde_json::json!({
             "image": args.image,
             "question": args.question,
             "answer": answer,
-            "model": session.source,
+            "model": source,
         });
         println!("{line}");
     } else {
@@ -36,19 +43,21 @@ pub fn run(standins: &StandInChoice, args: &Ask) -> Result<()> {
     Ok(())
 }
 
-fn answer(
-    session: &Session,
-    picture: SampleImage,
-    question: &str,
-    options: &TextOptions,
-) -> Result<String> {
+/// The answer to a question about a picture, and where the model came from.
+fn about(standins: &StandInChoice, args: &Ask, image: &Path) -> Result<(String, String)> {
+    let picture = read_picture(image, args.mask.as_deref(), &args.model)?;
+    let mut session = Session::open(standins, &args.model)?;
+    if args.tta {
+        session.adapt(&picture, args.tta_steps)?;
+    }
+    let longest = args.max_new_tokens.unwrap_or(MAX_NEW_TOKENS[0]);
     let sample = Sample {
         id: "ask".into(),
-        segments: question_prompt(0, question),
+        segments: question_prompt(0, &args.question),
         images: vec![picture],
         provenance: Vec::new(),
     };
-    let runner = session.runner(1);
-    let reply = runner.answer(&[sample], options)?.remove(0);
-    Ok(reply.text.trim().to_owned())
+    let options = text_options(longest, args.beams);
+    let reply = session.runner(1).answer(&[sample], &options)?.remove(0);
+    Ok((reply.text.trim().to_owned(), session.source))
 }

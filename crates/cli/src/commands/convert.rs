@@ -1,13 +1,14 @@
-//! `deem convert`: pickles to safetensors, official training checkpoints to deem's keys.
+//! `deem convert`: pickles and GGUF files to safetensors, official training checkpoints to deem's keys.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use deem_engine::foundation::PICKLED;
+use deem_engine::foundation::{PICKLED, SMALL, published_files};
 use deem_engine::run_config::Alternatives;
 use deem_hub::Hub;
+use deem_model::weights::gguf::GgufFile;
 use deem_model::weights::torch::TorchFile;
 use deem_model::weights::{
     WeightsFile, find, is_official, read_tensors, to_deem, weight_files, write_stream,
@@ -40,6 +41,14 @@ pub fn run(args: &Convert) -> Result<()> {
         eprintln!("left out, constant or computed: {}", dropped.join(", "));
     }
     let target = target(&input, &args.output)?;
+    if args.output.is_dir() {
+        for path in inputs(&input)?.iter().filter(|path| is_gguf(path)) {
+            for (name, content) in published_files(&GgufFile::open(path)?)? {
+                let path = args.output.join(name);
+                fs::write(&path, content).with_context(|| path.display().to_string())?;
+            }
+        }
+    }
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     write_stream(&mut tensors, &target, &metadata)?;
     println!("{}", target.display());
@@ -49,6 +58,11 @@ pub fn run(args: &Convert) -> Result<()> {
 fn is_pickle(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     matches!(extension, Some("bin" | "pt" | "pth" | "ckpt"))
+}
+
+fn is_gguf(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
 }
 
 /// The files to read: a file itself, the shards that an index lists, the weights of a folder.
@@ -105,7 +119,7 @@ fn target(input: &Path, output: &Path) -> Result<PathBuf> {
             target.display()
         );
     }
-    for name in ["config.json", "tokenizer.json", "open_clip_config.json"] {
+    for name in SMALL {
         let from = input.join(name);
         if from.is_file() && from != output.join(name) {
             fs::copy(&from, output.join(name)).with_context(|| from.display().to_string())?;

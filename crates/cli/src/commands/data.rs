@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use deem_data::Segment;
-use deem_data::fetch::{FetchOptions, fetch_emoji};
+use deem_data::fetch::{FetchOptions, fetch_emoji, fetch_smollm2};
 use deem_engine::config::StageData;
 use deem_engine::sources::BuiltIn;
 
@@ -15,31 +15,44 @@ use crate::args::{DataCommand, FetchChoice, SourceChoice};
 pub fn run(standins: &StandInChoice, command: &DataCommand) -> Result<()> {
     match command {
         DataCommand::Fetch {
-            what: FetchChoice::Emoji,
+            what,
             output,
             packages,
-        } => emoji(output, packages),
+        } => {
+            let output = |default: &str| output.clone().unwrap_or(default.into());
+            match what {
+                FetchChoice::Emoji => emoji(&output("emoji"), packages.as_deref()),
+                FetchChoice::Smollm2 => smollm2(&output("weights/smollm2")),
+            }
+        }
         DataCommand::Inspect {
             output,
             count,
             source,
         } => {
-            let data = BuiltIn::new(standins.open()?.preset())?;
+            let data = standins.open()?.data()?;
             inspect(&data, output, *count, *source)
         }
     }
 }
 
-fn emoji(output: &Path, packages: &Path) -> Result<()> {
+fn emoji(output: &Path, packages: Option<&Path>) -> Result<()> {
     let options = FetchOptions {
         output: output.to_owned(),
-        packages: packages.to_owned(),
+        packages: packages.map_or(output.join("packages"), Path::to_owned),
         npm: "npm".into(),
     };
     let report = fetch_emoji(&options, &mut |message| eprintln!("{message}"))?;
     eprintln!("{} concepts in every style", report.concepts);
     for (shard, bytes) in report.shards {
         println!("{} ({:.1} MB)", shard.display(), bytes as f64 / 1e6);
+    }
+    Ok(())
+}
+
+fn smollm2(output: &Path) -> Result<()> {
+    for file in fetch_smollm2(output, &mut |message| eprintln!("{message}"))? {
+        println!("{}", file.display());
     }
     Ok(())
 }

@@ -3,33 +3,50 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use deem_engine::foundation::{DIFFUSION, Foundation, LLAMA, Needs, TOKENIZER, TRAINED, VISION};
-use deem_engine::run_config::{Alternatives, RunConfig};
+use deem_engine::foundation::{
+    DIFFUSION, Foundation, LLAMA, Language, Needs, TOKENIZER, TRAINED, VISION,
+};
+use deem_engine::run_config::{Alternatives, RunConfig, WeightSources};
 use deem_hub::{Hub, Repository};
 
 use crate::progress::Progress;
 
 /// Folders of everything that a run's model is made of; downloads what is missing, unless `offline`.
 pub fn resolve(run: &RunConfig, offline: bool) -> Result<Foundation> {
-    let Some(weights) = &run.weights else {
-        bail!("[model] without [weights]: say where its weights come from (docs/checkpoints.md)");
-    };
-    let hub = Hub::from_env(&weights.mirrors).offline(offline);
+    let language = resolve_language(run, offline)?;
+    let (weights, hub) = named(run, offline)?;
     let folder = |field: &str, names: &Alternatives, needs: &Needs| {
         first(&hub, names, needs).with_context(|| format!("weights.{field}"))
     };
-    let tokenizer = weights.tokenizer.as_ref().unwrap_or(&weights.llama);
     Ok(Foundation {
         vision: folder("vision", &weights.vision, &VISION)?,
-        llama: folder("llama", &weights.llama, &LLAMA)?,
         diffusion: folder("diffusion", &weights.diffusion, &DIFFUSION)?,
-        tokenizer: folder("tokenizer", tokenizer, &TOKENIZER)?,
+        language,
         trained: weights
             .trained
             .as_ref()
             .map(|names| folder("trained", names, &TRAINED))
             .transpose()?,
     })
+}
+
+/// As [`resolve`], of the language model alone.
+pub fn resolve_language(run: &RunConfig, offline: bool) -> Result<Language> {
+    let (weights, hub) = named(run, offline)?;
+    let tokenizer = weights.tokenizer.as_ref().unwrap_or(&weights.llama);
+    Ok(Language {
+        llama: first(&hub, &weights.llama, &LLAMA).context("weights.llama")?,
+        tokenizer: first(&hub, tokenizer, &TOKENIZER).context("weights.tokenizer")?,
+    })
+}
+
+/// The names of a run's weights, and the hub that knows them.
+fn named(run: &RunConfig, offline: bool) -> Result<(&WeightSources, Hub)> {
+    let Some(weights) = &run.weights else {
+        bail!("[model] without [weights]: say where its weights come from (docs/checkpoints.md)");
+    };
+    let hub = Hub::from_env(&weights.mirrors).offline(offline);
+    Ok((weights, hub))
 }
 
 /// The first of several names that is there.

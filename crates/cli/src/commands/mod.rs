@@ -1,6 +1,7 @@
 //! One file per subcommand; here is what they share.
 
 use anyhow::Result;
+use deem_engine::standins::StandIns;
 
 use crate::args::{Args, Command};
 use crate::interrupt;
@@ -19,12 +20,16 @@ mod probe;
 mod reproduce;
 mod restore;
 mod session;
+mod talk;
 mod train;
 
 /// Runs the program.
 pub fn run(args: Args) -> Result<()> {
     let standins = session::StandInChoice {
-        folder: args.standins,
+        folder: match args.preset {
+            Some(name) => Some(StandIns::builtin(&name)),
+            None => args.standins,
+        },
         overrides: args.set,
     };
     match args.command {

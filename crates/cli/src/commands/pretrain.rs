@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use burn::module::Module;
 use burn::tensor::Device;
 use deem_data::source::Source;
@@ -46,6 +46,15 @@ pub fn run(choice: &StandInChoice, args: &Pretrain) -> Result<()> {
             device: Device::flex().autodiff(),
             seed: args.seed,
         };
+        if let Some(shared) = maker.standins.preset().shares.as_ref()
+            && !matches!(part, Part::Connect | Part::Check)
+        {
+            bail!(
+                "this preset takes its encoders and its diffusion model from {} and its language model as it \
+                 is; only `connect` is its own",
+                shared.display()
+            );
+        }
         match part {
             Part::Clip => maker.clip("clip", &args.output)?,
             Part::Miner => maker.clip("miner", &args.output)?,
@@ -86,7 +95,7 @@ impl Maker {
 
     fn clip(&mut self, part: &str, output: &Path) -> Result<()> {
         let preset = self.standins.preset().clone();
-        let data = BuiltIn::new(&preset)?;
+        let data = self.standins.data()?;
         let (vision, stage, seed) = match part {
             "miner" => (&preset.miner, &preset.pretrain.miner, self.seed + 1),
             _ => (
@@ -117,7 +126,7 @@ impl Maker {
 
     fn autoencoder(&mut self, output: &Path) -> Result<()> {
         let preset = self.standins.preset().clone();
-        let data = BuiltIn::new(&preset)?;
+        let data = self.standins.data()?;
         let task = AutoencoderTask {
             pairs: pairs(
                 &data,
@@ -145,7 +154,7 @@ impl Maker {
 
     fn diffusion(&mut self, output: &Path) -> Result<()> {
         let preset = self.standins.preset().clone();
-        let data = BuiltIn::new(&preset)?;
+        let data = self.standins.data()?;
         let task = DiffusionTask {
             pairs: pairs(
                 &data,
@@ -181,7 +190,7 @@ impl Maker {
 
     fn llm(&mut self, output: &Path) -> Result<()> {
         let preset = self.standins.preset().clone();
-        let data = BuiltIn::new(&preset)?;
+        let data = self.standins.data()?;
         let stage = &preset.pretrain.llm;
         let source = data.language(self.seed)?;
         let task = LanguageTask {
@@ -203,7 +212,7 @@ impl Maker {
 
     fn connect(&mut self, output: &Path) -> Result<()> {
         let preset = self.standins.preset().clone();
-        let data = BuiltIn::new(&preset)?;
+        let data = self.standins.data()?;
         let parts = ["clip", "autoencoder", "unet", "llm"];
         let made_of: Vec<String> = parts.iter().map(|p| self.standins.identity_of(p)).collect();
         let identity = format!("{} {}", self.identity(), made_of.join(" "));

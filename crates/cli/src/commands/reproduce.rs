@@ -14,7 +14,6 @@ use deem_engine::evaluate::{Answers, Record, benchmarks, shuffled_images};
 use deem_engine::generate::{ImageOptions, restore};
 use deem_engine::pretrain::pixels;
 use deem_engine::reproduce::{Arm, ArmRun, Study};
-use deem_engine::sources::BuiltIn;
 use deem_engine::train::{Observer, read_metrics};
 use deem_metrics::answer::ParseMode;
 use deem_metrics::statistics::{Scored, accuracy};
@@ -45,7 +44,7 @@ pub fn run(choice: &StandInChoice, args: &Reproduce) -> Result<()> {
     let started = std::time::Instant::now();
     let standins = choice.open()?;
     let preset = standins.preset();
-    let data = BuiltIn::new(preset)?;
+    let data = standins.data()?;
     let role = if args.validation {
         Role::Validation
     } else {

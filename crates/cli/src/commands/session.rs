@@ -17,7 +17,7 @@ use deem_engine::standins::StandIns;
 use deem_model::deem::Deem;
 use image::{Rgb, RgbImage};
 
-use super::foundation::resolve;
+use super::foundation::{resolve, resolve_language};
 use crate::args::{Drawing, ModelChoice};
 
 /// Which stand-ins to use.
@@ -71,26 +71,63 @@ impl Session {
         }
     }
 
-    fn of_standins(standins: &StandInChoice, choice: &ModelChoice, device: Device) -> Result<Self> {
-        let standins = standins.open()?;
-        let model = standins.connected(&device)?;
-        let found = match &choice.model {
+    /// As [`Self::open`], for text alone: of published weights only the language model's are looked for.
+    pub fn open_text(standins: &StandInChoice, choice: &ModelChoice) -> Result<Self> {
+        let Some(path) = &choice.config else {
+            return Self::open(standins, choice);
+        };
+        let device = Device::flex();
+        let run = RunConfig::read(path, &standins.overrides)?;
+        let preset = run.preset(standins.without_overrides().open()?.preset());
+        let language = resolve_language(&run, choice.offline)?;
+        let model = language.assemble(&preset.model, &device)?;
+        let (model, source) = match &choice.model {
+            Some(path) => (replace(model, &weights_in(path)?)?, path),
+            None => (model, &language.llama),
+        };
+        Ok(Self {
+            model: model.no_grad(),
+            tokenizer: language.tokenizer(&preset.model)?,
+            source: source.display().to_string(),
+            preset,
+            device,
+        })
+    }
+
+    fn of_standins(choice: &StandInChoice, model: &ModelChoice, device: Device) -> Result<Self> {
+        let standins = choice.open()?;
+        let found = match &model.model {
             Some(path) => Some(weights_in(path)?),
+            // What was trained with another language model does not fit.
+            None if standins.preset().language_model.is_some() => None,
             None => newest_run(Path::new("runs/reproduce")),
         };
+        let connected = standins.is_connected();
+        let model = if connected {
+            standins.connected(&device)?
+        } else {
+            standins.assemble(0, &device)?
+        };
         let (model, source) = match found {
-            None => {
+            Some(path) => (replace(model, &path)?, path.display().to_string()),
+            None if connected => {
                 eprintln!(
                     "note: no trained run found; using the warm start (`deem reproduce` trains one)"
                 );
                 (model, "warm start".to_owned())
             }
-            Some(path) => (replace(model, &path)?, path.display().to_string()),
+            None => {
+                eprintln!(
+                    "note: what connects pictures to this language model is untrained (`deem pretrain connect` \
+                     trains it); text works"
+                );
+                (model, standins.preset().name.clone())
+            }
         };
         Ok(Self {
+            tokenizer: standins.tokenizer()?,
             preset: standins.preset().clone(),
             model: model.no_grad(),
-            tokenizer: TextTokenizer::builtin()?,
             device,
             source,
         })
@@ -116,10 +153,10 @@ impl Session {
         }
         Ok(Self {
             model: foundation.assemble(&preset.model, 0, &device)?.no_grad(),
-            tokenizer: foundation.tokenizer(&preset.model)?,
+            tokenizer: foundation.language.tokenizer(&preset.model)?,
             source: foundation
                 .trained
-                .unwrap_or(foundation.llama)
+                .unwrap_or(foundation.language.llama)
                 .display()
                 .to_string(),
             preset,

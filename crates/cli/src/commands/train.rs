@@ -39,14 +39,14 @@ pub fn run(choice: &StandInChoice, args: &Train) -> Result<()> {
     let preset = run.preset(standins.preset());
     let (mut model, data, mut identity) = if run.model.is_some() {
         let foundation = resolve(&run, args.offline)?;
-        let data = BuiltIn::with_tokenizer(&preset, foundation.tokenizer(&preset.model)?)?;
+        let data = BuiltIn::with_tokenizer(&preset, foundation.language.tokenizer(&preset.model)?)?;
         let model = foundation.assemble(&preset.model, args.seed, &device)?;
         (model, data, format!("seed {} {foundation:?}", args.seed))
     } else {
         let identity = format!("seed {} {}", args.seed, standins.identity());
         (
             standins.connected(&device)?,
-            BuiltIn::new(&preset)?,
+            BuiltIn::with_tokenizer(&preset, standins.tokenizer()?)?,
             identity,
         )
     };

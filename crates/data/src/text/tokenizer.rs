@@ -4,12 +4,15 @@ use std::path::Path;
 
 use tokenizers::Tokenizer;
 
-use super::SpecialTokens;
+use super::{ChatTemplate, SpecialTokens};
 use crate::DataError;
 
 /// Markers that may stand in prompts; everything else special enters through segments only, so that
 /// no text can smuggle in an image placeholder.
 const MARKERS: [&str; 4] = ["<ref>", "</ref>", "<box>", "</box>"];
+
+/// The token of words that a vocabulary does not have.
+const UNKNOWN: &str = "<unk>";
 
 const BUILTIN: &str = include_str!("../../../../assets/tokenizer/tokenizer.json");
 
@@ -19,6 +22,9 @@ pub struct TextTokenizer {
     inner: Tokenizer,
     special: SpecialTokens,
     name: String,
+    /// Tokens that no text can write, beside DEEM's own: name and id.
+    control: Vec<(String, u32)>,
+    chat: Option<ChatTemplate>,
 }
 
 impl TextTokenizer {
@@ -62,12 +68,36 @@ impl TextTokenizer {
             Some(special) => special,
             None => discover(&inner).map_err(wrong)?,
         };
-        check(&inner, &special).map_err(wrong)?;
-        Ok(Self {
+        let added = inner.get_added_tokens_decoder();
+        let mut control: Vec<(String, u32)> = added
+            .into_iter()
+            .filter(|(_, token)| token.special && token.content != UNKNOWN)
+            .filter(|(_, token)| !MARKERS.contains(&token.content.as_str()))
+            .map(|(id, token)| (token.content, id))
+            .collect();
+        control.sort_by_key(|(_, id)| *id);
+        let tokenizer = Self {
             inner,
             special,
             name: name.to_owned(),
-        })
+            control,
+            chat: None,
+        };
+        tokenizer.check().map_err(wrong)?;
+        Ok(tokenizer)
+    }
+
+    /// The same tokenizer, with the way in which its language model was taught to converse.
+    #[must_use]
+    pub fn with_chat_template(self, template: ChatTemplate) -> Self {
+        Self {
+            chat: Some(template),
+            ..self
+        }
+    }
+
+    pub(super) fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.chat.as_ref()
     }
 
     /// Ids of the special tokens.
@@ -118,20 +148,8 @@ impl TextTokenizer {
                 None => (rest, None),
             };
             if !plain.trim().is_empty() {
-                let encoding =
-                    self.inner
-                        .encode(plain, false)
-                        .map_err(|e| DataError::Tokenizer {
-                            name: self.name.clone(),
-                            reason: format!("cannot encode a text of {} bytes: {e}", plain.len()),
-                        })?;
-                ids.extend(
-                    encoding
-                        .get_ids()
-                        .iter()
-                        .copied()
-                        .filter(|id| !self.is_reserved(*id)),
-                );
+                let found = self.encode_control(plain)?.into_iter();
+                ids.extend(found.filter(|id| !self.is_reserved(*id)));
             }
             let Some(marker) = marker else { break };
             ids.extend(
@@ -146,6 +164,24 @@ impl TextTokenizer {
         Ok(ids)
     }
 
+    /// Ids of a text in which control tokens count as such. Nothing that a user wrote may come here.
+    pub(super) fn encode_control(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let encoding = self.inner.encode(text, false).map_err(|e| {
+            self.wrong(format!("cannot encode a text of {} bytes: {e}", text.len()))
+        })?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// A text without anything in it that reads as a control token.
+    pub(super) fn without_control(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        // Taking one out may put another together.
+        while let Some((name, _)) = self.control.iter().find(|(name, _)| text.contains(name)) {
+            text = text.replace(name, "");
+        }
+        text
+    }
+
     /// Text of ids; special tokens are left out.
     ///
     /// # Errors
@@ -158,10 +194,14 @@ impl TextTokenizer {
             .collect();
         self.inner
             .decode(&words, true)
-            .map_err(|e| DataError::Tokenizer {
-                name: self.name.clone(),
-                reason: format!("cannot decode: {e}"),
-            })
+            .map_err(|e| self.wrong(format!("cannot decode: {e}")))
+    }
+
+    pub(super) fn wrong(&self, reason: String) -> DataError {
+        DataError::Tokenizer {
+            name: self.name.clone(),
+            reason,
+        }
     }
 
     /// Id of a token by its exact name in the file.
@@ -169,11 +209,40 @@ impl TextTokenizer {
         self.inner.token_to_id(token)
     }
 
-    /// Ids of bos, eos, padding, image start and placeholder, where the vocabulary has no word of its
-    /// own at that id (Vicuna's padding id is a rare word, which a text may hold).
+    /// Whether the ids of the special tokens can be meant.
+    fn check(&self) -> Result<(), String> {
+        let named = self.special.named();
+        for (index, (name, id)) in named.iter().enumerate() {
+            if let Some((other, _)) = named[..index].iter().find(|(_, o)| o == id) {
+                return Err(format!("{name} and {other} have the same id {id}"));
+            }
+            if let Some(own) = self.inner.token_to_id(name)
+                && own != *id
+            {
+                return Err(format!(
+                    "{name} has id {own} in the file, the model expects {id}"
+                ));
+            }
+            // Start and end have other names in other vocabularies; padding is never embedded, so a
+            // rare word's id may serve.
+            let renamed = ["<s>", "</s>"].contains(name)
+                && self.control.iter().any(|(_, control)| control == id);
+            let word = self.inner.id_to_token(*id);
+            if let Some(word) = word.filter(|w| w != name && *name != "<pad>" && !renamed) {
+                return Err(format!(
+                    "the model expects {name} at id {id}, where the file has `{word}`"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ids of control tokens, bos, eos, padding, image start and placeholder, where the vocabulary has no
+    /// word of its own at that id (Vicuna's padding id is a rare word, which a text may hold).
     fn is_reserved(&self, id: u32) -> bool {
         let special = &self.special;
         [special.bos, special.eos, special.soi, special.image].contains(&id)
+            || self.control.iter().any(|(_, own)| *own == id)
             || (id == special.pad && self.inner.id_to_token(id).is_some_and(|t| t == "<pad>"))
     }
 }
@@ -205,30 +274,6 @@ fn discover(tokenizer: &Tokenizer) -> Result<SpecialTokens, String> {
             missing.join(", ")
         ))
     }
-}
-
-fn check(tokenizer: &Tokenizer, special: &SpecialTokens) -> Result<(), String> {
-    let named = special.named();
-    for (index, (name, id)) in named.iter().enumerate() {
-        if let Some((other, _)) = named[..index].iter().find(|(_, o)| o == id) {
-            return Err(format!("{name} and {other} have the same id {id}"));
-        }
-        if let Some(own) = tokenizer.token_to_id(name)
-            && own != *id
-        {
-            return Err(format!(
-                "{name} has id {own} in the file, the model expects {id}"
-            ));
-        }
-        let word = tokenizer.id_to_token(*id);
-        // Padding is never embedded, so a rare word's id may serve.
-        if let Some(word) = word.filter(|w| w != name && *name != "<pad>") {
-            return Err(format!(
-                "the model expects {name} at id {id}, where the file has `{word}`"
-            ));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@ use std::path::Path;
 use deem_model::clip::config::ClipVisionConfig;
 use deem_model::clip::pyramid::VisionConfig;
 use deem_model::llama::LlamaConfig;
+use deem_model::weights::gguf::GgufFile;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::language::gguf_at;
 use crate::EngineError;
 
 /// Checks that a file says what the configuration says, in every field that concerns the network. No
@@ -23,7 +25,7 @@ pub(super) fn check<C: Serialize + DeserializeOwned>(
     }
 }
 
-/// As [`check`], with absent fields filled in on both sides.
+/// As [`check`], with absent fields filled in on both sides; a GGUF file says the same in its own way.
 pub(super) fn check_llama(folder: &Path, config: &LlamaConfig) -> Result<(), EngineError> {
     let full = |config: &LlamaConfig| LlamaConfig {
         num_key_value_heads: Some(config.kv_heads()),
@@ -33,6 +35,10 @@ pub(super) fn check_llama(folder: &Path, config: &LlamaConfig) -> Result<(), Eng
         rope_parameters: Some(config.rope()),
         ..config.clone()
     };
+    if let Some(path) = gguf_at(folder) {
+        let found = GgufFile::open(&path)?.llama_config()?;
+        return compare(&path, &full(&found), &full(config));
+    }
     let path = folder.join("config.json");
     match read::<LlamaConfig>(&path)? {
         Some(found) => compare(&path, &full(&found), &full(config)),

@@ -18,14 +18,28 @@ pub const VISION: Needs = Needs {
 
 /// Language model.
 pub const LLAMA: Needs = Needs {
-    choose: with_config,
-    expected: "weights in safetensors (`deem convert` makes them of .bin) with a config.json",
+    choose: |names| {
+        let chosen = with_config(names);
+        if chosen.is_empty() {
+            return weight_files(names, "gguf");
+        }
+        chosen
+    },
+    expected: "weights in safetensors (`deem convert` makes them of .bin) with a config.json, or one .gguf file",
 };
 
 /// Tokenizer.
 pub const TOKENIZER: Needs = Needs {
-    choose: |names| present(names, "tokenizer.json"),
-    expected: "tokenizer.json",
+    choose: |names| {
+        let tokenizer = present(names, "tokenizer.json");
+        if tokenizer.is_empty() {
+            return weight_files(names, "gguf");
+        }
+        let template = ["tokenizer_config.json", "chat_template.jinja"];
+        let template = template.map(|name| present(names, name)).concat();
+        [tokenizer, template].concat()
+    },
+    expected: "tokenizer.json, or one .gguf file",
 };
 
 /// Diffusion model.
@@ -47,19 +61,27 @@ pub const TRAINED: Needs = Needs {
     expected: "weights in safetensors",
 };
 
+/// What lies beside weights and belongs to them.
+pub const SMALL: [&str; 5] = [
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "open_clip_config.json",
+];
+
 /// Weights that `deem convert` reads, with what belongs to them.
 pub const PICKLED: Needs = Needs {
     choose: |names| {
-        let endings = ["bin", "pt", "pth", "safetensors"];
+        let endings = ["bin", "pt", "pth", "safetensors", "gguf"];
         let weights = endings.map(|ending| weight_files(names, ending));
         let Some(weights) = weights.into_iter().find(|weights| !weights.is_empty()) else {
             return Vec::new();
         };
-        let small = ["config.json", "tokenizer.json", "open_clip_config.json"];
-        let small = small.map(|name| present(names, name)).concat();
+        let small = SMALL.map(|name| present(names, name)).concat();
         [weights, small].concat()
     },
-    expected: "weights in .bin, .pt, .pth or .safetensors",
+    expected: "weights in .bin, .pt, .pth, .safetensors or .gguf",
 };
 
 fn with_config(names: &[String]) -> Vec<String> {
@@ -131,5 +153,17 @@ mod tests {
             3,
             "but for conversion they will"
         );
+    }
+
+    #[test]
+    fn one_gguf_file_is_weights_and_tokenizer() {
+        let names = ["LICENSE", "small.Q4_1.gguf"];
+        for needs in [&LLAMA, &TOKENIZER, &PICKLED] {
+            assert_eq!(choose(needs, &names), ["small.Q4_1.gguf"]);
+        }
+        let several = ["small.Q4_1.gguf", "small.Q8_0.gguf"];
+        assert!(choose(&LLAMA, &several).is_empty(), "which one?");
+        let both = ["config.json", "model.safetensors", "small.gguf"];
+        assert_eq!(choose(&LLAMA, &both), ["model.safetensors", "config.json"]);
     }
 }

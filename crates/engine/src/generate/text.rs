@@ -49,6 +49,18 @@ pub fn generate_text(
     encoded: Option<&EncodedImages>,
     options: &TextOptions,
 ) -> Vec<Answer> {
+    generate_text_aloud(model, prompts, batch, encoded, options, &mut |_| {})
+}
+
+/// As [`generate_text`]; without beam search `heard` gets all answers so far after every step.
+pub fn generate_text_aloud(
+    model: &Deem,
+    prompts: &[i64],
+    batch: usize,
+    encoded: Option<&EncodedImages>,
+    options: &TextOptions,
+    heard: &mut dyn FnMut(&[Answer]),
+) -> Vec<Answer> {
     if options.beams > 1 {
         return (0..batch)
             .map(|row| beam_search(model, prompts, batch, row, encoded, options))
@@ -89,6 +101,7 @@ pub fn generate_text(
                 };
             }
         }
+        heard(&answers);
         if finished.iter().all(|f| *f) {
             break;
         }

@@ -64,7 +64,7 @@ pub struct Gates {
 /// Stand-ins that are missing or do not fit.
 pub fn run(standins: &StandIns, device: &Device) -> Result<Gates, EngineError> {
     let preset = standins.preset();
-    let data = BuiltIn::new(preset)?;
+    let data = standins.data()?;
     let side = preset.model.image_size as u32;
     let single = SceneConfig {
         single: 1.0,

@@ -122,6 +122,7 @@ impl LlamaConfig {
             ("intermediate_size", self.intermediate_size),
             ("num_attention_heads", self.num_attention_heads),
             ("num_key_value_heads", self.kv_heads()),
+            ("head_dim", self.head_width()),
             ("max_position_embeddings", self.max_position_embeddings),
         ] {
             if value == 0 {

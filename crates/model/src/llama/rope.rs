@@ -110,7 +110,7 @@ impl RopeParameters {
     /// Angle per position of each pair of channels, and the factor on cosines and sines.
     ///
     /// - `length`: longest sequence so far; only dynamic and longrope depend on it
-    pub(super) fn frequencies(&self, head_dim: usize, length: usize) -> (Vec<f32>, f64) {
+    pub(crate) fn frequencies(&self, head_dim: usize, length: usize) -> (Vec<f32>, f64) {
         let theta = self.rope_theta.unwrap_or(10_000.0);
         let factor = self.factor.unwrap_or(1.0);
         let original = self.original_max_position_embeddings.unwrap_or(2048) as f64;

@@ -19,6 +19,14 @@ pub enum WeightsError {
         /// The broken rule.
         rule: String,
     },
+    /// The file breaks a rule of the GGUF format, or holds what this program cannot use.
+    #[error("{}: not a GGUF file that can be used: {rule}", path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// The broken rule, or what cannot be used, and what to do.
+        rule: String,
+    },
     /// A pickle that is damaged, or holds something besides tensors.
     #[error("{}: {rule}; nothing in it was executed", path.display())]
     Pickle {

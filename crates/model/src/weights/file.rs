@@ -9,12 +9,14 @@ use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
 use super::WeightsError;
+use super::gguf::{self, Encoding, GgufFile, Rotated};
 use super::index::ShardIndex;
 
 /// SHA-256 in lower-case hexadecimal.
 pub type Checksum = String;
 
-/// Memory-mapped safetensors, validated on opening: one file, or the shards that an index lists.
+/// Memory-mapped weights, validated on opening: a safetensors file, the shards that an index lists, or the
+/// LLaMA in a GGUF file, whose tensors have transformers' keys, unpacked numbers and order of rows here.
 ///
 /// Reading a tensor gives its pages back, so that a program that loads a checkpoint holds the loaded
 /// values and one tensor more, not the file as well.
@@ -32,15 +34,36 @@ struct Entry {
     shape: Vec<usize>,
     start: usize,
     end: usize,
+    packing: Option<Packing>,
+}
+
+/// What must be undone to a GGUF file's tensor.
+#[derive(Clone, Copy, Debug)]
+struct Packing {
+    encoding: &'static Encoding,
+    rotated: Option<Rotated>,
+}
+
+impl Entry {
+    /// The numbers of a GGUF file's tensor.
+    fn unpacked(&self, bytes: &[u8]) -> Option<Vec<f32>> {
+        let packing = self.packing?;
+        let numbers = packing.encoding.unpack(bytes);
+        let rows = self.shape.first().copied().unwrap_or(1);
+        Some(match packing.rotated {
+            Some(rotated) => rotated.restore(&numbers, rows),
+            None => numbers,
+        })
+    }
 }
 
 impl WeightsFile {
-    /// Opens and validates a `.safetensors` file, or all shards of an `.index.json`, without reading
-    /// tensors.
+    /// Opens and validates a `.safetensors` or `.gguf` file, or all shards of an `.index.json`, without
+    /// reading tensors.
     ///
     /// # Errors
-    /// `Io` if a file cannot be opened, `Format` naming the rule that a file breaks, `Index` if an
-    /// index and its shards disagree.
+    /// `Io` if a file cannot be opened, `Format` or `Gguf` naming the rule that a file breaks, `Index` if
+    /// an index and its shards disagree.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         let mut file = Self {
             path: path.into(),
@@ -83,6 +106,9 @@ impl WeightsFile {
         // Safety: weights are read-only while in use; checkpoints are replaced by rename, which
         // leaves an existing mapping on the old file.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        if map.starts_with(gguf::MAGIC) {
+            return self.add_gguf(GgufFile::of(path, map)?);
+        }
         let tensors = SafeTensors::deserialize(&map).map_err(|e| format(e.to_string()))?;
         let base = map.as_ptr() as usize;
         for (name, view) in tensors.iter() {
@@ -93,12 +119,36 @@ impl WeightsFile {
                 shape: view.shape().to_vec(),
                 start,
                 end: start + view.data().len(),
+                packing: None,
             };
             if self.entries.insert(name.to_owned(), entry).is_some() {
                 return Err(format(format!("{name} is in another shard, too")));
             }
         }
         self.shards.push(map);
+        Ok(())
+    }
+
+    fn add_gguf(&mut self, file: GgufFile) -> Result<(), WeightsError> {
+        for keyed in file.llama_tensors()? {
+            let tensor = keyed.tensor;
+            let entry = Entry {
+                shard: self.shards.len(),
+                dtype: tensor.encoding.dtype,
+                shape: tensor.shape.clone(),
+                start: tensor.bytes.start,
+                end: tensor.bytes.end,
+                packing: Some(Packing {
+                    encoding: tensor.encoding,
+                    rotated: keyed.rotated,
+                }),
+            };
+            let key = keyed.key.into_owned();
+            if self.entries.insert(key.clone(), entry).is_some() {
+                return Err(file.wrong(format!("two of its tensors are {key}")));
+            }
+        }
+        self.shards.push(file.into_map());
         Ok(())
     }
 
@@ -144,14 +194,27 @@ impl WeightsFile {
         self.entries.get(key).map(|entry| entry.shape.as_slice())
     }
 
-    /// Type of a tensor's numbers, if it is there.
+    /// Type of a tensor's numbers, if it is there; quantised ones are F32.
     pub fn dtype(&self, key: &str) -> Option<Dtype> {
         self.entries.get(key).map(|entry| entry.dtype)
     }
 
-    /// A tensor's numbers as they are stored; `None` if it is absent.
+    /// A tensor's numbers, little-endian, as [`Self::dtype`] says; `None` if it is absent.
     pub fn bytes(&self, key: &str) -> Option<Vec<u8>> {
-        self.read(key, |_, bytes| Some(bytes.to_vec()))
+        self.read(key, |entry, bytes| {
+            let Some(packing) = entry.packing else {
+                return Some(bytes.to_vec());
+            };
+            if packing.encoding.values > 1 {
+                let numbers = entry.unpacked(bytes)?.into_iter();
+                return Some(numbers.flat_map(f32::to_le_bytes).collect());
+            }
+            let rows = entry.shape.first().copied().unwrap_or(1);
+            Some(match packing.rotated {
+                Some(rotated) => rotated.restore(bytes, rows),
+                None => bytes.to_vec(),
+            })
+        })
     }
 
     /// Bytes of all tensors as they are stored.
@@ -162,7 +225,8 @@ impl WeightsFile {
 
     /// A floating-point tensor, widened to f32; `None` if it is absent or not floating-point.
     pub fn f32(&self, key: &str) -> Option<Vec<f32>> {
-        self.read(key, |dtype, bytes| match dtype {
+        self.read(key, |entry, bytes| match entry.dtype {
+            _ if entry.packing.is_some() => entry.unpacked(bytes),
             Dtype::F32 => Some(values(bytes, f32::from_le_bytes)),
             Dtype::F64 => Some(values(bytes, |b| f64::from_le_bytes(b) as f32)),
             Dtype::F16 => Some(values(bytes, |b| f16::from_le_bytes(b).to_f32())),
@@ -173,21 +237,21 @@ impl WeightsFile {
 
     /// A 64-bit integer tensor; `None` if it is absent or of another type.
     pub fn i64(&self, key: &str) -> Option<Vec<i64>> {
-        self.read(key, |dtype, bytes| {
-            (dtype == Dtype::I64).then(|| values(bytes, i64::from_le_bytes))
+        self.read(key, |entry, bytes| {
+            (entry.dtype == Dtype::I64).then(|| values(bytes, i64::from_le_bytes))
         })
     }
 
     /// Hands a tensor's bytes to `decode` and gives their pages back afterwards.
-    fn read<T>(&self, key: &str, decode: impl Fn(Dtype, &[u8]) -> Option<T>) -> Option<T> {
+    fn read<T>(&self, key: &str, decode: impl Fn(&Entry, &[u8]) -> Option<T>) -> Option<T> {
         let entry = self.entries.get(key)?;
         let shard = &self.shards[entry.shard];
-        let decoded = decode(entry.dtype, &shard[entry.start..entry.end]);
+        let decoded = decode(entry, &shard[entry.start..entry.end]);
         release(shard, entry.start..entry.end);
         decoded
     }
 
-    /// A string stored in the file's metadata.
+    /// A string stored in the metadata of safetensors.
     pub fn metadata(&self, key: &str) -> Option<String> {
         let (_, header) = SafeTensors::read_metadata(self.shards.first()?).ok()?;
         header.metadata().as_ref()?.get(key).cloned()
@@ -200,7 +264,7 @@ fn values<const N: usize, T>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<
 }
 
 /// Lets the system take back the memory of a part of a file that will not soon be read again.
-fn release(map: &Mmap, part: Range<usize>) {
+pub(super) fn release(map: &Mmap, part: Range<usize>) {
     // Safety: the mapping is shared and read-only, so pages come back from the file with the same
     // content. What the system says is of no consequence: memory is freed a little later then.
     #[cfg(unix)]

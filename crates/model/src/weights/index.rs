@@ -68,8 +68,10 @@ pub fn find(path: &Path) -> Result<PathBuf, WeightsError> {
         );
     }
     names.sort();
-    if let Some(found) = weight_files(&names, "safetensors").first() {
-        return Ok(path.join(found));
+    for ending in ["safetensors", "gguf"] {
+        if let Some(found) = weight_files(&names, ending).first() {
+            return Ok(path.join(found));
+        }
     }
     let pickled = [".bin", ".pt", ".pth"];
     let pickle = names
@@ -84,7 +86,7 @@ pub fn find(path: &Path) -> Result<PathBuf, WeightsError> {
                 path.display()
             ),
             None => "model.safetensors, model.safetensors.index.json or another published name, \
-                     or a single .safetensors file"
+                     or a single .safetensors or .gguf file"
                 .into(),
         },
     })

@@ -1,10 +1,11 @@
-//! Weights in and out of modules: safetensors files, keys, dtypes, fresh initialisation.
+//! Weights in and out of modules: safetensors and GGUF files, keys, dtypes, fresh initialisation.
 //!
 //! A module's parameter path *is* its key (`layers.0.self_attn.q_proj.weight`); where a published
 //! checkpoint says it differently, a [`Rename`] says how.
 
 mod error;
 mod file;
+pub mod gguf;
 mod index;
 pub mod init;
 mod load;

@@ -21,7 +21,8 @@ pub fn run(choice: &StandInChoice, args: &Bench, part: &BenchAsk) -> Result<Valu
     }
     let before = current_memory();
     let session = session(choice)?;
-    let feed = BuiltIn::new(&session.preset)?.feed("bench", SEED)?;
+    let data = BuiltIn::with_tokenizer(&session.preset, session.tokenizer.clone())?;
+    let feed = data.feed("bench", SEED)?;
     let sample = Sample {
         id: "bench".into(),
         segments: question_prompt(0, "How many objects are in the image?"),

@@ -15,8 +15,6 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use burn::module::Module;
 use burn::tensor::Device;
-use deem_data::text::TextTokenizer;
-use deem_engine::standins::StandIns;
 use serde_json::{Value, json};
 
 use super::session::{Session, StandInChoice};
@@ -30,11 +28,6 @@ pub fn run(standins: &StandInChoice, args: &Bench) -> Result<()> {
     if args.runs == 0 {
         bail!("--runs: expected at least 1");
     }
-    let shipped = args.preset.as_ref().map(|name| StandInChoice {
-        folder: Some(StandIns::builtin(name)),
-        overrides: standins.overrides.clone(),
-    });
-    let standins = shipped.as_ref().unwrap_or(standins);
     let mut report = match &args.part {
         BenchPart::TrainStep(part) => train_step::run(standins, args, part)?,
         BenchPart::Ask(part) => ask::run(standins, args, part)?,
@@ -76,7 +69,7 @@ fn session(choice: &StandInChoice) -> Result<Session> {
     Ok(Session {
         model: standins.random(SEED, &device)?.no_grad(),
         preset: standins.preset().clone(),
-        tokenizer: TextTokenizer::builtin()?,
+        tokenizer: standins.tokenizer()?,
         device,
         source: "random weights".into(),
     })

@@ -22,7 +22,7 @@ const BUDGET: Duration = Duration::from_millis(400);
 pub fn run(choice: &StandInChoice, args: &Bench, part: &BenchOps) -> Result<Value> {
     let standins = choice.open()?;
     let preset = standins.preset();
-    let cases = cases(preset)?;
+    let cases = cases(preset, &standins.data()?)?;
     let chosen = cases.iter().filter(|c| c.op.contains(&part.filter));
     let roof = Roofline::measure();
     let timed = chosen.map(|case| {
@@ -51,9 +51,9 @@ struct Case {
 }
 
 /// The operations of stage 1, with the rows, tokens and images of its first batch.
-fn cases(preset: &Preset) -> Result<Vec<Case>> {
+fn cases(preset: &Preset, data: &BuiltIn) -> Result<Vec<Case>> {
     let stage = preset.stages.first().context("no stage in the preset")?;
-    let batches = BuiltIn::new(preset)?.stage_batches(stage, preset, SEED)?;
+    let batches = data.stage_batches(stage, preset, SEED)?;
     let batch = batches.get(0)?;
     let (rows, seq, images) = (batch.batch, batch.seq, batch.images.len());
     let tokens = rows * seq;

@@ -6,7 +6,6 @@ use deem_data::Batch;
 use deem_engine::EngineError;
 use deem_engine::config::{Preset, StageConfig};
 use deem_engine::objective::{DeemBatch, Draws, image_targets};
-use deem_engine::sources::BuiltIn;
 use deem_engine::task::DeemTask;
 use deem_engine::train::parameters::{ParameterInfo, select};
 use deem_engine::train::{GradientSet, Loss, Observer, StepReport, Task, train};
@@ -37,7 +36,7 @@ pub fn run(choice: &StandInChoice, args: &Bench, part: &BenchTrainStep) -> Resul
     stage.train.save_every = steps;
     stage.train.probe_every = 0;
     let device = Device::flex().autodiff();
-    let data = BuiltIn::new(preset)?;
+    let data = standins.data()?;
     let task = DeemTask::new(&stage, preset, &data, SEED, SEED, &device)?;
     let batch = task.batch(0)?;
     let before = current_memory();

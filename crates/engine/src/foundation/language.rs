@@ -1,0 +1,251 @@
+//! A published LLaMA with its tokenizer: a folder in transformers' layout, or a GGUF file.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use deem_data::text::{BytePairs, ChatTemplate, SpecialTokens, TextTokenizer, TokenKind};
+use deem_model::deem::{Deem, DeemConfig};
+use deem_model::llama::{Llama, LlamaConfig};
+use deem_model::weights::gguf::GgufFile;
+use deem_model::weights::{LoadOptions, WeightsFile, find, load};
+use serde_json::{Map, Value, json};
+
+use super::config_file::check_llama;
+use crate::EngineError;
+
+/// Where a language model and its tokenizer lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Language {
+    /// Weights: a folder in transformers' layout, a GGUF file, or a folder with one.
+    pub llama: PathBuf,
+    /// Tokenizer: a folder with `tokenizer.json`, that file, or as above.
+    pub tokenizer: PathBuf,
+}
+
+impl Language {
+    /// Both in one place.
+    pub fn at(path: &Path) -> Self {
+        Self {
+            llama: path.into(),
+            tokenizer: path.into(),
+        }
+    }
+
+    /// A model that can read and write text, and nothing else: of the other parts nothing is loaded.
+    ///
+    /// # Errors
+    /// `Config` if the configuration is wrong, and those of [`Self::fill`].
+    pub fn assemble(&self, config: &DeemConfig, device: &Device) -> Result<Deem, EngineError> {
+        let mut model =
+            Deem::new(config, device).map_err(|error| EngineError::Config(error.to_string()))?;
+        model.llama = self.fill(model.llama, &config.llama)?;
+        Ok(model)
+    }
+
+    /// Fills a language model; what its checkpoint does not have (MMFS) stays as it is.
+    ///
+    /// # Errors
+    /// `File` if the checkpoint says that it is another network, `Weights` naming keys that do not fit.
+    pub fn fill(&self, llama: Llama, config: &LlamaConfig) -> Result<Llama, EngineError> {
+        check_llama(&self.llama, config)?;
+        let mmfs = llama.mmfs_paths();
+        let mmfs: Vec<&str> = mmfs.iter().map(String::as_str).collect();
+        let mut buffers = vec!["*.rotary_emb.inv_freq"];
+        if config.tie_word_embeddings {
+            buffers.push("lm_head.weight");
+        }
+        let options = LoadOptions {
+            allow_missing: &mmfs,
+            allow_unused: &buffers,
+            ..LoadOptions::default()
+        };
+        let file = WeightsFile::open(&find(&self.llama)?)?;
+        Ok(load(llama, &file, &options)?)
+    }
+
+    /// The tokenizer. Special tokens that it does not know get the ids that the model expects: `<ref>`,
+    /// `</ref>`, `<box>`, `</box>` follow the image placeholder.
+    ///
+    /// # Errors
+    /// `Data` if it is none, or does not fit the model.
+    pub fn tokenizer(&self, config: &DeemConfig) -> Result<TextTokenizer, EngineError> {
+        let special = special(config)?;
+        let json = if self.tokenizer.is_dir() {
+            self.tokenizer.join("tokenizer.json")
+        } else {
+            self.tokenizer.clone()
+        };
+        let own = self.tokenizer.is_dir() && json.is_file();
+        let gguf = (!own).then(|| gguf_at(&self.tokenizer)).flatten();
+        let (tokenizer, template) = match gguf {
+            Some(file) => {
+                let file = GgufFile::open(&file)?;
+                let json = byte_pairs(&file)?.tokenizer_json()?;
+                let name = file.path().display().to_string();
+                let tokenizer = TextTokenizer::from_json(json.as_bytes(), &name, Some(special))?;
+                (tokenizer, chat_template(&file)?)
+            }
+            None => (TextTokenizer::load(&json, Some(special))?, beside(&json)?),
+        };
+        tokenizer.check_model(config.llama.vocab_size + config.new_tokens)?;
+        Ok(match template {
+            Some(template) => tokenizer.with_chat_template(template),
+            None => tokenizer,
+        })
+    }
+}
+
+/// The GGUF file that a name means: itself, or the only one in a folder without safetensors.
+pub(super) fn gguf_at(path: &Path) -> Option<PathBuf> {
+    let found = find(path).ok()?;
+    let extension = found.extension()?;
+    extension.eq_ignore_ascii_case("gguf").then_some(found)
+}
+
+fn special(config: &DeemConfig) -> Result<SpecialTokens, EngineError> {
+    let tokens = &config.tokens;
+    let id = |id: i64| {
+        u32::try_from(id)
+            .map_err(|_| EngineError::Config(format!("model.tokens: {id} is no token id")))
+    };
+    let image = id(tokens.image)?;
+    Ok(SpecialTokens {
+        bos: id(tokens.bos)?,
+        eos: id(tokens.eos)?,
+        pad: id(tokens.pad)?,
+        soi: id(tokens.soi)?,
+        image,
+        ref_open: image + 1,
+        ref_close: image + 2,
+        box_open: image + 3,
+        box_close: image + 4,
+    })
+}
+
+/// The small files of a transformers folder that say what a GGUF file says beside its weights: names and
+/// contents.
+///
+/// # Errors
+/// `Weights` or `Data` if the file lacks something, or holds what cannot be said there.
+pub fn published_files(file: &GgufFile) -> Result<[(&'static str, String); 3], EngineError> {
+    let config = serde_json::to_value(file.llama_config()?);
+    let config = config.map_err(|error| EngineError::Config(error.to_string()))?;
+    let mut fields = json!({ "architectures": ["LlamaForCausalLM"], "model_type": "llama" });
+    let mut words = json!({ "tokenizer_class": "PreTrainedTokenizerFast" });
+    for (name, value) in config.as_object().into_iter().flatten() {
+        fields[name] = without_nulls(value.clone());
+    }
+    let tokens = file.texts(TOKENS)?.unwrap_or_default();
+    for (name, field) in SPECIAL {
+        let Some(id) = file.count(field)? else {
+            continue;
+        };
+        fields[format!("{name}_id")] = json!(id);
+        words[name] = json!(tokens.get(id));
+    }
+    if let Some(template) = file.text(TEMPLATE)? {
+        words["chat_template"] = json!(template);
+    }
+    let tokenizer = byte_pairs(file)?.tokenizer_json()?;
+    let pretty = |value: &Value| format!("{value:#}\n");
+    Ok([
+        ("config.json", pretty(&without_nulls(fields))),
+        ("tokenizer_config.json", pretty(&words)),
+        ("tokenizer.json", tokenizer),
+    ])
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(fields.collect::<Map<_, _>>())
+        }
+        other => other,
+    }
+}
+
+const TOKENS: &str = "tokenizer.ggml.tokens";
+const TEMPLATE: &str = "tokenizer.chat_template";
+/// transformers' names of special tokens, and the fields that hold their ids.
+const SPECIAL: [(&str, &str); 4] = [
+    ("bos_token", "tokenizer.ggml.bos_token_id"),
+    ("eos_token", "tokenizer.ggml.eos_token_id"),
+    ("unk_token", "tokenizer.ggml.unknown_token_id"),
+    ("pad_token", "tokenizer.ggml.padding_token_id"),
+];
+
+/// The vocabulary of a GGUF file.
+fn byte_pairs(file: &GgufFile) -> Result<BytePairs<'_>, EngineError> {
+    let need = |field: &str| file.wrong(format!("field {field}: not there"));
+    let model = "tokenizer.ggml.model";
+    let found = file.text(model)?.ok_or_else(|| need(model))?;
+    if found != "gpt2" {
+        return Err(EngineError::Weights(file.wrong(format!(
+            "field {model}: expected gpt2 (byte pairs), found {found}; give the model's tokenizer.json instead"
+        ))));
+    }
+    let lists = |field: &str| file.texts(field)?.ok_or_else(|| need(field));
+    let kinds = file.integers("tokenizer.ggml.token_type")?;
+    let kinds = kinds.unwrap_or_default().into_iter();
+    Ok(BytePairs {
+        name: file.path().display().to_string(),
+        tokens: lists(TOKENS)?,
+        kinds: kinds
+            .map(|kind| match kind {
+                2 | 3 => TokenKind::Control,
+                4 => TokenKind::UserDefined,
+                _ => TokenKind::Word,
+            })
+            .collect(),
+        merges: lists("tokenizer.ggml.merges")?,
+        splitting: file.text("tokenizer.ggml.pre")?.unwrap_or("gpt-2"),
+    })
+}
+
+fn chat_template(file: &GgufFile) -> Result<Option<ChatTemplate>, EngineError> {
+    let Some(source) = file.text(TEMPLATE)? else {
+        return Ok(None);
+    };
+    let tokens = file.texts(TOKENS)?.unwrap_or_default();
+    let name = |field: &str| -> Result<String, EngineError> {
+        let id = file.count(field)?;
+        let token = id.and_then(|id| tokens.get(id));
+        Ok(token.copied().unwrap_or_default().to_owned())
+    };
+    let [(_, bos), (_, eos), ..] = SPECIAL;
+    Ok(Some(ChatTemplate {
+        source: source.to_owned(),
+        bos: name(bos)?,
+        eos: name(eos)?,
+    }))
+}
+
+/// The chat template in the `tokenizer_config.json` beside a `tokenizer.json`, or in a file of its own.
+fn beside(json: &Path) -> Result<Option<ChatTemplate>, EngineError> {
+    let path = json.with_file_name("tokenizer_config.json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&path).map_err(EngineError::io(&path))?;
+    let config: Value = serde_json::from_str(&text).map_err(|error| EngineError::File {
+        path: path.clone(),
+        problem: format!("not JSON ({error}); download it again"),
+    })?;
+    let own = json.with_file_name("chat_template.jinja");
+    let source = match &config["chat_template"] {
+        Value::String(source) => Some(source.clone()),
+        _ if own.is_file() => Some(std::fs::read_to_string(&own).map_err(EngineError::io(&own))?),
+        _ => None,
+    };
+    let word = |name: &str| {
+        let token = &config[name];
+        let content = token.as_str().or_else(|| token["content"].as_str());
+        content.unwrap_or_default().to_owned()
+    };
+    Ok(source.map(|source| ChatTemplate {
+        source,
+        bos: word("bos_token"),
+        eos: word("eos_token"),
+    }))
+}
