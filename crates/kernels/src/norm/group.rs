@@ -96,7 +96,7 @@ impl HostOp for GroupNorm {
 
 /// Pixels summed in single precision before the sum goes to double precision: the rounding of a sum over the
 /// hundreds of thousands of pixels of a large map would show.
-const BLOCK: usize = 64;
+const BLOCK: usize = 4096;
 
 /// Sums over all pixels.
 struct Sums {
