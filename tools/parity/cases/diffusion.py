@@ -11,7 +11,7 @@ ACTIVATIONS = ["silu", "silu", "swish", "mish", "gelu", "relu"]
 def unet(choice):
     depth = choice.randint(1, 4)
     groups = choice.choice([1, 2, 3, 4, 8])
-    channels = [groups * max(4 // groups, size(choice, (2, 48 // groups), 160 // groups)) for _ in range(depth)]
+    channels = [groups * max(2, 4 // groups, size(choice, (2, 48 // groups), 160 // groups)) for _ in range(depth)]
     down = [choice.choice(["CrossAttnDownBlock2D", "DownBlock2D"]) for _ in range(depth)]
     up = [choice.choice(["CrossAttnUpBlock2D", "UpBlock2D"]) for _ in range(depth)]
     # The inner width is the largest multiple of the heads below the channels.
@@ -125,7 +125,8 @@ def vae(choice, component):
             posterior = model.encode(sample).latent_dist
             return {"mean": posterior.mean, "logvar": posterior.logvar}
     else:
-        sides = [size(choice, (1, 5), 80 // 2**depth) for _ in range(2)]
+        # PyTorch normalises no single number: one channel per group in a map of one pixel.
+        sides = [max(least, size(choice, (1, 5), 80 // 2**depth)) for least in (1, 2)]
         inputs = {"sample": torch.randn(batch, model.config.latent_channels, *sides)}
 
         def run(sample):

@@ -167,7 +167,7 @@ fn place(config: &DpmSolverConfig, steps: usize, levels: &[f64]) -> (Vec<usize>,
             let stride = last / (steps + 1);
             (1..=steps)
                 .rev()
-                .map(|i| i * stride + config.steps_offset)
+                .map(|i| (i * stride).saturating_add(config.steps_offset))
                 .collect()
         }
         Spacing::Trailing => trailing(last, steps, total as f64 / steps as f64),

@@ -368,7 +368,7 @@ mod tests {
         let rescaled = rescaled.unwrap();
         assert_eq!(rescaled.alphas_cumprod()[999], 0.0);
         let (a, b) = (rescaled.alphas_cumprod()[0], plain.alphas_cumprod()[0]);
-        assert!((a - b).abs() < 1e-7);
+        assert!((a - b).abs() < 1e-6); // single precision
     }
 
     #[test]
