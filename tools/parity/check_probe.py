@@ -5,6 +5,9 @@
 For each seed it draws a configuration of each class (see cases/), random weights and inputs, runs the public class
 and `deem probe --grad`, and keeps the relative L2 error of outputs and input gradients. It prints the worst error of
 each component and every seed that breaks a bound (1e-4 forward, 1e-3 gradient), and ends with status 1 if any does.
+
+The references of deem's own components compute in double precision. With `--single` they run once more in single
+precision, and the distance between the two is printed, too: what rounding alone does to such a configuration.
 """
 
 import argparse
@@ -47,20 +50,43 @@ def randomize(module):
             else:
                 fan_in = parameter[0].numel()
                 parameter.copy_(torch.randn_like(parameter) / fan_in**0.5)
+            parameter.copy_(parameter.float())  # a reference in double precision has the weights of the file
 
 
-def check(deem, component, seed, folder):
+def evaluate(inputs, run):
+    """Outputs, and the gradients of the first one by the names of the float inputs."""
+    for tensor in inputs.values():
+        tensor.requires_grad_(tensor.is_floating_point())
+    outputs = run(**inputs)
+    first = next(iter(outputs.values()))
+    if any(tensor.requires_grad for tensor in inputs.values()) and first.requires_grad:
+        (first.square().mean() / 2).backward()
+    return outputs, {key: tensor.grad for key, tensor in inputs.items() if tensor.grad is not None}
+
+
+def rounding(component, seed, weights, outputs, gradients):
+    """Errors of a double-precision reference that is built and computes in single precision instead."""
+    double = torch.Tensor.double
+    torch.Tensor.double = torch.Tensor.float
+    try:
+        torch.manual_seed(seed)
+        _, model, inputs, run = COMPONENTS[component](random.Random(seed))
+        for parameter, weight in zip(model.parameters(), weights):
+            parameter.data = weight.data.float()
+        again = evaluate(inputs, run)
+    finally:
+        torch.Tensor.double = double
+    pairs = zip(again, (outputs, gradients))
+    return [max((relative(a[key].double(), b[key]) for key in b), default=0.0) for a, b in pairs]
+
+
+def check(deem, component, seed, folder, alone):
     torch.manual_seed(seed)
     config, model, inputs, run = COMPONENTS[component](random.Random(seed))
     if model is not None:
         model.eval()
         randomize(model)
-    for tensor in inputs.values():
-        tensor.requires_grad_(tensor.is_floating_point())
-    expected = run(**inputs)
-    first = next(iter(expected.values()))
-    if any(tensor.requires_grad for tensor in inputs.values()) and first.requires_grad:
-        (first.square().mean() / 2).backward()
+    expected, slopes = evaluate(inputs, run)
     names = ["inputs", "outputs"] + ["weights"] * (model is not None)
     paths = {name: folder / f"{name}.safetensors" for name in names}
     if model is not None:
@@ -79,10 +105,11 @@ def check(deem, component, seed, folder):
         relative(found[key][valid] if valid is not None else found[key], value[valid] if valid is not None else value)
         for key, value in expected.items()
     )
-    gradients = [
-        relative(found[f"grad.{key}"], tensor.grad) for key, tensor in inputs.items() if tensor.grad is not None
-    ]
-    return forward, max(gradients, default=0.0)
+    gradient = max((relative(found[f"grad.{key}"], slope) for key, slope in slopes.items()), default=0.0)
+    exact = model is not None and all(parameter.dtype == torch.float64 for parameter in model.parameters())
+    if not (alone and exact):
+        return forward, gradient, 0.0, 0.0
+    return forward, gradient, *rounding(component, seed, list(model.parameters()), expected, slopes)
 
 
 def main():
@@ -91,15 +118,16 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--component", choices=COMPONENTS)
+    parser.add_argument("--single", action="store_true")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     failed = False
     for component in [arguments.component] if arguments.component else COMPONENTS:
-        worst = [0.0, 0.0]
+        worst = [0.0] * 4
         for seed in range(arguments.seed, arguments.seed + arguments.count):
             try:
                 with tempfile.TemporaryDirectory() as folder:
-                    errors = check(arguments.deem, component, seed, Path(folder))
+                    errors = check(arguments.deem, component, seed, Path(folder), arguments.single)
             except RuntimeError as error:
                 failed = True
                 print(f"{component} --seed {seed}: {error}")
@@ -108,7 +136,8 @@ def main():
             if errors[0] > FORWARD or errors[1] > GRADIENT:
                 failed = True
                 print(f"{component} --seed {seed}: forward {errors[0]:.1e}, gradient {errors[1]:.1e}: too far")
-        print(f"{component:14} {arguments.count} seeds: forward {worst[0]:.1e}, gradient {worst[1]:.1e}", flush=True)
+        alone = f"; single precision alone {worst[2]:.1e}, {worst[3]:.1e}" if worst[2] else ""
+        print(f"{component:14} {arguments.count} seeds: forward {worst[0]:.1e}, gradient {worst[1]:.1e}{alone}", flush=True)
     sys.exit(failed)
 
 

@@ -130,7 +130,7 @@ class ConvNextPyramid(nn.Module):
         self.adapter_cls = nn.Linear(dims[3], width)
 
     def forward(self, x):
-        out = convnext_outputs(self.visual.trunk, (x - MEAN) / STD)
+        out = convnext_outputs(self.visual.trunk, (x - MEAN.to(x)) / STD.to(x))
         levels = [getattr(self, f"adapter_c{i + 1}")(out[f"stage_{i}"]) for i in range(1, 5)]
         global_token = self.adapter_cls(out["pooled"])[:, None]
         head = self.visual.head.mlp
@@ -282,7 +282,7 @@ class VitPyramid(nn.Module):
 
     def forward(self, x):
         vit, a, s = self.vision_model, self.adapter, self.adapter.spm
-        x = (x - MEAN) / STD
+        x = (x - MEAN.to(x)) / STD.to(x)
         patch = vit.config.patch_size
         h, w = x.shape[2] // patch, x.shape[3] // patch
         tokens = vit.pre_layrnorm(vit.embeddings(x, interpolate_pos_encoding=True))

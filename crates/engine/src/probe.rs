@@ -4,6 +4,7 @@
 //! With gradients, `grad.NAME` is the gradient of ½ · mean(first output²) for each float input.
 
 mod components;
+mod fields;
 mod networks;
 mod own;
 mod schedules;
@@ -17,7 +18,6 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use deem_model::weights::{self, LoadOptions, WeightsFile, load};
 use safetensors::Dtype;
-use serde::de::DeserializeOwned;
 
 use crate::EngineError;
 pub use components::Component;
@@ -56,17 +56,6 @@ impl Probe<'_> {
         components::run(self, &mut tensors)?;
         let found = tensors.finish();
         Ok(weights::write(&found, outputs, Dtype::F32, HashMap::new())?)
-    }
-
-    /// The configuration's text; diffusers writes `-Infinity`, which is not JSON.
-    fn text(&self) -> Result<String, EngineError> {
-        let text = std::fs::read_to_string(self.config).map_err(EngineError::io(self.config))?;
-        Ok(text.replace("-Infinity", "null"))
-    }
-
-    /// The configuration as the class `T` reads it.
-    fn config<T: DeserializeOwned>(&self) -> Result<T, EngineError> {
-        serde_json::from_str(&self.text()?).map_err(|error| self.unfit(error))
     }
 
     /// The result, or what is wrong with the configuration.

@@ -273,20 +273,70 @@ fn all_keys_that_do_not_fit_are_named_at_once() {
 
 #[test]
 fn what_a_network_has_not_is_named() {
-    let case = Case::new("unet_linear_heads_per_block");
-    for (text, part) in [
+    let unet = Case::new("unet_linear_heads_per_block");
+    let convnext = Case::new("convnext_patch4");
+    let perceiver = Case::new("perceiver");
+    for (case, component, text, parts) in [
         (
-            r#"{"down_block_types": ["AttnDownBlock2D"]}"#,
-            "AttnDownBlock2D",
+            &unet,
+            Component::UNet,
+            r#"{"down_block_types": ["AttnDownBlock2D", "DownBlock2D", "KDownBlock2D"],
+                "up_block_types": ["AttnUpBlock2D"], "act_fn": "maxout", "in_channels": 4}"#,
+            &["AttnDownBlock2D", "KDownBlock2D", "AttnUpBlock2D", "maxout"][..],
         ),
-        (r#"{"class_embed_type": "timestep"}"#, "class_embed_type"),
-        (r#"{"block_out_channels": []}"#, "block_out_channels"),
+        (
+            &unet,
+            Component::UNet,
+            r#"{"class_embed_type": "timestep", "addition_embed_type": "text"}"#,
+            &["class_embed_type", "addition_embed_type"],
+        ),
+        (
+            &unet,
+            Component::UNet,
+            r#"{"num_attention_heads": 8, "class_embeddings_concat": true}"#,
+            &["num_attention_heads", "class_embeddings_concat"],
+        ),
+        (
+            &unet,
+            Component::UNet,
+            r#"{"block_out_channels": []}"#,
+            &["block_out_channels"],
+        ),
+        (
+            &convnext,
+            Component::ConvNext,
+            r#"{"act_layer": "relu", "output_stride": 16, "use_grn": false}"#,
+            &["act_layer: \"relu\"", "output_stride: 16"],
+        ),
+        (
+            &convnext,
+            Component::ConvNext,
+            r#"{"dims": [8, 8], "patch_size": "4"}"#,
+            &["dims: ", "patch_size: "],
+        ),
+        (
+            &perceiver,
+            Component::Perceiver,
+            r#"{"position_embedding_type": "relative_key"}"#,
+            &["position_embedding_type"],
+        ),
     ] {
         case.configure(text);
-        let error = case.run(Component::UNet).unwrap_err();
-        assert!(
-            error.contains(part) && error.contains("config.json"),
-            "{error}"
-        );
+        let error = case.run(component).unwrap_err();
+        for part in parts {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+        assert!(error.contains("config.json"), "{error}");
     }
+}
+
+#[test]
+fn the_file_of_a_whole_clip_configures_its_tower() {
+    let case = Case::new("clip_vit");
+    let path = case.folder.path().join("config.json");
+    let own: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let whole = serde_json::json!({"vision_config": own, "text_config": {}, "projection_dim": 3});
+    case.configure(&whole.to_string());
+    let found = case.run(Component::ClipVit).unwrap();
+    assert!(case.distance(&found, "last_hidden_state") < 1e-4);
 }

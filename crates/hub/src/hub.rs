@@ -82,8 +82,16 @@ impl Hub {
         progress: Progress,
     ) -> Result<PathBuf, HubError> {
         let repository = self.cache.join(name.cache_folder());
-        if let Some(folder) = self.cached(&repository, name, choose) {
+        let (folder, names) = snapshot(&repository, name);
+        let chosen = choose(&names);
+        if !chosen.is_empty() && chosen.iter().all(|file| folder.join(file).is_file()) {
             return Ok(folder);
+        }
+        if self.offline && chosen.is_empty() && !names.is_empty() {
+            return Err(HubError::Lacking {
+                name: format!("{name} in the cache"),
+                expected: expected.into(),
+            });
         }
         if self.offline {
             return Err(HubError::Offline {
@@ -105,29 +113,6 @@ impl Hub {
             name: name.to_string(),
             causes,
         })
-    }
-
-    /// The folder in the cache, if all chosen files are there: those that the hub listed when they were
-    /// downloaded from here, or, where another program filled the cache, those that are there.
-    fn cached(
-        &self,
-        repository: &Path,
-        name: &Repository,
-        choose: &dyn Fn(&[String]) -> Vec<String>,
-    ) -> Option<PathBuf> {
-        let commit = fs::read_to_string(repository.join("refs").join(&name.revision));
-        let commit = commit.map_or_else(|_| name.revision.clone(), |text| text.trim().to_owned());
-        let folder = repository
-            .join("snapshots")
-            .join(&commit)
-            .join(&name.folder);
-        let names = match Listing::saved(&listing_path(repository, &commit)) {
-            Some(listing) => listing.below(name),
-            None => files(&folder, ""),
-        };
-        let chosen = choose(&names);
-        let complete = !chosen.is_empty() && chosen.iter().all(|file| folder.join(file).is_file());
-        complete.then_some(folder)
     }
 
     fn fill(
@@ -165,6 +150,22 @@ impl Hub {
         )?;
         Ok(snapshot.join(&name.folder))
     }
+}
+
+/// The folder of a repository in the cache, and the names of its files: those that the hub listed when they
+/// were downloaded from here, or, where another program filled the cache, those that are there.
+fn snapshot(repository: &Path, name: &Repository) -> (PathBuf, Vec<String>) {
+    let commit = fs::read_to_string(repository.join("refs").join(&name.revision));
+    let commit = commit.map_or_else(|_| name.revision.clone(), |text| text.trim().to_owned());
+    let folder = repository
+        .join("snapshots")
+        .join(&commit)
+        .join(&name.folder);
+    let names = match Listing::saved(&listing_path(repository, &commit)) {
+        Some(listing) => listing.below(name),
+        None => files(&folder, ""),
+    };
+    (folder, names)
 }
 
 /// Where the list of a commit's files is kept.

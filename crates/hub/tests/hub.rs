@@ -238,6 +238,12 @@ fn offline_uses_the_cache_alone_also_one_that_others_filled() {
     std::fs::create_dir_all(&snapshot).unwrap();
     std::fs::create_dir_all(repository.join("refs")).unwrap();
     std::fs::write(repository.join("refs/main"), "abc").unwrap();
+    std::fs::write(snapshot.join("notes.txt"), "").unwrap();
+    let error = fetch(&hub, "hf://o/m").unwrap_err().to_string();
+    assert!(
+        error.contains("in the cache: none of its files will do"),
+        "{error}"
+    );
     std::fs::write(snapshot.join("config.json"), "{}").unwrap();
     assert_eq!(fetch(&hub, "hf://o/m").unwrap(), snapshot);
     assert_eq!(fetch(&hub, "hf://o/m@abc").unwrap(), snapshot);

@@ -15,7 +15,8 @@ use crate::position::{Filter, resize};
 /// - returns `[batch, height, width]` of the grid, 1 inside and 0 outside
 pub fn mask_to_grid(mask: Tensor<3>, height: usize, width: usize) -> Tensor<3> {
     let dtype = mask.dtype();
-    let mask = resize(mask.unsqueeze_dim(3), [height, width], Filter::Bilinear);
+    let filter = Filter::SingleBilinear;
+    let mask = resize(mask.unsqueeze_dim(3), [height, width], filter);
     mask.greater_elem(0.0).float().cast(dtype).squeeze_dim(3)
 }
 
@@ -62,6 +63,15 @@ mod tests {
 
     fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
         x.into_data().iter::<f32>().collect()
+    }
+
+    /// The second of nine cells falls on the middle of the first of three pixels; rounded to single precision, a
+    /// little beyond, so that it touches the second pixel, too (PyTorch 2.15 says the same).
+    #[test]
+    fn cells_touch_what_they_touch_in_pytorch() {
+        let mask = Tensor::<3>::from_data([[[0.0, 1.0, 0.0]]], &Device::flex());
+        let found = values(mask_to_grid(mask, 1, 9));
+        assert_eq!(found, [0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0]);
     }
 
     /// From 4 to 2, each cell averages the two by two pixels at its centre; one of them is enough.

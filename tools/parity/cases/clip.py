@@ -11,6 +11,11 @@ ACTIVATIONS = [
 ]
 
 
+def size(choice, small, large):
+    """Mostly small; sometimes large enough for several blocks of a kernel and no multiple of any of them."""
+    return choice.randint(1, large) if choice.random() < 0.1 else choice.randint(*small)
+
+
 def activation(choice):
     """Mostly the usual ones."""
     return choice.choice(choice.choice([["quick_gelu"], ["gelu"], ACTIVATIONS]))
@@ -38,9 +43,9 @@ def vit(choice):
     heads = choice.choice([1, 2, 3, 4])
     patch = choice.randint(2, 9)
     config = CLIPVisionConfig(
-        hidden_size=heads * choice.randint(3, 14),
-        intermediate_size=choice.randint(5, 60),
-        num_hidden_layers=choice.randint(1, 4),
+        hidden_size=heads * size(choice, (3, 14), 100),
+        intermediate_size=size(choice, (5, 60), 700),
+        num_hidden_layers=choice.randint(0, 4),
         num_attention_heads=heads,
         num_channels=choice.choice([3, 3, 1, 4]),
         image_size=patch * choice.randint(1, 6) + choice.choice([0, 0, choice.randrange(patch)]),
@@ -50,11 +55,14 @@ def vit(choice):
         projection_dim=choice.randint(3, 9),
     )
     model = CLIPVisionModel(config)
-    size = config.image_size
-    inputs = {"pixel_values": torch.randn(choice.randint(1, 3), config.num_channels, size, size)}
+    height = width = config.image_size
+    if choice.random() < 0.3:
+        height, width = (patch * size(choice, (1, 7), 25) + choice.randrange(patch) for _ in range(2))
+    other = (height, width) != (config.image_size, config.image_size)
+    inputs = {"pixel_values": torch.randn(choice.randint(1, 3), config.num_channels, height, width)}
 
     def run(pixel_values):
-        output = model(pixel_values=pixel_values)
+        output = model(pixel_values=pixel_values, interpolate_pos_encoding=other)
         return {"last_hidden_state": output.last_hidden_state, "pooler_output": output.pooler_output}
 
     strangers = ["visual_projection.weight", "text_projection.weight", "logit_scale", "text_model.final_layer_norm.bias"]
@@ -66,11 +74,11 @@ def text(choice):
     vocabulary = choice.randint(8, 90)
     config = CLIPTextConfig(
         vocab_size=vocabulary,
-        hidden_size=heads * choice.randint(3, 14),
-        intermediate_size=choice.randint(5, 60),
-        num_hidden_layers=choice.randint(1, 4),
+        hidden_size=heads * size(choice, (3, 14), 100),
+        intermediate_size=size(choice, (5, 60), 700),
+        num_hidden_layers=choice.randint(0, 4),
         num_attention_heads=heads,
-        max_position_embeddings=choice.randint(5, 40),
+        max_position_embeddings=choice.choice([77, choice.randint(5, 40)]),
         hidden_act=activation(choice),
         layer_norm_eps=choice.choice([1e-5, 1e-6, 1e-3]),
         pad_token_id=1,
@@ -83,11 +91,16 @@ def text(choice):
     if choice.random() < 0.3:
         mask = torch.ones(batch, length, dtype=torch.int64)
         for row in range(batch):
-            mask[row, choice.randint(1, length) :] = 0
+            count = choice.randint(0, length - 1)
+            if choice.random() < 0.7:
+                mask[row, length - count :] = 0
+            else:
+                mask[row, :count] = 0
         inputs["attention_mask"] = mask
 
     def run(input_ids, attention_mask=None):
-        return {"last_hidden_state": model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state}
+        output = model(input_ids=input_ids, attention_mask=attention_mask)
+        return {"last_hidden_state": output.last_hidden_state, "pooler_output": output.pooler_output}
 
     strangers = ["text_projection.weight", "visual_projection.weight", "logit_scale", "vision_model.post_layernorm.bias"]
     return config.to_dict(), with_prefix(choice, model, "text_model.", strangers), inputs, run
@@ -95,18 +108,20 @@ def text(choice):
 
 def convnext(choice):
     config = {
-        "depths": [choice.randint(1, 3) for _ in range(4)],
-        "dims": [choice.randint(3, 26) for _ in range(4)],
+        "depths": [choice.randint(0, 3) for _ in range(4)],
+        "dims": [size(choice, (3, 26), 150) for _ in range(4)],
         "patch_size": choice.choice([2, 4, 4, 4, 8, 16]),
     }
     if choice.random() < 0.3:
         config |= {"ls_init_value": choice.choice([None, 1e-6, 0.5]), "kernel_sizes": choice.choice([3, 5, 7])}
     if choice.random() < 0.2:
         config["in_chans"] = choice.choice([1, 4])
+    if choice.random() < 0.2:
+        config["norm_eps"] = choice.choice([None, 1e-5, 1e-3])
     model = ConvNeXt(**config, num_classes=choice.choice([0, 5]))
     reduction = config["patch_size"] * (16 if config["patch_size"] == 2 else 8)
-    size = [reduction * choice.randint(1, 3) + choice.choice([0, 0, 5]) for _ in range(2)]
-    inputs = {"pixel_values": torch.randn(choice.randint(1, 2), config.get("in_chans", 3), *size)}
+    sides = [reduction * size(choice, (1, 3), 6) + choice.choice([0, 0, choice.randrange(reduction)]) for _ in range(2)]
+    inputs = {"pixel_values": torch.randn(choice.randint(1, 2), config.get("in_chans", 3), *sides)}
 
     def run(pixel_values):
         x, stages = model.stem(pixel_values), {}

@@ -5,7 +5,7 @@ from transformers import Blip2QFormerConfig, Blip2QFormerModel, LlamaConfig, Lla
 
 from export_perceiver import key_of, normalise_heads
 
-from .clip import activation
+from .clip import activation, size
 
 
 def rope(choice, head_dim, length):
@@ -41,6 +41,8 @@ def rope(choice, head_dim, length):
         if choice.random() < 0.3:
             del fields["factor"]
     if choice.random() < 0.4:
+        if choice.random() < 0.4:  # as written before `rope_type`
+            fields["type"] = fields.pop("rope_type")
         return {"rope_theta": theta, "rope_scaling": fields}
     return {"rope_parameters": fields | {"rope_theta": theta}}
 
@@ -48,7 +50,7 @@ def rope(choice, head_dim, length):
 def llama(choice):
     groups, per = choice.randint(1, 3), choice.randint(1, 3)
     heads = groups * per
-    head_dim = 2 * choice.randint(2, 8)
+    head_dim = 2 * size(choice, (2, 8), 50)
     own_width = choice.random() < 0.3
     hidden = heads * (choice.randint(2, 12) if own_width else head_dim)
     length = choice.choice([8, 20, 64, 2048])
@@ -56,10 +58,10 @@ def llama(choice):
     config = LlamaConfig(
         vocab_size=choice.randint(5, 90),
         hidden_size=hidden,
-        intermediate_size=choice.randint(5, 60),
-        num_hidden_layers=choice.randint(1, 4),
+        intermediate_size=size(choice, (5, 60), 700),
+        num_hidden_layers=choice.randint(0, 4),
         num_attention_heads=heads,
-        num_key_value_heads=groups,
+        num_key_value_heads=None if groups == heads and choice.random() < 0.5 else groups,
         head_dim=head_dim if own_width else None,
         hidden_act=choice.choice(["silu", "silu", activation(choice)]),
         max_position_embeddings=length,
@@ -71,7 +73,7 @@ def llama(choice):
         **{k: dict(v) if isinstance(v, dict) else v for k, v in fields.items()},
     )
     model = LlamaForCausalLM(config)
-    batch, seq = choice.randint(1, 3), choice.randint(2, 40)
+    batch, seq = choice.randint(1, 3), max(2, size(choice, (2, 40), 300))
     if config.rope_parameters["rope_type"] in ("default", "linear", "llama3", "yarn"):
         seq = min(seq, max(2, length))
     ids = torch.randint(0, config.vocab_size, (batch, seq))
@@ -111,10 +113,10 @@ class Renamed(torch.nn.Module):
 def perceiver(choice):
     heads = choice.choice([1, 2, 3, 4])
     config = Blip2QFormerConfig(
-        hidden_size=heads * choice.randint(3, 14),
-        num_hidden_layers=choice.randint(1, 5),
+        hidden_size=heads * size(choice, (3, 14), 100),
+        num_hidden_layers=choice.randint(0, 5),
         num_attention_heads=heads,
-        intermediate_size=choice.randint(5, 60),
+        intermediate_size=size(choice, (5, 60), 700),
         hidden_act=choice.choice(["gelu", "gelu", activation(choice)]),
         layer_norm_eps=choice.choice([1e-12, 1e-6]),
         cross_attention_frequency=choice.randint(1, 3),
@@ -130,14 +132,15 @@ def perceiver(choice):
         written["qk_normalization"] = qk
     if qk:
         normalise_heads(model)
-    batch, length = choice.randint(1, 3), choice.randint(1, 20)
+    batch, length = choice.randint(1, 3), size(choice, (1, 20), 400)
     inputs = {
-        "query_embeds": torch.randn(batch, choice.randint(1, 9), config.hidden_size),
+        "query_embeds": torch.randn(batch, size(choice, (1, 9), 80), config.hidden_size),
         "encoder_hidden_states": torch.randn(batch, length, config.encoder_hidden_size),
     }
     if choice.random() < 0.5:
         mask = torch.randint(0, 2, (batch, length))
-        mask[:, choice.randrange(length)] = 1
+        if choice.random() < 0.8:  # otherwise a row may see nothing, which to the class is everything alike
+            mask[:, choice.randrange(length)] = 1
         inputs["encoder_attention_mask"] = mask
 
     def run(query_embeds, encoder_hidden_states, encoder_attention_mask=None):

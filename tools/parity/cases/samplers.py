@@ -80,7 +80,7 @@ def ddim(choice):
         "timestep_spacing": choice.choice(["leading", "trailing", "linspace"]),
     }
     if config["timestep_spacing"] == "leading":
-        config["steps_offset"] = choice.choice([0, 1])
+        config["steps_offset"] = choice.choice([0, 1, 3])
     if config["prediction_type"] != "epsilon" and choice.random() < 0.3:
         config["rescale_betas_zero_snr"] = True
     return step(choice, DDIMScheduler(**config), choice.randint(1, 60), False)

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde_json::Value;
 use tokenizers::Tokenizer;
 
 use super::{ChatTemplate, SpecialTokens};
@@ -58,8 +59,10 @@ impl TextTokenizer {
             name: name.to_owned(),
             reason,
         };
-        let mut inner = Tokenizer::from_bytes(bytes)
-            .map_err(|e| wrong(format!("not a tokenizer.json: {e}")))?;
+        let broken = |reason: String| wrong(format!("not a tokenizer.json: {reason}"));
+        // The tokenizers library panics at what is no JSON.
+        serde_json::from_slice::<Value>(bytes).map_err(|e| broken(e.to_string()))?;
+        let mut inner = Tokenizer::from_bytes(bytes).map_err(|e| broken(e.to_string()))?;
         inner.with_padding(None);
         inner
             .with_truncation(None)

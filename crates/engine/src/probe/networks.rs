@@ -10,6 +10,7 @@ use deem_model::llama::{Llama, LlamaConfig, LlamaInput, consecutive_positions};
 use deem_model::perceiver::{Perceiver, PerceiverConfig};
 use deem_model::unet::{UNet, UNetConfig};
 use deem_model::weights::{LoadOptions, load};
+use serde_json::{Value, json};
 
 use super::tensors::Extent::{Any, AtLeast, Is, Same};
 use super::tensors::{Input, Tensors};
@@ -17,7 +18,7 @@ use super::{Keys, Probe, channels_first, channels_last, filled};
 use crate::EngineError;
 
 pub(super) fn clip_vit(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineError> {
-    let config: ClipVisionConfig = probe.config()?;
+    let config: ClipVisionConfig = probe.config_of("vision_config")?;
     probe.fits(config.validate())?;
     let keys = Keys {
         prefix: "vision_model.",
@@ -35,7 +36,7 @@ pub(super) fn clip_vit(probe: &Probe, tensors: &mut Tensors) -> Result<(), Engin
 }
 
 pub(super) fn clip_text(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineError> {
-    let config: ClipTextConfig = probe.config()?;
+    let config: ClipTextConfig = probe.config_of("text_config")?;
     probe.fits(config.validate())?;
     let keys = Keys {
         prefix: "text_model.",
@@ -59,6 +60,16 @@ pub(super) fn clip_text(probe: &Probe, tensors: &mut Tensors) -> Result<(), Engi
 
 pub(super) fn convnext(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineError> {
     let config: ConvNextConfig = probe.config()?;
+    probe.only(&[
+        ("stem_type", json!("patch")),
+        ("output_stride", json!(32)),
+        ("conv_mlp", json!(false)),
+        ("conv_bias", json!(true)),
+        ("use_grn", json!(false)),
+        ("act_layer", json!("gelu")),
+        ("norm_layer", Value::Null),
+        ("head_norm_first", json!(false)),
+    ])?;
     probe.fits(config.validate())?;
     let keys = Keys {
         prefix: "visual.trunk.",
@@ -91,6 +102,7 @@ pub(super) fn convnext(probe: &Probe, tensors: &mut Tensors) -> Result<(), Engin
 
 pub(super) fn perceiver(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineError> {
     let config: PerceiverConfig = probe.config()?;
+    probe.only(&[("position_embedding_type", json!("absolute"))])?;
     probe.fits(config.validate())?;
     let keys = Keys {
         buffers: &["position_ids"],
@@ -149,6 +161,10 @@ pub(super) fn llama(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineEr
 
 pub(super) fn unet(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineError> {
     let config: UNetConfig = probe.config()?;
+    probe.only(&[
+        ("num_attention_heads", Value::Null),
+        ("class_embeddings_concat", json!(false)),
+    ])?;
     probe.fits(config.validate())?;
     let model = filled(
         probe,

@@ -94,6 +94,46 @@ impl HostOp for GroupNorm {
     }
 }
 
+/// Pixels summed in single precision before the sum goes to double precision: the rounding of a sum over the
+/// hundreds of thousands of pixels of a large map would show.
+const BLOCK: usize = 4096;
+
+/// Sums over all pixels.
+struct Sums {
+    /// Per channel, of the block that is being read.
+    block: Vec<f32>,
+    /// Per group, of the blocks before.
+    groups: Vec<f64>,
+}
+
+impl Sums {
+    fn new(channels: usize, groups: usize) -> Self {
+        Self {
+            block: vec![0.0; channels],
+            groups: vec![0.0; groups],
+        }
+    }
+
+    #[inline(always)]
+    fn end_block(&mut self) {
+        let width = self.block.len() / self.groups.len();
+        for (total, channels) in self
+            .groups
+            .iter_mut()
+            .zip(self.block.chunks_exact_mut(width))
+        {
+            *total += f64::from(channels.iter().sum::<f32>());
+            channels.fill(0.0);
+        }
+    }
+
+    /// The sums of the groups; starts anew.
+    fn take(&mut self) -> Vec<f64> {
+        let empty = vec![0.0; self.groups.len()];
+        std::mem::replace(&mut self.groups, empty)
+    }
+}
+
 struct Forward<'a> {
     op: &'a GroupNorm,
     x: &'a [f32],
@@ -111,34 +151,35 @@ impl Kernel for Forward<'_> {
         let n = self.weight.len();
         let (mean, scale) = self.statistics.split_at_mut(n);
         let group = n / self.op.groups;
-        let count = (self.x.len() / self.op.groups) as f32;
-        mean.fill(0.0);
-        scale.fill(0.0);
+        let count = (self.x.len() / self.op.groups) as f64;
+        let mut sums = Sums::new(n, self.op.groups);
         unsafe {
-            for x in self.x.chunks_exact(n) {
-                each_vector!(S, n, |i, k| {
-                    let m = mean.as_mut_ptr().add(i);
-                    S::store_n(
-                        m,
-                        S::add(S::load_n(m, k), S::load_n(x.as_ptr().add(i), k)),
-                        k,
-                    );
-                });
+            for block in self.x.chunks(BLOCK * n) {
+                for x in block.chunks_exact(n) {
+                    each_vector!(S, n, |i, k| {
+                        let sum = sums.block.as_mut_ptr().add(i);
+                        let x = S::load_n(x.as_ptr().add(i), k);
+                        S::store_n(sum, S::add(S::load_n(sum, k), x), k);
+                    });
+                }
+                sums.end_block();
             }
-            for mean in mean.chunks_exact_mut(group) {
-                let value = mean.iter().sum::<f32>() / count;
-                mean.fill(value);
+            for (mean, sum) in mean.chunks_exact_mut(group).zip(sums.take()) {
+                mean.fill((sum / count) as f32);
             }
-            for x in self.x.chunks_exact(n) {
-                each_vector!(S, n, |i, k| {
-                    let d = S::load_n(x.as_ptr().add(i), k);
-                    let d = S::sub(d, S::load_n(mean.as_ptr().add(i), k));
-                    let s = scale.as_mut_ptr().add(i);
-                    S::store_n(s, S::fma(d, d, S::load_n(s, k)), k);
-                });
+            for block in self.x.chunks(BLOCK * n) {
+                for x in block.chunks_exact(n) {
+                    each_vector!(S, n, |i, k| {
+                        let d = S::load_n(x.as_ptr().add(i), k);
+                        let d = S::sub(d, S::load_n(mean.as_ptr().add(i), k));
+                        let sum = sums.block.as_mut_ptr().add(i);
+                        S::store_n(sum, S::fma(d, d, S::load_n(sum, k)), k);
+                    });
+                }
+                sums.end_block();
             }
-            for scale in scale.chunks_exact_mut(group) {
-                let variance = scale.iter().sum::<f32>() / count;
+            for (scale, sum) in scale.chunks_exact_mut(group).zip(sums.take()) {
+                let variance = (sum / count) as f32;
                 scale.fill(1.0 / (variance + self.op.eps).sqrt());
             }
             for (x, y) in self.x.chunks_exact(n).zip(self.y.chunks_exact_mut(n)) {

@@ -147,16 +147,13 @@ impl Kernel for Forward<'_> {
                 };
                 let centre = S::splat(mean);
                 let mut squares = S::splat(0.0);
-                let mut rest = 0.0;
                 each_vector!(S, n, |i, k| {
                     let d = S::sub(S::load_n(x.add(i), k), centre);
+                    // Lanes beyond the row hold -mean.
+                    let d = S::first_n(d, k, S::splat(0.0));
                     squares = S::fma(d, d, squares);
-                    if k < S::LANES {
-                        // lanes beyond the row hold -mean
-                        rest = (S::LANES - k) as f32 * mean * mean;
-                    }
                 });
-                let variance = ((S::sum(squares) - rest) / n as f32).max(0.0);
+                let variance = S::sum(squares) / n as f32;
                 let scale = 1.0 / (variance + self.op.eps).sqrt();
                 (statistics[0], statistics[1]) = (mean, scale);
                 let scale = S::splat(scale);

@@ -57,6 +57,13 @@ fn layer_norm() {
         let view = x[0].clone().reshape([80, 900]).transpose() + 100.0;
         k::layer_norm(view, Some(x[1].clone()), Some(x[2].clone()), 1e-5)
     });
+    // Such an offset in rows that are no whole number of vectors
+    for n in [5, 33] {
+        check(&[7 * n], |x| {
+            let rows = x[0].clone().reshape([7, n]) + 100.0;
+            k::layer_norm(rows, None, None, 1e-2)
+        });
+    }
 }
 
 #[test]
@@ -80,6 +87,22 @@ fn group_norm() {
                 k::group_norm(map, groups, x[1].clone(), x[2].clone(), 1e-5, silu)
             });
         }
+    }
+}
+
+#[test]
+fn group_norm_of_a_large_map() {
+    // Added one after the other in single precision, these numbers would have lost three digits.
+    let (side, offset) = (700, 10.0);
+    let map = tensor([1, side, side, 1], 1) + offset;
+    let x: Vec<f64> = map.clone().into_data().iter::<f64>().collect();
+    let mean = x.iter().sum::<f64>() / x.len() as f64;
+    let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / x.len() as f64;
+    let ones = || Tensor::ones([1], &Device::flex());
+    let y = k::group_norm(map, 1, ones(), ones() - 1.0, 0.0, false);
+    for (y, x) in y.into_data().iter::<f64>().zip(x) {
+        let expected = (x - mean) / variance.sqrt();
+        assert!((y - expected).abs() < 2e-5, "{y} for {expected}");
     }
 }
 

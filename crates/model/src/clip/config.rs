@@ -4,7 +4,7 @@
 //! Field names and defaults are the public ones, so that a `config.json` deserialises directly;
 //! fields that do not concern the network are ignored.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::activation::Activation;
 
@@ -199,8 +199,14 @@ pub struct ConvNextConfig {
     pub kernel_size: usize,
     /// Initial layer scale; `None` for blocks without one.
     pub ls_init_value: Option<f64>,
-    /// Constant of the norms.
+    /// Constant of the norms; in files also `null`, for the default.
+    #[serde(deserialize_with = "norm_eps")]
     pub norm_eps: f64,
+}
+
+fn norm_eps<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let given = Option::deserialize(deserializer)?;
+    Ok(given.unwrap_or(ConvNextConfig::default().norm_eps))
 }
 
 impl Default for ConvNextConfig {

@@ -39,6 +39,9 @@ pub struct RopeParameters {
     pub legacy_type: Option<RopeType>,
     /// Base of the frequencies.
     pub rope_theta: Option<f64>,
+    /// Share of each head that turns; LLaMA knows only 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partial_rotary_factor: Option<f64>,
     /// Scaling factor.
     pub factor: Option<f64>,
     /// Context length before scaling.
@@ -75,6 +78,9 @@ impl RopeParameters {
     pub(super) fn problems(&self, head_dim: usize) -> Vec<String> {
         let kind = self.kind();
         let mut problems = Vec::new();
+        if let Some(share) = self.partial_rotary_factor.filter(|share| *share != 1.0) {
+            problems.push(format!("`partial_rotary_factor` {share} is not supported"));
+        }
         let mut require = |field: &str, present: bool| {
             if !present {
                 problems.push(format!("rope scaling {kind:?} needs `{field}`"));

@@ -12,6 +12,9 @@ use burn::tensor::{Tensor, TensorData};
 pub enum Filter {
     /// Two neighbours per axis.
     Bilinear,
+    /// The same with places rounded as PyTorch rounds them in single precision (one fused multiply-add): for
+    /// whoever asks which weights are zero.
+    SingleBilinear,
     /// Four neighbours per axis, cubic convolution with `a = -0.75`.
     Bicubic,
 }
@@ -23,13 +26,18 @@ impl Filter {
         let scale = from as f64 / to as f64;
         let last = from as i64 - 1;
         for target in 0..to {
-            let mut source = (target as f64 + 0.5) * scale - 0.5;
-            if self == Self::Bilinear {
-                source = source.max(0.0);
-            }
+            let centre = target as f64 + 0.5;
+            let source = match self {
+                Self::Bilinear => (centre * scale - 0.5).max(0.0),
+                Self::SingleBilinear => {
+                    let scale = f64::from(from as f32 / to as f32);
+                    f64::from((centre * scale - 0.5) as f32).max(0.0)
+                }
+                Self::Bicubic => centre * scale - 0.5,
+            };
             let first = source.floor();
             let taps: &[(i64, f64)] = match (self, source - first) {
-                (Self::Bilinear, t) => &[(0, 1.0 - t), (1, t)],
+                (Self::Bilinear | Self::SingleBilinear, t) => &[(0, 1.0 - t), (1, t)],
                 (Self::Bicubic, t) => &[
                     (-1, cubic_outer(t + 1.0)),
                     (0, cubic_inner(t)),

@@ -89,7 +89,7 @@ impl Ddim {
             Spacing::Linspace => linspace(total - 1, steps),
             Spacing::Leading => (0..steps)
                 .rev()
-                .map(|i| i * stride + config.steps_offset)
+                .map(|i| (i * stride).saturating_add(config.steps_offset))
                 .collect(),
             Spacing::Trailing => trailing(total, steps, total as f64 / steps as f64),
         };

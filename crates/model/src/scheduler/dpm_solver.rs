@@ -63,6 +63,10 @@ impl DpmSolver {
             FinalSigma::Zero => 0.0,
             FinalSigma::SigmaMin => levels[0],
         });
+        // As in diffusers: a last step from the lowest level to itself is none at all.
+        for level in &mut chosen {
+            *level = f64::from(*level as f32);
+        }
         Ok(Self {
             config: config.clone(),
             timesteps,
@@ -111,8 +115,9 @@ impl DpmSolver {
             && (few
                 || self.config.euler_at_final
                 || self.config.final_sigmas_type == FinalSigma::Zero);
-        let limit = if last {
-            1
+        let still = self.sigmas[index] == self.sigmas[index + 1];
+        let limit = if last || still {
+            1 // a step of no length has no slope
         } else if few && index + 2 == steps {
             2
         } else {
@@ -167,7 +172,7 @@ fn place(config: &DpmSolverConfig, steps: usize, levels: &[f64]) -> (Vec<usize>,
             let stride = last / (steps + 1);
             (1..=steps)
                 .rev()
-                .map(|i| i * stride + config.steps_offset)
+                .map(|i| (i * stride).saturating_add(config.steps_offset))
                 .collect()
         }
         Spacing::Trailing => trailing(last, steps, total as f64 / steps as f64),
@@ -279,6 +284,37 @@ mod tests {
                 let error = solve(&config, steps);
                 assert!(error < 1e-5, "order {order}, {steps} steps: {error}");
             }
+        }
+    }
+
+    /// These levels end at the lowest one, where the last step starts already.
+    #[test]
+    fn a_step_of_no_length_changes_nothing() {
+        let device = Device::flex();
+        let x = Tensor::<4>::from_floats([[[[0.7, -1.3]]]], &device);
+        for (algorithm, order) in [
+            (SolverAlgorithm::SdeDpmSolver, 2),
+            (SolverAlgorithm::DpmSolver, 3),
+            (SolverAlgorithm::SdeDpmSolverPlusPlus, 2),
+        ] {
+            let config = DpmSolverConfig {
+                algorithm_type: algorithm,
+                solver_order: order,
+                solver_type: SolverType::Heun,
+                final_sigmas_type: FinalSigma::SigmaMin,
+                lower_order_final: false,
+                use_beta_sigmas: true,
+                ..DpmSolverConfig::stable_diffusion()
+            };
+            let mut solver = DpmSolver::new(&config, 4).unwrap();
+            let mut before = x.clone();
+            for index in 0..3 {
+                let output = x.clone() * index as f32;
+                before = solver.step(index, before, output, Some(x.clone())).unwrap();
+            }
+            let after = solver.step(3, before.clone(), x.clone(), Some(x.clone()));
+            let change = (after.unwrap() - before).abs().max().into_scalar::<f32>();
+            assert_eq!(change, 0.0, "{algorithm:?}");
         }
     }
 

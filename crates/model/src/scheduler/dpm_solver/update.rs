@@ -29,11 +29,11 @@ pub(super) fn weights(
         SolverAlgorithm::DpmSolverPlusPlus => (sigma / sigma0, alpha, -h, 0.0),
         SolverAlgorithm::DpmSolver => (alpha / alpha0, -sigma, h, 0.0),
         SolverAlgorithm::SdeDpmSolverPlusPlus => {
-            let noise = sigma * (1.0 - (-2.0 * h).exp()).sqrt();
+            let noise = sigma * (1.0 - (-2.0 * h).exp()).max(0.0).sqrt();
             (sigma / sigma0 * (-h).exp(), alpha, -2.0 * h, noise)
         }
         SolverAlgorithm::SdeDpmSolver => {
-            let noise = sigma * ((2.0 * h).exp() - 1.0).sqrt();
+            let noise = sigma * ((2.0 * h).exp() - 1.0).max(0.0).sqrt();
             (alpha / alpha0, -2.0 * sigma, h, noise)
         }
     };

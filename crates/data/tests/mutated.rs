@@ -1,0 +1,101 @@
+//! Damaged files: every reader of benchmarks, tokenizers, pictures and drawings reads or refuses them, by
+//! name.
+
+#[path = "../../../fuzz/mutate.rs"]
+mod mutate;
+#[path = "../../../fuzz/readers/data.rs"]
+mod readers;
+
+use std::io::Cursor;
+
+use image::{DynamicImage, ImageFormat};
+use mutate::survives;
+use readers::{NAME, Read};
+
+fn in_folder(read: fn(&std::path::Path, &[u8]) -> Read) -> impl Fn(&[u8]) -> Read {
+    let folder = tempfile::tempdir().unwrap();
+    move |bytes| read(folder.path(), bytes)
+}
+
+#[test]
+fn benchmarks() {
+    let pope = r#"{"question_id": 1, "image": "1.jpg", "text": "Is there a cat?", "label": "yes"}
+{"question_id": 2, "image": "1.jpg", "text": "Is there a \"bus\"?", "label": "no"}
+"#;
+    survives(pope.as_bytes(), &[NAME], in_folder(readers::pope));
+    let robustvqa = r#"{"imagenet_a": [{"file_name": "n01/1.jpg", "gt_caption": "goldfish",
+        "error_caption": "lemon"}], "imagenet_r": [], "imagenet_v2": [{"file_name": "2.jpg",
+        "gt_caption": "cat", "error_caption": "dog"}]}"#;
+    survives(robustvqa.as_bytes(), &[NAME], in_folder(readers::robustvqa));
+    let region = r#"{"images": [{"id": 7, "file_name": "a.jpg", "width": 4, "height": 2}],
+        "annotations": [{"id": 1, "image_id": 7, "caption": "a red cat", "iscrowd": 0,
+            "segmentation": {"counts": [2, 4, 2], "size": [2, 4]}},
+            {"id": 2, "image_id": 7, "captions": ["a bus", "the bus"],
+            "segmentation": [[0, 0, 2, 0, 2, 2, 0, 2]]},
+            {"id": 3, "image_id": 7, "captions": ["a dog"],
+            "segmentation": {"counts": "242", "size": [2, 4]}}]}"#;
+    // A picture that is too large is named itself.
+    survives(
+        region.as_bytes(),
+        &[NAME, "pixels exceed"],
+        in_folder(readers::region),
+    );
+    let mmvp = "Index,Question,Options,Correct Answer\n\
+        1,Are the wings open?,(a) Open (b) Closed,(a)\n\
+        2,\"Are the wings open, or closed?\",(a) Open (b) Closed,(b)\n";
+    survives(
+        mmvp.as_bytes(),
+        &["Questions.csv"],
+        in_folder(readers::mmvp),
+    );
+}
+
+#[test]
+fn tokenizers() {
+    let valid = include_bytes!("../../../assets/tokenizer/tokenizer.json");
+    survives(valid, &[NAME], readers::tokenizer);
+}
+
+#[test]
+fn pictures() {
+    let picture = DynamicImage::ImageRgba8(image::RgbaImage::from_fn(9, 7, |x, y| {
+        image::Rgba([(x * 20) as u8, (y * 30) as u8, 90, (x * y * 4) as u8])
+    }));
+    for format in [
+        ImageFormat::Png,
+        ImageFormat::Jpeg,
+        ImageFormat::WebP,
+        ImageFormat::Gif,
+        ImageFormat::Bmp,
+    ] {
+        let mut valid = Cursor::new(Vec::new());
+        let picture = match format {
+            ImageFormat::Jpeg => DynamicImage::ImageRgb8(picture.to_rgb8()),
+            _ => picture.clone(),
+        };
+        picture.write_to(&mut valid, format).unwrap();
+        survives(valid.get_ref(), &[NAME], readers::picture);
+    }
+}
+
+#[test]
+fn drawings() {
+    let mut png = Cursor::new(Vec::new());
+    let picture = image::RgbaImage::from_pixel(4, 4, image::Rgba([9, 8, 7, 255]));
+    picture.write_to(&mut png, ImageFormat::Png).unwrap();
+    let record = r#"{"concept": "1f408", "label": "cat", "category": "animal", "plural": "cats",
+        "kind": "object", "family": "pets", "subset": "core", "orientable": true, "tags": [],
+        "group": "animals", "subgroup": "mammals", "style": "noto"}"#;
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, bytes) in [
+        ("1f408.noto.json", record.as_bytes()),
+        ("1f408.noto.png", png.get_ref()),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, bytes).unwrap();
+    }
+    let valid = archive.into_inner().unwrap();
+    survives(&valid, &[NAME], in_folder(readers::drawings));
+}
