@@ -10,6 +10,7 @@ use deem_model::llama::LlamaConfig;
 use deem_model::perceiver::PerceiverConfig;
 use deem_model::scheduler::{Ddim, DdimConfig, DpmSolver, DpmSolverConfig, from_json};
 use deem_model::unet::UNetConfig;
+use deem_model::weights::gguf::GgufFile;
 use deem_model::weights::torch::TorchFile;
 use deem_model::weights::{WeightsFile, read_tensors, to_deem};
 use serde::de::DeserializeOwned;
@@ -57,6 +58,27 @@ pub fn pickle(folder: &Path, bytes: &[u8]) -> Read {
         assert_eq!(file.bytes(tensor).len(), count * tensor.dtype.bitsize() / 8);
     }
     Ok(())
+}
+
+/// A GGUF file, and all its numbers.
+pub fn gguf(folder: &Path, bytes: &[u8]) -> Read {
+    gguf_tensors(folder, bytes).map(drop)
+}
+
+/// A GGUF file of a language model, and what the model is.
+pub fn gguf_model(folder: &Path, bytes: &[u8]) -> Read {
+    let file = gguf_tensors(folder, bytes)?;
+    file.llama_config().map(drop).map_err(told)
+}
+
+fn gguf_tensors(folder: &Path, bytes: &[u8]) -> Result<GgufFile, String> {
+    let file = GgufFile::open(&written(folder, "gguf", bytes)).map_err(told)?;
+    for tensor in file.tensors() {
+        let count: usize = tensor.shape().iter().product();
+        let numbers = file.f32(tensor.name()).map_or(0, |numbers| numbers.len());
+        assert_eq!(numbers, count, "{}", tensor.name());
+    }
+    Ok(file)
 }
 
 /// A safetensors file with the keys of an official training checkpoint.

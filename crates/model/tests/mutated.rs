@@ -50,6 +50,17 @@ fn index() {
 }
 
 #[test]
+fn gguf() {
+    let folder = tempfile::tempdir().unwrap();
+    survives(&golden("gguf_encodings.gguf"), &[NAME], |bytes| {
+        readers::gguf(folder.path(), bytes)
+    });
+    survives(&golden("gguf_llama.gguf"), &[NAME], |bytes| {
+        readers::gguf_model(folder.path(), bytes)
+    });
+}
+
+#[test]
 fn pickles() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["pickle_zip.pt", "pickle_legacy.pt", "pickle_wrapped.pt"] {
