@@ -236,13 +236,9 @@ impl HostOp for Deformable {
                         dots: &mut found.dots,
                         dvalue: needs[0].then_some(shared[0]),
                     });
-                    let shapes = self.shapes.iter().flat_map(|s| vec![s; self.points]);
-                    let all = found
-                        .corners
-                        .iter()
-                        .zip(found.dots.chunks_exact(4))
-                        .zip(shapes);
-                    for (sample, ((corners, dots), shape)) in all.enumerate() {
+                    let all = found.corners.iter().zip(found.dots.chunks_exact(4));
+                    for (sample, (corners, dots)) in all.enumerate() {
+                        let shape = self.shapes[sample / self.points];
                         let [x, y] = corners.fraction;
                         if needs[1] {
                             let dx = (1.0 - y) * (dots[1] - dots[0]) + y * (dots[3] - dots[2]);

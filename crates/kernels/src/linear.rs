@@ -95,15 +95,7 @@ pub(crate) fn affine(
     if rows <= FEW {
         return dots(x, rows, weight, [n, k], bias);
     }
-    let packed = Packed::new(
-        Right {
-            data: weight,
-            row: 1,
-            column: k,
-        },
-        k,
-        n,
-    );
+    let packed = Packed::new(Right::columns(weight, k), k, n);
     let mut y = uninit(rows * n);
     let start = bias.map_or(Start::Zero, Start::Bias);
     let out = Out {
@@ -203,15 +195,7 @@ pub(crate) fn input_gradient(
     [n, k]: [usize; 2],
 ) -> Vec<f32> {
     assert!(grad.len() >= rows * n);
-    let packed = Packed::new(
-        Right {
-            data: weight,
-            row: k,
-            column: 1,
-        },
-        n,
-        k,
-    );
+    let packed = Packed::new(Right::rows(weight, k), n, k);
     let mut dx = uninit(rows * k);
     let out = Out {
         ptr: dx.as_mut_ptr(),
@@ -242,28 +226,43 @@ pub(crate) fn weight_gradient(
     let shared = Shared::new(&mut sums);
     par::ranges(parts, 1, rows * n * k / 32 / parts, |range| {
         for part in range {
-            let out = Out {
-                ptr: shared.at(part * n * k),
-                row: k,
-            };
+            // SAFETY: parts are disjoint
+            let sums = unsafe { shared.slice(part * n * k, n * k) };
             let mut packed = Packed::default();
             let (from, to) = (rows * part / parts, rows * (part + 1) / parts);
             for first in (from..to).step_by(BAND) {
                 let len = BAND.min(to - first);
-                let right = Right {
-                    data: &x[first * k..],
-                    row: k,
-                    column: 1,
-                };
-                packed.fill(right, len, k);
-                let left = Left::new(grad[first * n..].as_ptr(), 1, n, len);
-                // SAFETY: `len` rows of both operands are left, each part has `n * k` floats
-                unsafe { product_parallel(n, left, &packed, out, Start::Accumulate) };
+                let (grad, x) = (&grad[first * n..], &x[first * k..]);
+                add_outer(sums, (grad, n), (x, k), len, &mut packed);
             }
         }
     });
     add_parts(&mut sums, n * k);
     sums
+}
+
+/// `sums += leftᵀ · right` over `len` rows.
+///
+/// - `left`: data and distance of its rows, of which the first columns count, as many as `sums` has rows
+/// - `right`: `[len, k]`, and `k`
+/// - `packed`: room for the right side, reused from call to call
+pub(crate) fn add_outer(
+    sums: &mut [f32],
+    (left, row): (&[f32], usize),
+    (right, k): (&[f32], usize),
+    len: usize,
+    packed: &mut Packed,
+) {
+    let n = sums.len() / k.max(1);
+    assert!(n <= row && left.len() >= (len - 1) * row + n && right.len() >= len * k);
+    packed.fill(Right::rows(right, k), len, k);
+    let left = Left::new(left.as_ptr(), 1, row, len);
+    let out = Out {
+        ptr: sums.as_mut_ptr(),
+        row: k,
+    };
+    // SAFETY: checked above
+    unsafe { product_parallel(n, left, packed, out, Start::Accumulate) };
 }
 
 /// Adds all parts of `len` floats into the first, and drops the others.

@@ -36,20 +36,12 @@ impl<'a> Rows<'a> {
 
     /// Rows of the right side of a product.
     pub(super) fn right(self, row: usize) -> Right<'a> {
-        Right {
-            data: self.from(row),
-            row: self.stride,
-            column: 1,
-        }
+        Right::rows(self.from(row), self.stride)
     }
 
     /// Columns of the right side of a product.
     pub(super) fn right_transposed(self, row: usize) -> Right<'a> {
-        Right {
-            data: self.from(row),
-            row: 1,
-            column: self.stride,
-        }
+        Right::columns(self.from(row), self.stride)
     }
 }
 

@@ -57,19 +57,9 @@ fn add_weight_of_patches(
     for first in positions.clone().step_by(PATCHES) {
         let len = PATCHES.min(positions.end - first);
         let patches = unfold::patches(g, x, first..first + len, &mut scratch);
-        let right = Right {
-            data: &grad[first * g.outputs..],
-            row: g.outputs,
-            column: 1,
-        };
-        packed.fill(right, len, g.outputs);
-        let left = Left::new(patches.as_ptr(), 1, g.patch(), len);
-        let out = Out {
-            ptr: sums.as_mut_ptr(),
-            row: g.outputs,
-        };
-        // SAFETY: there are `len` patches; `sums` has a row for each of their elements
-        unsafe { product(g.patch(), left, &packed, out, Start::Accumulate) };
+        let grad = &grad[first * g.outputs..];
+        let (left, right) = ((patches, g.patch()), (grad, g.outputs));
+        linear::add_outer(sums, left, right, len, &mut packed);
     }
 }
 
@@ -82,11 +72,7 @@ fn add_weight(g: &Geometry, grad: &[f32], x: &[f32], bands: &[Band], sums: &mut 
     for band in bands {
         let input = padded::band(g, x, *band, &mut scratch);
         let first = (band.image * height + band.first) * width * g.outputs;
-        let right = Right {
-            data: &grad[first..],
-            row: g.outputs,
-            column: 1,
-        };
+        let right = Right::rows(&grad[first..], g.outputs);
         packed.fill(right, band.rows * width, g.outputs);
         let run = g.kernel[1] * g.inputs; // taps of one kernel row, contiguous in the input
         for tap_row in 0..g.kernel[0] {

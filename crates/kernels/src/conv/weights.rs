@@ -50,15 +50,7 @@ pub(super) fn unfolded(g: &Geometry, weight: &[f32]) -> Packed {
             }
         }
     }
-    Packed::new(
-        Right {
-            data: &ordered,
-            row: width,
-            column: 1,
-        },
-        g.outputs,
-        width,
-    )
+    Packed::new(Right::rows(&ordered, width), g.outputs, width)
 }
 
 /// `[tap, input, output]` to `[output, input, tap]`.

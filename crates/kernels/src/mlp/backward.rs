@@ -7,7 +7,7 @@ use crate::activation::{activate, activate_gradient};
 use crate::host::custom::{Host, Output, Saved};
 use crate::host::gemm::{Left, Out, Packed, Right, Start, product_parallel};
 use crate::host::par::{self, Shared, uninit};
-use crate::linear::{add_parts, column_sums};
+use crate::linear::{add_outer, add_parts, column_sums};
 
 /// Rows in a block, which the gradients of weights are summed over at once.
 const BLOCK: usize = 192;
@@ -40,15 +40,10 @@ impl Mlp {
         let data = |i: usize| saved.inputs[i].as_ref().map_or(&[][..], Host::data);
         let rows = |i: usize| {
             let [k, n] = [shapes[i][0], shapes[i][1]];
-            let right = Right {
-                data: data(i),
-                row: n,
-                column: 1,
-            };
             if data(i).is_empty() {
                 Packed::default()
             } else {
-                Packed::new(right, k, n)
+                Packed::new(Right::rows(data(i), n), k, n)
             }
         };
         let size = |i: usize| shapes[i].iter().product::<usize>();
@@ -115,24 +110,6 @@ impl Mlp {
         let mut inner = uninit(block * s.inner);
         let mut dhidden = uninit(if through { block * s.hidden } else { 0 });
         let mut packed = Packed::default();
-        let mut add =
-            |sums: &mut [f32], left: (&[f32], usize, usize), right: (&[f32], usize), len| {
-                // leftᵀ · right
-                let ((left, row, n), (right, k)) = (left, right);
-                let data = Right {
-                    data: right,
-                    row: k,
-                    column: 1,
-                };
-                packed.fill(data, len, k);
-                let out = Out {
-                    ptr: sums.as_mut_ptr(),
-                    row: k,
-                };
-                let left = Left::new(left.as_ptr(), 1, row, len);
-                // SAFETY: `len` rows are in both operands, and `n` rows of `k` in the sums
-                unsafe { product_parallel(n, left, &packed, out, Start::Accumulate) };
-            };
         for first in rows.clone().step_by(BLOCK) {
             let len = BLOCK.min(rows.end - first);
             let x = &c.x[(first * s.inputs).min(c.x.len())..];
@@ -142,7 +119,7 @@ impl Mlp {
             if needs[2] {
                 activate(self.function, hidden, inner, s.inner);
                 let sums = &mut sums[places[2].clone()];
-                add(sums, (grad, s.outputs, s.outputs), (inner, s.inner), len);
+                add_outer(sums, (grad, s.outputs), (inner, s.inner), len, &mut packed);
             }
             if down_bias {
                 let total = column_sums(grad, len, s.outputs);
@@ -181,7 +158,7 @@ impl Mlp {
                 let weight = if i == 0 { 1 } else { 3 };
                 if needs[weight] {
                     let sums = &mut sums[places[weight].clone()];
-                    add(sums, (part, s.hidden, width), (x, s.inputs), len);
+                    add_outer(sums, (part, s.hidden), (x, s.inputs), len, &mut packed);
                 }
             }
             if up_bias {

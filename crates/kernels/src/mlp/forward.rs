@@ -13,14 +13,8 @@ impl Mlp {
     /// The output, and the hidden layer before its activation if it is to be kept.
     pub(super) fn outputs(&self, s: Sizes, inputs: &[Host], keep: bool) -> (Vec<f32>, Vec<f32>) {
         let x = inputs[0].data();
-        let columns = |weight: &[f32], k: usize, n: usize| {
-            let right = Right {
-                data: weight,
-                row: 1,
-                column: k,
-            };
-            Packed::new(right, k, n)
-        };
+        let columns =
+            |weight: &[f32], k: usize, n: usize| Packed::new(Right::columns(weight, k), k, n);
         let gated = self.gate == Gate::Matrix;
         let parts = if gated {
             vec![inputs[1].data(), inputs[3].data()]

@@ -3,6 +3,7 @@
 use crate::host::custom::{Host, HostOp, Output, Saved};
 use crate::host::par::{self, Shared, uninit};
 use crate::host::simd::{Kernel, Simd, each_vector, run};
+use crate::linear::add_parts;
 
 /// Inputs: `x`, then `weight` if present, then `bias` if present.
 #[derive(Debug)]
@@ -101,10 +102,7 @@ impl HostOp for RowNorm {
                 });
             }
         });
-        let (total, others) = sums.split_at_mut(2 * n);
-        for other in others.chunks_exact(2 * n) {
-            total.iter_mut().zip(other).for_each(|(a, b)| *a += b);
-        }
+        add_parts(&mut sums, 2 * n);
         let mut results = vec![needs[0].then(|| Output::new(dx, shape))];
         for (i, needed) in needs.iter().enumerate().skip(1) {
             let at = if self.weight && i == 1 { 0 } else { n };

@@ -91,21 +91,13 @@ impl WeightsFile {
     }
 
     fn add(&mut self, path: &Path) -> Result<(), WeightsError> {
-        let io = |cause| WeightsError::Io {
-            path: path.into(),
-            cause,
-        };
         let format = |rule: String| WeightsError::Format {
             path: path.into(),
             rule,
         };
-        let file = File::open(path).map_err(io)?;
-        if file.metadata().map_err(io)?.len() < 8 {
+        let Some(map) = mapped(path, 8)? else {
             return Err(format("shorter than its 8-byte header length".into()));
-        }
-        // Safety: weights are read-only while in use; checkpoints are replaced by rename, which
-        // leaves an existing mapping on the old file.
-        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        };
         if map.starts_with(gguf::MAGIC) {
             return self.add_gguf(GgufFile::of(path, map)?);
         }
@@ -282,4 +274,19 @@ pub fn sha256(bytes: &[u8]) -> Checksum {
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Maps a file of at least `least` bytes, which is not 0; nothing if it is shorter.
+pub(super) fn mapped(path: &Path, least: u64) -> Result<Option<Mmap>, WeightsError> {
+    let io = |cause| WeightsError::Io {
+        path: path.into(),
+        cause,
+    };
+    let file = File::open(path).map_err(io)?;
+    if file.metadata().map_err(io)?.len() < least {
+        return Ok(None);
+    }
+    // Safety: weights are read-only while in use; checkpoints are replaced by rename, which
+    // leaves an existing mapping on the old file.
+    Ok(Some(unsafe { Mmap::map(&file) }.map_err(io)?))
 }

@@ -258,17 +258,9 @@ mod tests {
             })
             .collect();
         let right = if right {
-            Right {
-                data: &b,
-                row: 1,
-                column: k,
-            }
+            Right::columns(&b, k)
         } else {
-            Right {
-                data: &b,
-                row: n,
-                column: 1,
-            }
+            Right::rows(&b, n)
         };
         let start = match start {
             0 => Start::Zero,

@@ -32,6 +32,26 @@ pub(crate) struct Right<'a> {
     pub column: usize,
 }
 
+impl<'a> Right<'a> {
+    /// A matrix `[k, n]`.
+    pub(crate) fn rows(data: &'a [f32], n: usize) -> Self {
+        Self {
+            data,
+            row: n,
+            column: 1,
+        }
+    }
+
+    /// The transpose of a matrix `[n, k]`.
+    pub(crate) fn columns(data: &'a [f32], k: usize) -> Self {
+        Self {
+            data,
+            row: 1,
+            column: k,
+        }
+    }
+}
+
 impl Packed {
     /// Packs `k` rows and `n` columns.
     pub(crate) fn new(b: Right, k: usize, n: usize) -> Self {

@@ -1,4 +1,3 @@
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -6,7 +5,7 @@ use memmap2::Mmap;
 use super::Encoding;
 use super::header::{Cursor, Described, Field, Header, Kind};
 use crate::weights::WeightsError;
-use crate::weights::file::release;
+use crate::weights::file::{mapped, release};
 
 /// A memory-mapped GGUF file of any architecture, validated on opening.
 #[derive(Debug)]
@@ -43,16 +42,9 @@ impl GgufFile {
     /// # Errors
     /// `Io` if it cannot be opened, `Gguf` naming the rule that it breaks.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
-        let io = |cause| WeightsError::Io {
-            path: path.into(),
-            cause,
-        };
-        let file = File::open(path).map_err(io)?;
-        if file.metadata().map_err(io)?.len() == 0 {
+        let Some(map) = mapped(path, 1)? else {
             return Err(wrong(path, "it is empty".into()));
-        }
-        // Safety: as for safetensors; weights are read-only while in use.
-        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        };
         Self::of(path, map)
     }
 

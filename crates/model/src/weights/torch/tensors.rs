@@ -1,5 +1,4 @@
 use std::collections::HashMap;
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,7 @@ use super::archive;
 use super::machine::Machine;
 use super::value::{Pickled, Value};
 use crate::weights::WeightsError;
+use crate::weights::file::mapped;
 
 /// With what the old container begins, as a whole number of ten bytes.
 const LEGACY: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -55,16 +55,9 @@ impl TorchFile {
     /// # Errors
     /// `Io` if it cannot be read, `Pickle` naming the broken rule or what it holds besides tensors.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
-        let io = |cause| WeightsError::Io {
-            path: path.into(),
-            cause,
-        };
-        let file = File::open(path).map_err(io)?;
-        if file.metadata().map_err(io)?.len() == 0 {
+        let Some(map) = mapped(path, 1)? else {
             return Err(wrong(path, "it is empty".into()));
-        }
-        // Safety: as for weights; files are read-only while in use.
-        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        };
         let (tensors, skipped) = described(&map).map_err(|rule| wrong(path, rule))?;
         Ok(Self {
             path: path.into(),
