@@ -58,18 +58,16 @@ fn letter_index(word: &str) -> Option<usize> {
 fn by_letter(response: &str, options: usize) -> Option<usize> {
     let tokens: Vec<&str> = response.split_whitespace().collect();
     let mut letters = tokens.iter().enumerate().filter_map(|(at, token)| {
-        let bare = token.trim_matches(|c: char| !c.is_alphanumeric());
+        let dress = |c: char| !c.is_alphanumeric();
+        let open = token.trim_start_matches(dress);
+        let bare = open.trim_end_matches(dress);
         let index = letter_index(bare).filter(|index| *index < options)?;
         let announced = at > 0
             && matches!(
-                tokens[at - 1]
-                    .trim_matches(|c: char| !c.is_alphanumeric())
-                    .to_lowercase()
-                    .as_str(),
+                tokens[at - 1].trim_matches(dress).to_lowercase().as_str(),
                 "option" | "answer" | "choice" | "is"
             );
-        let marked =
-            token.starts_with('(') || token[bare.len()..].starts_with([')', '.', ':', ',']);
+        let marked = token.starts_with('(') || open[bare.len()..].starts_with([')', '.', ':', ',']);
         // "is a dog": an article announces nothing, so a lower-case "a" before further words needs a mark.
         let article = bare == "a" || bare == "A";
         let last = at + 1 == tokens.len();
@@ -138,6 +136,8 @@ mod tests {
             "Option B",
             "The answer is B",
             "The answer is (b).",
+            "\"b) right\"",
+            "“B.” it is",
         ] {
             assert_eq!(strict(response, &SIDES), Some(1), "{response:?}");
         }
