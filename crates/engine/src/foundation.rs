@@ -30,6 +30,9 @@ use self::config_file::{check, check_vision};
 use crate::EngineError;
 use crate::standins::init_rules;
 
+/// What only drawing needs.
+const DRAWING: [&str; 3] = ["unet.", "autoencoder.", "image_decoder."];
+
 /// Where the parts of a model lie: folders, or weights files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Foundation {
@@ -37,14 +40,15 @@ pub struct Foundation {
     pub vision: PathBuf,
     /// Language model and tokenizer.
     pub language: Language,
-    /// Diffusers folder.
-    pub diffusion: PathBuf,
+    /// Diffusers folder; absent for a model that is not to draw.
+    pub diffusion: Option<PathBuf>,
     /// Weights of a whole model under deem's keys, which replace the others'.
     pub trained: Option<PathBuf>,
 }
 
 impl Foundation {
-    /// The model: everything loaded, the rest drawn from `seed`. Tensors are read one at a time.
+    /// The model: everything loaded, the rest drawn from `seed`. Tensors are read one at a time. What a model
+    /// that is not to draw does not need gets neither memory nor values.
     ///
     /// # Errors
     /// `Config` if the configuration is wrong or a `config.json` differs from it; `Weights` naming
@@ -62,27 +66,34 @@ impl Foundation {
 
         model.llama = self.language.fill(model.llama, &config.llama)?;
 
-        let folder = self.diffusion.join("unet");
-        check(&folder.join("config.json"), &config.unet)?;
-        model.unet = load(model.unet, &open(&folder)?, &LoadOptions::default())?;
-        let folder = self.diffusion.join("vae");
-        check(&folder.join("config.json"), &config.autoencoder)?;
-        let file = open(&folder)?;
-        let legacy = has_legacy_keys(file.keys());
-        let options = LoadOptions {
-            rename: legacy.then_some(&legacy_key),
-            ..LoadOptions::default()
-        };
-        model.autoencoder = load(model.autoencoder, &file, &options)?;
-        let schedule = self.diffusion.join("scheduler/scheduler_config.json");
-        check(&schedule, &config.scheduler)?;
-
+        if let Some(folder) = &self.diffusion {
+            model = diffusion(model, folder, config)?;
+        }
+        let skip = self.skipped();
         if let Some(path) = &self.trained {
-            model = replace(model, path)?;
+            let partial = LoadOptions {
+                allow_missing: &[""],
+                skip,
+                ..LoadOptions::default()
+            };
+            model = load(model, &open(path)?, &partial)?;
         }
         let rules = init_rules(config);
-        let rules: Vec<(&str, Fill)> = rules.iter().map(|(p, f)| (p.as_str(), *f)).collect();
+        let rules = rules
+            .iter()
+            .map(|(pattern, fill)| (pattern.as_str(), *fill));
+        let skipped = skip.iter().map(|part| (*part, Fill::Keep));
+        let rules: Vec<(&str, Fill)> = skipped.chain(rules).collect();
         Ok(initialize_rest(model, seed, &rules))
+    }
+
+    /// Beginnings of the paths that get no values.
+    fn skipped(&self) -> &'static [&'static str] {
+        if self.diffusion.is_some() {
+            &[]
+        } else {
+            &DRAWING
+        }
     }
 
     fn vision(
@@ -130,6 +141,27 @@ impl Foundation {
         };
         Ok(load(tower, &file, &options)?)
     }
+}
+
+/// Fills UNet and autoencoder from a diffusers folder.
+fn diffusion(mut model: Deem, folder: &Path, config: &DeemConfig) -> Result<Deem, EngineError> {
+    let unet = folder.join("unet");
+    check(&unet.join("config.json"), &config.unet)?;
+    model.unet = load(model.unet, &open(&unet)?, &LoadOptions::default())?;
+    let vae = folder.join("vae");
+    check(&vae.join("config.json"), &config.autoencoder)?;
+    let file = open(&vae)?;
+    let legacy = has_legacy_keys(file.keys());
+    let options = LoadOptions {
+        rename: legacy.then_some(&legacy_key),
+        ..LoadOptions::default()
+    };
+    model.autoencoder = load(model.autoencoder, &file, &options)?;
+    check(
+        &folder.join("scheduler/scheduler_config.json"),
+        &config.scheduler,
+    )?;
+    Ok(model)
 }
 
 /// Replaces what a file of deem's keys holds; the rest of the model stays as it is.

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor};
 use deem_engine::foundation::{Foundation, Language};
 use deem_model::deem::{Deem, DeemConfig};
 use deem_model::weights::{StateTensor, state, write};
@@ -103,7 +104,7 @@ impl Published {
                 llama: self.at("llama"),
                 tokenizer: Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/tokenizer"),
             },
-            diffusion: self.at("sd"),
+            diffusion: Some(self.at("sd")),
             trained: None,
         }
     }
@@ -173,6 +174,58 @@ fn published_weights_are_loaded_and_the_rest_is_drawn() {
         i64::from(tokenizer.special().soi),
         published.config.tokens.soi
     );
+}
+
+/// Names of parameters that have a value, and of matrices that have none.
+#[derive(Default)]
+struct Filled {
+    path: Vec<String>,
+    filled: Vec<String>,
+    empty: Vec<String>,
+}
+
+impl ModuleVisitor for Filled {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        match param.is_initialized() {
+            true => self.filled.push(self.path.join(".")),
+            false if D > 1 => self.empty.push(self.path.join(".")),
+            false => {}
+        }
+    }
+}
+
+#[test]
+fn a_model_that_is_not_to_draw_needs_no_diffusion_model() {
+    let published = Published::new();
+    let trained = published.at("stage3/model.safetensors");
+    fs::create_dir_all(trained.parent().unwrap()).unwrap();
+    save(&state(&published.model), &trained);
+    fs::remove_dir_all(published.at("sd")).unwrap();
+    for trained in [None, Some(trained)] {
+        let foundation = Foundation {
+            diffusion: None,
+            trained,
+            ..published.foundation()
+        };
+        let model = foundation.assemble(&published.config, 1, &Device::flex());
+        let mut found = Filled::default();
+        model.unwrap().no_grad().visit(&mut found);
+        let drawing = |name: &String| {
+            let parts = ["unet.", "autoencoder.", "image_decoder."];
+            parts.iter().any(|part| name.starts_with(part))
+        };
+        let Filled { filled, empty, .. } = found;
+        assert!(!filled.is_empty() && !filled.iter().any(drawing));
+        assert!(!empty.is_empty() && empty.iter().all(drawing), "{empty:?}");
+    }
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use burn::tensor::Tensor;
 
-use crate::host::custom::{Host, HostOp, Output, Saved, apply, fused};
+use crate::host::custom::{Host, HostOp, Output, Saved, apply, fused, readable};
+use crate::host::element::{Element, Elements, with_elements};
 use crate::host::gemm::{Left, Out, Packed, Right, Start, product_parallel};
 use crate::host::par::{self, Shared, uninit};
 use crate::host::simd::{Kernel, Simd, run};
@@ -12,9 +13,9 @@ use crate::reference;
 ///
 /// # Shapes
 /// - `x`: `[.., in]`
-/// - `weight`: `[out, in]`
+/// - `weight`: `[out, in]`; a frozen one may be in 16 bits and is widened as it is read
 /// - `bias`: `[out]`
-/// - returns `[.., out]`
+/// - returns `[.., out]`, of the type of `x`
 ///
 /// # Panics
 /// If the last axis of `x` is not `in`.
@@ -23,7 +24,7 @@ pub fn linear<const D: usize>(
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
-    if !fused(&x) || weight.dtype() != x.dtype() {
+    if !fused(&x) || !readable(&weight) {
         return reference::linear(x, weight, bias);
     }
     let (dims, [outputs, inputs]) = (x.dims(), weight.dims());
@@ -56,7 +57,7 @@ impl HostOp for Linear {
         let rows = shape[..shape.len() - 1].iter().product();
         *shape.last_mut().expect("at least one axis") = n;
         let bias = inputs.get(2).map(Host::data);
-        let data = affine(x.data(), rows, weight.data(), [n, k], bias);
+        let data = affine(x.data(), rows, weight.elements(), [n, k], bias);
         Output::new(data, &shape)
     }
 
@@ -70,7 +71,7 @@ impl HostOp for Linear {
         let [n, k] = [saved.shapes[1][0], saved.shapes[1][1]];
         let rows = saved.shapes[0].iter().product::<usize>() / k.max(1);
         let dx = needs[0].then(|| {
-            let data = input_gradient(grad.data(), rows, saved.input(1).data(), [n, k]);
+            let data = input_gradient(grad.data(), rows, saved.input(1).elements(), [n, k]);
             Output::new(data, &saved.shapes[0])
         });
         let dw = needs[1].then(|| {
@@ -87,15 +88,15 @@ impl HostOp for Linear {
 pub(crate) fn affine(
     x: &[f32],
     rows: usize,
-    weight: &[f32],
+    weight: Elements,
     [n, k]: [usize; 2],
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
     assert!(x.len() >= rows * k);
     if rows <= FEW {
-        return dots(x, rows, weight, [n, k], bias);
+        return with_elements!(weight, |weight| dots(x, rows, weight, [n, k], bias));
     }
-    let packed = Packed::new(Right::columns(weight, k), k, n);
+    let packed = Packed::columns(weight, k, n);
     let mut y = uninit(rows * n);
     let start = bias.map_or(Start::Zero, Start::Bias);
     let out = Out {
@@ -111,23 +112,23 @@ pub(crate) fn affine(
 const FEW: usize = 4;
 
 /// [`affine`] of at most [`FEW`] rows, an output at a time: each weight is read once, where it lies.
-fn dots(
+fn dots<T: Element>(
     x: &[f32],
     rows: usize,
-    weight: &[f32],
+    weight: &[T],
     [n, k]: [usize; 2],
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
-    struct Dots<'a> {
+    struct Dots<'a, T> {
         x: &'a [f32],
-        weight: &'a [f32],
+        weight: &'a [T],
         rows: usize,
         k: usize,
         /// Row `r` of outputs starts at `y + r * n`.
         y: *mut f32,
         n: usize,
     }
-    impl Kernel for Dots<'_> {
+    impl<T: Element> Kernel for Dots<'_, T> {
         type Out = ();
         #[inline(always)]
         unsafe fn run<S: Simd>(self) {
@@ -149,13 +150,15 @@ fn dots(
                         while i + 4 * S::LANES <= k {
                             for (j, sum) in sums.iter_mut().enumerate() {
                                 let at = i + j * S::LANES;
-                                *sum = S::fma(S::load(x.add(at)), S::load(w.add(at)), *sum);
+                                let w = T::load_n::<S>(w.add(at), S::LANES);
+                                *sum = S::fma(S::load(x.add(at)), w, *sum);
                             }
                             i += 4 * S::LANES;
                         }
                         while i < k {
                             let lanes = S::LANES.min(k - i);
-                            let (a, b) = (S::load_n(x.add(i), lanes), S::load_n(w.add(i), lanes));
+                            let (a, b) =
+                                (S::load_n(x.add(i), lanes), T::load_n::<S>(w.add(i), lanes));
                             sums[0] = S::fma(a, b, sums[0]);
                             i += lanes;
                         }
@@ -191,11 +194,11 @@ fn dots(
 pub(crate) fn input_gradient(
     grad: &[f32],
     rows: usize,
-    weight: &[f32],
+    weight: Elements,
     [n, k]: [usize; 2],
 ) -> Vec<f32> {
     assert!(grad.len() >= rows * n);
-    let packed = Packed::new(Right::rows(weight, k), n, k);
+    let packed = Packed::rows(weight, n, k);
     let mut dx = uninit(rows * k);
     let out = Out {
         ptr: dx.as_mut_ptr(),

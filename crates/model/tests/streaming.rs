@@ -74,6 +74,19 @@ fn generate(folder: &Path, bytes: usize, dtype: Dtype) -> LlamaConfig {
     config
 }
 
+/// Bytes of a model's parameters in memory.
+#[derive(Default)]
+struct Loaded(usize);
+
+impl burn::module::ModuleVisitor for Loaded {
+    fn visit_float<const D: usize>(
+        &mut self,
+        param: &burn::module::Param<burn::tensor::Tensor<D>>,
+    ) {
+        self.0 += param.lazy_shape().num_elements() * param.val().dtype().size();
+    }
+}
+
 struct Shapes<'a> {
     path: Vec<String>,
     names: &'a mut Vec<(String, Vec<usize>)>,
@@ -108,13 +121,15 @@ fn the_peak_is_little_more_than_the_loaded_weights() {
     let folder = tempfile::tempdir().unwrap();
     let config = generate(folder.path(), megabytes << 20, dtype);
     let model = Llama::new(&config, None, &Device::flex());
-    let loaded = 4.0 * model.num_params() as f64;
     // From here on the kernel counts the peak anew.
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = memory("VmRSS");
     let file = WeightsFile::open(&find(folder.path()).unwrap()).unwrap();
     let model = load(model, &file, &LoadOptions::default()).unwrap();
     let peak = memory("VmHWM") - before;
+    let mut loaded = Loaded::default();
+    model.visit(&mut loaded);
+    let loaded = loaded.0 as f64;
     println!(
         "{dtype}: {:.0} MB stored, {:.0} MB loaded, peak {:.0} MB = {:.3} x loaded",
         file.stored_bytes() as f64 / 1e6,
@@ -124,5 +139,10 @@ fn the_peak_is_little_more_than_the_loaded_weights() {
     );
     assert!(peak < 1.15 * loaded, "{:.3} x", peak / loaded);
     assert!(peak > 0.9 * loaded, "the weights are not in memory");
-    assert_eq!(model.num_params() as f64 * 4.0, loaded);
+    // Matrices stay in the type that they are stored in; embeddings and norms are widened.
+    let wide = 4.0 * model.num_params() as f64;
+    match dtype {
+        Dtype::BF16 => assert!(loaded < 0.6 * wide, "{loaded} of {wide}"),
+        _ => assert_eq!(loaded, wide),
+    }
 }

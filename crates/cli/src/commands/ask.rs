@@ -46,10 +46,13 @@ pub fn run(standins: &StandInChoice, args: &Ask) -> Result<()> {
 /// The answer to a question about a picture, and where the model came from.
 fn about(standins: &StandInChoice, args: &Ask, image: &Path) -> Result<(String, String)> {
     let picture = read_picture(image, args.mask.as_deref(), &args.model)?;
-    let mut session = Session::open(standins, &args.model)?;
-    if args.tta {
+    let session = if args.tta {
+        let mut session = Session::open(standins, &args.model)?;
         session.adapt(&picture, args.tta_steps)?;
-    }
+        session
+    } else {
+        Session::open_reader(standins, &args.model)?
+    };
     let longest = args.max_new_tokens.unwrap_or(MAX_NEW_TOKENS[0]);
     let sample = Sample {
         id: "ask".into(),

@@ -11,8 +11,9 @@ use deem_hub::{Hub, Repository};
 
 use crate::progress::Progress;
 
-/// Folders of everything that a run's model is made of; downloads what is missing, unless `offline`.
-pub fn resolve(run: &RunConfig, offline: bool) -> Result<Foundation> {
+/// Folders of everything that a run's model is made of, without the diffusion model if it is not to draw;
+/// downloads what is missing, unless `offline`.
+pub fn resolve(run: &RunConfig, draws: bool, offline: bool) -> Result<Foundation> {
     let language = resolve_language(run, offline)?;
     let (weights, hub) = named(run, offline)?;
     let folder = |field: &str, names: &Alternatives, needs: &Needs| {
@@ -20,7 +21,9 @@ pub fn resolve(run: &RunConfig, offline: bool) -> Result<Foundation> {
     };
     Ok(Foundation {
         vision: folder("vision", &weights.vision, &VISION)?,
-        diffusion: folder("diffusion", &weights.diffusion, &DIFFUSION)?,
+        diffusion: draws
+            .then(|| folder("diffusion", &weights.diffusion, &DIFFUSION))
+            .transpose()?,
         language,
         trained: weights
             .trained

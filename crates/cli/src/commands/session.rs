@@ -64,10 +64,19 @@ pub struct Session {
 impl Session {
     /// Loads the chosen model.
     pub fn open(standins: &StandInChoice, choice: &ModelChoice) -> Result<Self> {
+        Self::of(standins, choice, true)
+    }
+
+    /// As [`Self::open`], for questions about pictures: published diffusion models are not looked for.
+    pub fn open_reader(standins: &StandInChoice, choice: &ModelChoice) -> Result<Self> {
+        Self::of(standins, choice, false)
+    }
+
+    fn of(standins: &StandInChoice, choice: &ModelChoice, draws: bool) -> Result<Self> {
         let device = Device::flex();
         match &choice.config {
             None => Self::of_standins(standins, choice, device),
-            Some(path) => Self::of_run(standins, path, choice, device),
+            Some(path) => Self::of_run(standins, path, choice, draws, device),
         }
     }
 
@@ -138,11 +147,12 @@ impl Session {
         standins: &StandInChoice,
         path: &Path,
         choice: &ModelChoice,
+        draws: bool,
         device: Device,
     ) -> Result<Self> {
         let run = RunConfig::read(path, &standins.overrides)?;
         let preset = run.preset(standins.without_overrides().open()?.preset());
-        let mut foundation = resolve(&run, choice.offline)?;
+        let mut foundation = resolve(&run, draws, choice.offline)?;
         if let Some(path) = &choice.model {
             foundation.trained = Some(weights_in(path)?);
         }

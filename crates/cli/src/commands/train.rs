@@ -38,7 +38,7 @@ pub fn run(choice: &StandInChoice, args: &Train) -> Result<()> {
     let device = Device::flex().autodiff();
     let preset = run.preset(standins.preset());
     let (mut model, data, mut identity) = if run.model.is_some() {
-        let foundation = resolve(&run, args.offline)?;
+        let foundation = resolve(&run, true, args.offline)?;
         let data = BuiltIn::with_tokenizer(&preset, foundation.language.tokenizer(&preset.model)?)?;
         let model = foundation.assemble(&preset.model, args.seed, &device)?;
         (model, data, format!("seed {} {foundation:?}", args.seed))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
+use deem_model::weights::widen;
 use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
@@ -78,7 +79,7 @@ fn component(path: &str) -> String {
     }
 }
 
-/// Assigns every parameter to its group and freezes the rest.
+/// Assigns every parameter to its group and freezes the rest. Trained ones are in 32 bits from then on.
 ///
 /// # Errors
 /// `Pattern` if a pattern matches nothing.
@@ -171,6 +172,7 @@ impl ModuleMapper for Freezer<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let trained = self.trained[self.path.join(".").as_str()];
+        let param = if trained { widen(param) } else { param };
         param.set_require_grad(trained)
     }
 }

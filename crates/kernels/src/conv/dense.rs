@@ -24,7 +24,7 @@ impl HostOp for Dense {
         let bias = inputs.get(2).map(Host::data);
         let y = if g.is_pointwise() {
             let shape = [g.outputs, g.inputs];
-            linear::affine(x.data(), g.positions(), weight.data(), shape, bias)
+            linear::affine(x.data(), g.positions(), weight.elements(), shape, bias)
         } else {
             convolve(&g, x.data(), &weights::forward(&g, weight.data()), bias)
         };
@@ -42,13 +42,13 @@ impl HostOp for Dense {
         let grad = grad.data();
         let shape = [g.outputs, g.inputs];
         let dx = needs[0].then(|| {
-            let weight = saved.input(1).data();
+            let weight = saved.input(1);
             let dx = if g.is_pointwise() {
-                linear::input_gradient(grad, g.positions(), weight, shape)
+                linear::input_gradient(grad, g.positions(), weight.elements(), shape)
             } else if let Some(t) = g.transposed() {
-                convolve(&t, grad, &weights::transposed(&g, weight), None)
+                convolve(&t, grad, &weights::transposed(&g, weight.data()), None)
             } else {
-                dense_gradient::input_by_folding(&g, grad, weight)
+                dense_gradient::input_by_folding(&g, grad, weight.data())
             };
             Output::new(dx, &saved.shapes[0])
         });

@@ -19,6 +19,7 @@ use burn::backend::{
 use burn::tensor::{Bytes, DType, Device, Int, Shape, Tensor};
 use burn_flex::{FlexTensor, Layout};
 
+use super::element::Elements;
 use crate::mode::{Mode, mode};
 use crate::profile::{Entry, timed};
 
@@ -27,7 +28,17 @@ pub(crate) fn fused<const D: usize>(x: &Tensor<D>) -> bool {
     mode() == Mode::Fast && x.dtype() == DType::F32 && x.device() == Device::flex()
 }
 
-/// An input or gradient as a kernel sees it: f32 on the host, last axis contiguous.
+/// Whether a fused kernel can read a weight: f32, or in 16 bits and frozen (its gradient would be in 32).
+pub(crate) fn readable(weight: &Tensor<2>) -> bool {
+    match weight.dtype() {
+        DType::F32 => true,
+        DType::F16 | DType::BF16 => !weight.is_require_grad(),
+        _ => false,
+    }
+}
+
+/// An input or gradient as a kernel sees it: f32 on the host, last axis contiguous; frozen weights may be
+/// in 16 bits.
 #[derive(Clone, Debug)]
 pub(crate) struct Host(FlexTensor);
 
@@ -38,6 +49,16 @@ impl Host {
         match self.0.layout().contiguous_offsets() {
             Some((start, end)) => &storage[start..end],
             None => &storage[self.0.layout().start_offset()..],
+        }
+    }
+
+    /// All elements in order of a tensor that may be in 16 bits.
+    pub(crate) fn elements(&self) -> Elements<'_> {
+        let (start, end) = (self.0.layout().contiguous_offsets()).expect("arrives contiguous");
+        match self.0.dtype() {
+            DType::F16 => Elements::F16(&self.0.storage()[start..end]),
+            DType::BF16 => Elements::Bf16(&self.0.storage()[start..end]),
+            _ => Elements::F32(&self.0.storage()[start..end]),
         }
     }
 

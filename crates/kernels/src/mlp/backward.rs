@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{Gate, Mlp, Sizes};
 use crate::activation::{activate, activate_gradient};
 use crate::host::custom::{Host, Output, Saved};
-use crate::host::gemm::{Left, Out, Packed, Right, Start, product_parallel};
+use crate::host::gemm::{Left, Out, Packed, Start, product_parallel};
 use crate::host::par::{self, Shared, uninit};
 use crate::linear::{add_outer, add_parts, column_sums};
 
@@ -38,13 +38,9 @@ impl Mlp {
         let shapes = &saved.shapes;
         let s = self.sizes(&shapes[0], &shapes[1], &shapes[2]);
         let data = |i: usize| saved.inputs[i].as_ref().map_or(&[][..], Host::data);
-        let rows = |i: usize| {
-            let [k, n] = [shapes[i][0], shapes[i][1]];
-            if data(i).is_empty() {
-                Packed::default()
-            } else {
-                Packed::new(Right::rows(data(i), n), k, n)
-            }
+        let rows = |i: usize| match &saved.inputs[i] {
+            Some(weight) => Packed::rows(weight.elements(), shapes[i][0], shapes[i][1]),
+            None => Packed::default(),
         };
         let size = |i: usize| shapes[i].iter().product::<usize>();
         let mut dx = uninit(if needs[0] { size(0) } else { 0 });

@@ -3,7 +3,7 @@
 use super::{Gate, Mlp, Sizes};
 use crate::activation::activate;
 use crate::host::custom::Host;
-use crate::host::gemm::{Left, Out, Packed, Right, Start, product};
+use crate::host::gemm::{Left, Out, Packed, Start, product};
 use crate::host::par::{self, Shared, uninit};
 
 /// Rows in a block.
@@ -13,20 +13,18 @@ impl Mlp {
     /// The output, and the hidden layer before its activation if it is to be kept.
     pub(super) fn outputs(&self, s: Sizes, inputs: &[Host], keep: bool) -> (Vec<f32>, Vec<f32>) {
         let x = inputs[0].data();
-        let columns =
-            |weight: &[f32], k: usize, n: usize| Packed::new(Right::columns(weight, k), k, n);
         let gated = self.gate == Gate::Matrix;
         let parts = if gated {
-            vec![inputs[1].data(), inputs[3].data()]
+            vec![inputs[1].elements(), inputs[3].elements()]
         } else {
-            vec![inputs[1].data()]
+            vec![inputs[1].elements()]
         };
         let width = s.hidden / parts.len();
         let up: Vec<_> = parts
             .into_iter()
-            .map(|weight| columns(weight, s.inputs, width))
+            .map(|weight| Packed::columns(weight, s.inputs, width))
             .collect();
-        let down = columns(inputs[2].data(), s.inner, s.outputs);
+        let down = Packed::columns(inputs[2].elements(), s.inner, s.outputs);
         let bias = |i: usize| match inputs.get(i) {
             Some(bias) if !gated => Start::Bias(bias.data()),
             _ => Start::Zero,

@@ -11,7 +11,7 @@ mod forward;
 use burn::tensor::Tensor;
 
 use crate::activation::{Function, geglu, gelu, gelu_tanh, quick_gelu, silu, swiglu};
-use crate::host::custom::{Host, HostOp, Output, Saved, apply, fused};
+use crate::host::custom::{Host, HostOp, Output, Saved, apply, fused, readable};
 use crate::linear::linear;
 
 /// Weight `[out, in]` and bias `[out]` of a linear layer.
@@ -40,6 +40,8 @@ pub enum MlpActivation {
 /// - `down`: `hidden` (for [`MlpActivation::Geglu`] half of it) to `out`
 /// - returns `[.., out]`
 ///
+/// Frozen weights may be in 16 bits.
+///
 /// # Panics
 /// If the shapes do not fit.
 pub fn mlp<const D: usize>(
@@ -53,7 +55,7 @@ pub fn mlp<const D: usize>(
     let inner = if gated { hidden / 2 } else { hidden };
     check(&x, inputs, down.0.dims()[1], inner);
     let biased = up.1.is_some() && down.1.is_some();
-    if !biased || !pays(&x) {
+    if !biased || !pays(&x, [&up.0, &down.0]) {
         let hidden = linear(x, up.0, up.1);
         let hidden = match activation {
             MlpActivation::Gelu => gelu(hidden),
@@ -91,6 +93,8 @@ pub fn mlp<const D: usize>(
 /// - `down`: `[out, hidden]`
 /// - returns `[.., out]`
 ///
+/// Frozen weights may be in 16 bits.
+///
 /// # Panics
 /// If the shapes do not fit.
 pub fn swiglu_mlp<const D: usize>(
@@ -101,7 +105,7 @@ pub fn swiglu_mlp<const D: usize>(
 ) -> Tensor<D> {
     assert_eq!(gate.dims(), up.dims(), "swiglu_mlp: shapes of gate and up");
     check(&x, up.dims()[1], down.dims()[1], up.dims()[0]);
-    if !pays(&x) {
+    if !pays(&x, [&gate, &up, &down]) {
         let hidden = swiglu(linear(x.clone(), gate, None), linear(x, up, None));
         return linear(hidden, down, None);
     }
@@ -113,10 +117,10 @@ pub fn swiglu_mlp<const D: usize>(
     apply(op, [x.into_dispatch()].into_iter().chain(weights).collect())
 }
 
-/// Whether there are rows enough for blocks of them.
-fn pays<const D: usize>(x: &Tensor<D>) -> bool {
+/// Whether a fused kernel can read everything, and there are rows enough for blocks of them.
+fn pays<const D: usize, const N: usize>(x: &Tensor<D>, weights: [&Tensor<2>; N]) -> bool {
     let dims = x.dims();
-    fused(x) && dims[..D - 1].iter().product::<usize>() >= 12
+    fused(x) && weights.into_iter().all(readable) && dims[..D - 1].iter().product::<usize>() >= 12
 }
 
 fn check<const D: usize>(x: &Tensor<D>, inputs: usize, down: usize, inner: usize) {

@@ -9,7 +9,8 @@ pub fn linear<const D: usize>(
     let mut dims = x.dims();
     let [outputs, inputs] = weight.dims();
     let rows = dims[..D - 1].iter().product::<usize>();
-    let mut y = x.reshape([rows, inputs]).matmul(weight.transpose());
+    let weight = weight.cast(x.dtype()).transpose();
+    let mut y = x.reshape([rows, inputs]).matmul(weight);
     if let Some(bias) = bias {
         y = y + bias.unsqueeze::<2>();
     }

@@ -3,6 +3,7 @@
 mod attention;
 mod check;
 mod conv;
+mod half;
 mod mlp;
 mod other;
 mod rows;

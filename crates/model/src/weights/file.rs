@@ -227,6 +227,32 @@ impl WeightsFile {
         })
     }
 
+    /// A tensor stored in IEEE's half precision; `None` if it is absent or of another type.
+    pub fn f16(&self, key: &str) -> Option<Vec<f16>> {
+        self.halves(key, Dtype::F16, f16::from_le_bytes)
+    }
+
+    /// A tensor stored in bf16; `None` if it is absent or of another type.
+    pub fn bf16(&self, key: &str) -> Option<Vec<bf16>> {
+        self.halves(key, Dtype::BF16, bf16::from_le_bytes)
+    }
+
+    fn halves<T: Copy>(
+        &self,
+        key: &str,
+        dtype: Dtype,
+        half: impl Fn([u8; 2]) -> T,
+    ) -> Option<Vec<T>> {
+        self.read(key, |entry, bytes| {
+            let numbers = (entry.dtype == dtype).then(|| values(bytes, &half))?;
+            let rows = entry.shape.first().copied().unwrap_or(1);
+            Some(match entry.packing.and_then(|packing| packing.rotated) {
+                Some(rotated) => rotated.restore(&numbers, rows),
+                None => numbers,
+            })
+        })
+    }
+
     /// A 64-bit integer tensor; `None` if it is absent or of another type.
     pub fn i64(&self, key: &str) -> Option<Vec<i64>> {
         self.read(key, |entry, bytes| {

@@ -1,7 +1,8 @@
 use std::collections::BTreeSet;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{DType, Shape, Tensor, TensorData};
+use safetensors::Dtype;
 
 use super::{WeightsError, WeightsFile};
 
@@ -17,6 +18,8 @@ pub struct LoadOptions<'a> {
     pub rename: Option<Rename<'a>>,
     /// Parameters whose path starts with one of these may be absent: they keep their value.
     pub allow_missing: &'a [&'a str],
+    /// Parameters whose path starts with one of these keep their value, and their keys remain unread.
+    pub skip: &'a [&'a str],
     /// Keys that start with one of these, or, after a `*`, end so, may remain unread. Keys outside
     /// `prefix` are never looked at.
     pub allow_unused: &'a [&'a str],
@@ -24,7 +27,9 @@ pub struct LoadOptions<'a> {
 
 /// Fills a module from a file, or says everything that does not fit, at once.
 ///
-/// Whether a parameter is trainable does not change.
+/// Whether a parameter is trainable does not change. Numbers are widened to 32 bits, but for matrices of
+/// [`Linear`](crate::nn::Linear) layers stored in 16: they stay so in memory, and are widened when they
+/// are read; [`widen`] does it before they are trained.
 ///
 /// # Errors
 /// `Mismatch` listing all missing, unused and misshapen tensors.
@@ -37,6 +42,7 @@ pub fn load<M: Module>(
         file,
         options,
         path: Vec::new(),
+        containers: Vec::new(),
         used: BTreeSet::new(),
         missing: Vec::new(),
         misshapen: Vec::new(),
@@ -71,24 +77,32 @@ struct Loader<'a> {
     file: &'a WeightsFile,
     options: &'a LoadOptions<'a>,
     path: Vec<String>,
+    /// Types of the modules that the path leads through.
+    containers: Vec<String>,
     used: BTreeSet<String>,
     missing: Vec<String>,
     misshapen: Vec<String>,
 }
 
 impl ModuleMapper for Loader<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
+    fn enter_module(&mut self, name: &str, container: &str) {
         self.path.push(name.to_owned());
+        self.containers.push(container.to_owned());
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
         self.path.pop();
+        self.containers.pop();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let path = self.path.join(".");
         let key = format!("{}{path}", self.options.prefix);
         let key = self.options.rename.map_or(key.clone(), |f| f(&key));
+        if self.options.skip.iter().any(|p| path.starts_with(p)) {
+            self.used.insert(key);
+            return param;
+        }
         let shape = param.lazy_shape();
         let Some(found) = self.file.shape(&key) else {
             if !self
@@ -103,7 +117,8 @@ impl ModuleMapper for Loader<'_> {
         };
         self.used.insert(key.clone());
         let same = found == shape.to_vec().as_slice();
-        match self.file.f32(&key).filter(|_| same) {
+        let data = same.then(|| self.numbers(&key, shape.clone())).flatten();
+        match data {
             None => {
                 let found = format!("{key}: expected {shape}, found {found:?}");
                 self.misshapen.push(if same {
@@ -113,7 +128,19 @@ impl ModuleMapper for Loader<'_> {
                 });
                 param
             }
-            Some(values) => set(param, TensorData::new(values, shape)),
+            Some(data) => set(param, data),
+        }
+    }
+}
+
+impl Loader<'_> {
+    /// A tensor in the type that it has in memory; `None` if it is not floating-point.
+    fn numbers(&self, key: &str, shape: Shape) -> Option<TensorData> {
+        let layer = self.containers.last().is_some_and(|c| c == "Struct:Linear");
+        match self.file.dtype(key).filter(|_| layer && shape.rank() == 2) {
+            Some(Dtype::F16) => Some(TensorData::new(self.file.f16(key)?, shape)),
+            Some(Dtype::BF16) => Some(TensorData::new(self.file.bf16(key)?, shape)),
+            _ => Some(TensorData::new(self.file.f32(key)?, shape)),
         }
     }
 }
@@ -121,9 +148,19 @@ impl ModuleMapper for Loader<'_> {
 /// Puts values into a parameter without changing whether it is trained. A parameter that has no value
 /// yet never gets its constant: nothing is allocated but the values.
 pub(super) fn set<const D: usize>(param: Param<Tensor<D>>, data: TensorData) -> Param<Tensor<D>> {
-    let tensor = Tensor::<D>::from_data(data, &param.lazy_device());
+    let (device, dtype) = (param.lazy_device(), data.dtype());
+    let tensor = Tensor::<D>::from_data(data, (&device, dtype));
     let id = param.id;
     param.transform_for_load(tensor, id)
+}
+
+/// A parameter in 32 bits, as training needs it. One that has no value yet gets none.
+pub fn widen<const D: usize>(param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+    if !param.is_initialized() || param.val().dtype() == DType::F32 {
+        return param;
+    }
+    let data = param.val().into_data().convert::<f32>();
+    set(param, data)
 }
 
 /// Whether a key is meant by a pattern: its beginning, or, after a `*`, its end.
@@ -141,6 +178,28 @@ mod tests {
     use crate::weights::{StateTensor, write};
     use burn::tensor::Device;
     use safetensors::Dtype;
+
+    #[test]
+    fn matrices_of_linear_layers_stay_in_the_16_bits_they_are_stored_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let tensor = |name: &str, shape: &[usize]| StateTensor {
+            name: name.into(),
+            shape: shape.into(),
+            values: (1..=shape.iter().product()).map(|x| x as f32).collect(),
+        };
+        let tensors = [tensor("weight", &[2, 3]), tensor("bias", &[2])];
+        write(&tensors, &path, Dtype::F16, Default::default()).unwrap();
+        let file = WeightsFile::open(&path).unwrap();
+        let device = Device::flex().autodiff();
+        let layer = load(Linear::new(3, 2, true, &device), &file, &Default::default()).unwrap();
+        assert_eq!(layer.weight.val().dtype(), DType::F16);
+        assert_eq!(layer.bias.unwrap().val().dtype(), DType::F32);
+        let weight = widen(layer.weight);
+        assert!(weight.is_require_grad());
+        let values: Vec<f32> = weight.val().into_data().try_into_vec().unwrap();
+        assert_eq!(values, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    }
 
     #[test]
     fn surplus_keys_are_allowed_by_their_beginning_or_end() {

@@ -1,5 +1,6 @@
 //! Panels of the right operand.
 
+use crate::host::element::{Element, Elements, with_elements};
 use crate::host::par::{self, Shared, uninit};
 use crate::host::simd::{Kernel, Simd, run};
 
@@ -26,15 +27,15 @@ pub(crate) fn panel_width() -> usize {
 
 /// Right operand before packing: `b[k, j]` at `data[k * row + j * column]`.
 #[derive(Clone, Copy)]
-pub(crate) struct Right<'a> {
-    pub data: &'a [f32],
+pub(crate) struct Right<'a, T = f32> {
+    pub data: &'a [T],
     pub row: usize,
     pub column: usize,
 }
 
-impl<'a> Right<'a> {
+impl<'a, T: Element> Right<'a, T> {
     /// A matrix `[k, n]`.
-    pub(crate) fn rows(data: &'a [f32], n: usize) -> Self {
+    pub(crate) fn rows(data: &'a [T], n: usize) -> Self {
         Self {
             data,
             row: n,
@@ -43,7 +44,7 @@ impl<'a> Right<'a> {
     }
 
     /// The transpose of a matrix `[n, k]`.
-    pub(crate) fn columns(data: &'a [f32], k: usize) -> Self {
+    pub(crate) fn columns(data: &'a [T], k: usize) -> Self {
         Self {
             data,
             row: 1,
@@ -53,8 +54,18 @@ impl<'a> Right<'a> {
 }
 
 impl Packed {
+    /// Packs a matrix `[k, n]` of weights.
+    pub(crate) fn rows(weight: Elements, k: usize, n: usize) -> Self {
+        with_elements!(weight, |data| Self::new(Right::rows(data, n), k, n))
+    }
+
+    /// Packs the transpose of a matrix `[n, k]` of weights.
+    pub(crate) fn columns(weight: Elements, k: usize, n: usize) -> Self {
+        with_elements!(weight, |data| Self::new(Right::columns(data, k), k, n))
+    }
+
     /// Packs `k` rows and `n` columns.
-    pub(crate) fn new(b: Right, k: usize, n: usize) -> Self {
+    pub(crate) fn new(b: Right<impl Element>, k: usize, n: usize) -> Self {
         let mut packed = Self {
             data: Vec::new(),
             k: 0,
@@ -85,7 +96,7 @@ impl Packed {
     }
 
     /// Packs again into the same buffer.
-    pub(crate) fn fill(&mut self, b: Right, k: usize, n: usize) {
+    pub(crate) fn fill(&mut self, b: Right<impl Element>, k: usize, n: usize) {
         let width = panel_width();
         let len = n.div_ceil(width) * k * width;
         if self.data.len() < len {
@@ -110,14 +121,14 @@ impl Packed {
     }
 }
 
-pub(super) struct Pack<'a> {
-    pub b: Right<'a>,
+pub(super) struct Pack<'a, T> {
+    pub b: Right<'a, T>,
     pub k: usize,
     pub n: usize,
     pub out: &'a mut [f32],
 }
 
-impl Kernel for Pack<'_> {
+impl<T: Element> Kernel for Pack<'_, T> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
@@ -136,10 +147,10 @@ impl Kernel for Pack<'_> {
                     let q = out.as_mut_ptr();
                     // SAFETY: `columns` floats are there, checked by the caller
                     unsafe {
-                        S::store(q, S::load_n(p, columns));
+                        S::store(q, T::load_n::<S>(p, columns));
                         let rest = columns.saturating_sub(S::LANES);
                         let second = if rest > 0 {
-                            S::load_n(p.add(S::LANES), rest)
+                            T::load_n::<S>(p.add(S::LANES), rest)
                         } else {
                             S::splat(0.0)
                         };
@@ -152,12 +163,18 @@ impl Kernel for Pack<'_> {
                     out.fill(0.0);
                 }
                 let (p, q) = (b.data[first * b.column..].as_ptr(), out.as_mut_ptr());
-                for block in (0..k).step_by(16) {
-                    let rows = 16.min(k - block);
+                debug_assert_eq!(b.row, 1);
+                let mut column = [0.0; 16];
+                for block in (0..k).step_by(S::LANES) {
+                    let rows = S::LANES.min(k - block);
                     for j in 0..columns {
-                        for r in block..block + rows {
-                            // SAFETY: inside both, checked by the caller
-                            unsafe { *q.add(r * width + j) = *p.add(j * b.column + r * b.row) };
+                        // SAFETY: inside both, checked by the caller
+                        unsafe {
+                            let numbers = T::load_n::<S>(p.add(j * b.column + block), rows);
+                            S::store(column.as_mut_ptr(), numbers);
+                            for (r, x) in column[..rows].iter().enumerate() {
+                                *q.add((block + r) * width + j) = *x;
+                            }
                         }
                     }
                 }

@@ -32,6 +32,10 @@ pub(crate) trait Simd: Copy {
     /// The first `n < LANES` floats, the others zero.
     unsafe fn load_part(p: *const f32, n: usize) -> Self::V;
     unsafe fn store_part(p: *mut f32, v: Self::V, n: usize);
+    /// `LANES` numbers of IEEE's half precision.
+    unsafe fn load_f16(p: *const u16) -> Self::V;
+    /// `LANES` numbers that are the upper halves of floats.
+    unsafe fn load_bf16(p: *const u16) -> Self::V;
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
@@ -123,7 +127,7 @@ fn level() -> Level {
                 Ok("avx2") => Level::Avx2,
                 _ => Level::Avx512,
             };
-            let avx2 = has!("avx2") && has!("fma");
+            let avx2 = has!("avx2") && has!("fma") && has!("f16c");
             if avx2 && has!("avx512f") && limit >= Level::Avx512 {
                 return Level::Avx512;
             }
@@ -151,13 +155,13 @@ pub(crate) fn run<K: Kernel>(kernel: K) -> K::Out {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx2,fma")]
+#[target_feature(enable = "avx512f,avx2,fma,f16c")]
 unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Out {
     unsafe { kernel.run::<Avx512>() }
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Out {
     unsafe { kernel.run::<Avx2>() }
 }

@@ -1,5 +1,7 @@
 //! Vectors for any processor.
 
+use half::{bf16, f16};
+
 use super::Simd;
 
 /// Four lanes of plain Rust, left to the compiler.
@@ -39,6 +41,14 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn store_part(p: *mut f32, v: Self::V, n: usize) {
         unsafe { p.copy_from_nonoverlapping(v.as_ptr(), n) };
+    }
+    #[inline(always)]
+    unsafe fn load_f16(p: *const u16) -> Self::V {
+        std::array::from_fn(|i| f16::from_bits(unsafe { *p.add(i) }).to_f32())
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(p: *const u16) -> Self::V {
+        std::array::from_fn(|i| bf16::from_bits(unsafe { *p.add(i) }).to_f32())
     }
     #[inline(always)]
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
