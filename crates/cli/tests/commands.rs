@@ -180,9 +180,14 @@ fn memory_is_estimated_without_weights() {
     };
     assert!(need(0, "training") > need(1, "training"), "bf16 needs less");
     assert!(need(1, "training") > need(1, "inference"));
+    assert!(need(0, "inference") > need(0, "answers"));
+    assert!(
+        need(0, "inference") > need(2, "inference"),
+        "stored in 16 bits"
+    );
     let machine = &report["devices"][0];
     if let Some(bytes) = machine["bytes"].as_u64() {
-        assert_eq!(machine["fits"]["training"], need(0, "training") <= bytes);
+        assert_eq!(machine["fits"]["training"], need(2, "training") <= bytes);
     }
     let text = succeeds(&["doctor"], folder.path());
     assert!(

@@ -30,8 +30,8 @@ use self::config_file::{check, check_vision};
 use crate::EngineError;
 use crate::standins::init_rules;
 
-/// What only drawing needs.
-const DRAWING: [&str; 3] = ["unet.", "autoencoder.", "image_decoder."];
+/// What only drawing needs: beginnings of parameter paths.
+pub const DRAWING: [&str; 3] = ["unet.", "autoencoder.", "image_decoder."];
 
 /// Where the parts of a model lie: folders, or weights files.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use deem_model::perceiver::PerceiverConfig;
 use serde::Serialize;
 
 use crate::config::{Preset, StageConfig};
+use crate::foundation::DRAWING;
 use crate::train::ParameterInfo;
 
 /// Number format of a run.
@@ -18,16 +19,36 @@ use crate::train::ParameterInfo;
 pub enum Precision {
     /// Everything in 32 bits.
     F32,
+    /// Frozen matrices of the language model in the 16 bits in which they are published, everything else in
+    /// 32: what the processor does with published checkpoints.
+    #[serde(rename = "f32_stored_16")]
+    Stored16,
     /// Weights and activations in 16 bits; trained weights, gradients and moments in 32 bits as well.
     Bf16,
 }
 
 impl Precision {
+    /// Bytes of a value that is computed.
     fn bytes(self) -> u64 {
         match self {
-            Self::F32 => 4,
+            Self::F32 | Self::Stored16 => 4,
             Self::Bf16 => 2,
         }
+    }
+
+    /// Bytes of weights.
+    fn weights<'a>(self, parameters: impl Iterator<Item = (&'a ParameterInfo, bool)>) -> u64 {
+        let bytes = |parameter: &ParameterInfo, frozen: bool| {
+            let matrix = parameter.rank == 2 && !parameter.path.ends_with("embed_tokens.weight");
+            let published =
+                parameter.path.starts_with("llama.") && !parameter.path.contains(".mmfs.");
+            match self {
+                Self::Stored16 if frozen && matrix && published => 2,
+                _ => self.bytes(),
+            }
+        };
+        let sizes = parameters.map(|(p, frozen)| p.count as u64 * bytes(p, frozen));
+        sizes.sum()
     }
 }
 
@@ -56,9 +77,10 @@ pub fn training(
     parameters: &[ParameterInfo],
     precision: Precision,
 ) -> Memory {
-    let (total, trained) = counts(parameters);
+    let trained = parameters.iter().filter(|p| p.group.is_some());
+    let trained: u64 = trained.map(|p| p.count as u64).sum();
     let per_trained = match precision {
-        Precision::F32 => 12,
+        Precision::F32 | Precision::Stored16 => 12,
         Precision::Bf16 => 16,
     };
     let model = &preset.model;
@@ -74,36 +96,33 @@ pub fn training(
         values += images * resampler(&model.image_decoder.resampler, model.image_encoder.queries);
     }
     Memory {
-        weights: total * precision.bytes(),
+        weights: precision.weights(parameters.iter().map(|p| (p, p.group.is_none()))),
         training: trained * per_trained,
         activations: values * precision.bytes(),
     }
 }
 
-/// Memory of answering one question about one picture, or of drawing one.
-pub fn inference(preset: &Preset, parameters: &[ParameterInfo], precision: Precision) -> Memory {
-    let (total, _) = counts(parameters);
+/// Memory of answering one question about one picture, and, if it `draws`, of drawing one: what only drawing
+/// needs is not loaded for answers.
+pub fn inference(
+    preset: &Preset,
+    parameters: &[ParameterInfo],
+    precision: Precision,
+    draws: bool,
+) -> Memory {
+    let loaded = |p: &&ParameterInfo| draws || !DRAWING.iter().any(|part| p.path.starts_with(part));
     let model = &preset.model;
     let llama = &model.llama;
     let cache = 2 * llama.num_hidden_layers * llama.kv_heads() * llama.head_width();
     let reading = preset.max_tokens as u64 * (cache + 4 * llama.intermediate_size) as u64;
     // Layers give their values back at once: the widest maps count, not all.
-    let largest = (image_encoder(model) / 8)
-        .max(unet(model) / 8)
-        .max(autoencoder(model));
+    let drawing = (unet(model) / 8).max(autoencoder(model));
+    let largest = (image_encoder(model) / 8).max(if draws { drawing } else { 0 });
     Memory {
-        weights: total * precision.bytes(),
+        weights: precision.weights(parameters.iter().filter(loaded).map(|p| (p, true))),
         training: 0,
         activations: (reading + largest) * precision.bytes(),
     }
-}
-
-fn counts(parameters: &[ParameterInfo]) -> (u64, u64) {
-    let sum = |trained: bool| {
-        let counted = parameters.iter().filter(|p| !trained || p.group.is_some());
-        counted.map(|p| p.count as u64).sum()
-    };
-    (sum(false), sum(true))
 }
 
 /// Values kept per token: of each layer two norms and residuals, queries, keys, values and their
@@ -212,6 +231,25 @@ mod tests {
     }
 
     #[test]
+    fn answers_of_a_published_model_fit_where_drawing_in_32_bits_does_not() {
+        let (preset, _, parameters) = full_size("deem-7b-stage1.toml");
+        let weights = |precision, draws| inference(&preset, &parameters, precision, draws).weights;
+        let (all, drawing) = (4 * 8_182_751_353, weights(Precision::F32, true));
+        assert_eq!(all, drawing);
+        // Projections and MLPs of 32 layers, and the head, at two bytes less each.
+        let matrices = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008) + 32_000 * 4096;
+        assert_eq!(weights(Precision::Stored16, true), all - 2 * matrices);
+        let only = |part: &str| -> u64 {
+            let parts = parameters.iter().filter(|p| p.path.starts_with(part));
+            parts.map(|p| 4 * p.count as u64).sum()
+        };
+        let drawn = ["unet.", "autoencoder.", "image_decoder."].map(only);
+        assert!(drawn.iter().all(|bytes| *bytes > 0));
+        let answers = all - drawn.iter().sum::<u64>();
+        assert_eq!(weights(Precision::F32, false), answers);
+    }
+
+    #[test]
     fn activations_follow_batch_and_losses() {
         let (preset, stage, parameters) = full_size("deem-7b-stage1.toml");
         let activations = |change: &dyn Fn(&mut StageConfig)| {
@@ -222,7 +260,7 @@ mod tests {
         let whole = activations(&|_| {});
         assert_eq!(activations(&|s| s.batch *= 2), 2 * whole);
         assert!(activations(&|s| s.loss.feedback = 0.0) < whole);
-        let answer = inference(&preset, &parameters, Precision::Bf16);
+        let answer = inference(&preset, &parameters, Precision::Bf16, true);
         assert!(answer.activations < whole / 8 && answer.training == 0);
         assert!(answer.total() > answer.weights);
     }

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use crate::host::custom::{Host, HostOp, Output, Saved, apply, fused, readable};
 use crate::host::element::{Element, Elements, with_elements};
-use crate::host::gemm::{Left, Out, Packed, Right, Start, product_parallel};
+use crate::host::gemm::{Left, Out, Packed, Right, Start, WIDE, product_parallel, product_wide};
 use crate::host::par::{self, Shared, uninit};
 use crate::host::simd::{Kernel, Simd, run};
 use crate::reference;
@@ -96,15 +96,23 @@ pub(crate) fn affine(
     if rows <= FEW {
         return with_elements!(weight, |weight| dots(x, rows, weight, [n, k], bias));
     }
-    let packed = Packed::columns(weight, k, n);
     let mut y = uninit(rows * n);
     let start = bias.map_or(Start::Zero, Start::Bias);
     let out = Out {
         ptr: y.as_mut_ptr(),
         row: n,
     };
+    let left = Left::new(x.as_ptr(), k, 1, k);
     // SAFETY: `x` holds `rows * k` and `y` `rows * n` floats
-    unsafe { product_parallel(rows, Left::new(x.as_ptr(), k, 1, k), &packed, out, start) };
+    unsafe {
+        if n * k < WIDE {
+            product_parallel(rows, left, &Packed::columns(weight, k, n), out, start);
+        } else {
+            with_elements!(weight, |weight| {
+                product_wide(rows, left, Right::columns(weight, k), [k, n], out, start);
+            });
+        }
+    }
     y
 }
 
@@ -198,7 +206,6 @@ pub(crate) fn input_gradient(
     [n, k]: [usize; 2],
 ) -> Vec<f32> {
     assert!(grad.len() >= rows * n);
-    let packed = Packed::rows(weight, n, k);
     let mut dx = uninit(rows * k);
     let out = Out {
         ptr: dx.as_mut_ptr(),
@@ -206,7 +213,15 @@ pub(crate) fn input_gradient(
     };
     let left = Left::new(grad.as_ptr(), n, 1, n);
     // SAFETY: `grad` holds `rows * n` and `dx` `rows * k` floats
-    unsafe { product_parallel(rows, left, &packed, out, Start::Zero) };
+    unsafe {
+        if n * k < WIDE {
+            product_parallel(rows, left, &Packed::rows(weight, n, k), out, Start::Zero);
+        } else {
+            with_elements!(weight, |weight| {
+                product_wide(rows, left, Right::rows(weight, k), [n, k], out, Start::Zero);
+            });
+        }
+    }
     dx
 }
 

@@ -22,6 +22,8 @@ struct Place {
     memory: Option<u64>,
 }
 
+const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::Stored16];
+
 /// Runs the command.
 pub fn run(standins: &StandInChoice, args: &Doctor) -> Result<()> {
     let (preset, stage) = chosen(standins, args)?;
@@ -29,12 +31,21 @@ pub fn run(standins: &StandInChoice, args: &Doctor) -> Result<()> {
     let (_, parameters) = select(model, &stage.train.groups)?;
     let needs = |precision| {
         let training = training(&preset, &stage, &parameters, precision);
-        let inference = inference(&preset, &parameters, precision);
-        [("training", training), ("inference", inference)]
+        let inference = |draws| inference(&preset, &parameters, precision, draws);
+        [
+            ("training", training),
+            ("inference", inference(true)),
+            ("answers", inference(false)),
+        ]
     };
-    let places: Vec<Place> = [machine()].into_iter().chain(accelerators()).collect();
+    // Published language models are stored in 16 bits, stand-ins in 32.
+    let here = match args.config {
+        Some(_) => Precision::Stored16,
+        None => Precision::F32,
+    };
+    let places: Vec<Place> = [machine(here)].into_iter().chain(accelerators()).collect();
     if args.json {
-        let estimates = [Precision::F32, Precision::Bf16].map(|precision| {
+        let estimates = PRECISIONS.map(|precision| {
             let uses = needs(precision).map(|(name, memory)| (name, described(&memory)));
             json!({ "precision": precision, "uses": uses.into_iter().collect::<std::collections::BTreeMap<_, _>>() })
         });
@@ -57,10 +68,10 @@ pub fn run(standins: &StandInChoice, args: &Doctor) -> Result<()> {
         stage.name, stage.batch, preset.max_tokens
     );
     println!(
-        "\n{:<12}{:<12}{:>12}{:>14}{:>14}{:>12}",
+        "\n{:<12}{:<14}{:>12}{:>14}{:>14}{:>12}",
         "GiB", "precision", "weights", "optimizer", "activations", "all"
     );
-    for precision in [Precision::F32, Precision::Bf16] {
+    for precision in PRECISIONS {
         for (name, memory) in needs(precision) {
             let Memory {
                 weights,
@@ -70,7 +81,7 @@ pub fn run(standins: &StandInChoice, args: &Doctor) -> Result<()> {
             let [weights, training, activations, total] =
                 [weights, training, activations, memory.total()].map(gib);
             println!(
-                "{name:<12}{:<12}{weights:>12}{training:>14}{activations:>14}{total:>12}",
+                "{name:<12}{:<14}{weights:>12}{training:>14}{activations:>14}{total:>12}",
                 label(precision)
             );
         }
@@ -93,7 +104,9 @@ pub fn run(standins: &StandInChoice, args: &Doctor) -> Result<()> {
         );
     }
     println!(
-        "\nEstimates: activations may be off by half. --set batch=1 or a shorter max_tokens makes them smaller."
+        "\n\"answers\" is inference that draws nothing: the diffusion model is not loaded. \"LLM 16\": frozen \
+         matrices of the language model stay in the 16 bits in which they are published.\n\
+         Estimates: activations may be off by half. --set batch=1 or a shorter max_tokens makes them smaller."
     );
     Ok(())
 }
@@ -122,6 +135,7 @@ fn described(memory: &Memory) -> serde_json::Value {
 fn label(precision: Precision) -> &'static str {
     match precision {
         Precision::F32 => "f32",
+        Precision::Stored16 => "f32, LLM 16",
         Precision::Bf16 => "bf16",
     }
 }
@@ -135,7 +149,7 @@ fn fits(place: &Place, need: &Memory) -> Option<bool> {
 }
 
 /// This machine's processors, which compute in 32 bits, with the memory that is free.
-fn machine() -> Place {
+fn machine(precision: Precision) -> Place {
     let free = std::fs::read_to_string("/proc/meminfo")
         .ok()
         .and_then(|text| {
@@ -147,7 +161,7 @@ fn machine() -> Place {
         });
     Place {
         name: "this machine's processor".into(),
-        precision: Precision::F32,
+        precision,
         memory: free,
     }
 }

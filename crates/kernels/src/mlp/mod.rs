@@ -12,6 +12,7 @@ use burn::tensor::Tensor;
 
 use crate::activation::{Function, geglu, gelu, gelu_tanh, quick_gelu, silu, swiglu};
 use crate::host::custom::{Host, HostOp, Output, Saved, apply, fused, readable};
+use crate::host::gemm::WIDE;
 use crate::linear::linear;
 
 /// Weight `[out, in]` and bias `[out]` of a linear layer.
@@ -117,10 +118,15 @@ pub fn swiglu_mlp<const D: usize>(
     apply(op, [x.into_dispatch()].into_iter().chain(weights).collect())
 }
 
-/// Whether a fused kernel can read everything, and there are rows enough for blocks of them.
+/// Whether a fused kernel can read everything, and there are rows enough for blocks of them, and for packing
+/// all weights at once.
 fn pays<const D: usize, const N: usize>(x: &Tensor<D>, weights: [&Tensor<2>; N]) -> bool {
     let dims = x.dims();
-    fused(x) && weights.into_iter().all(readable) && dims[..D - 1].iter().product::<usize>() >= 12
+    let small = |weight: &&Tensor<2>| weight.dims().iter().product::<usize>() < WIDE;
+    fused(x)
+        && weights.iter().all(|weight| readable(weight))
+        && weights.iter().all(small)
+        && dims[..D - 1].iter().product::<usize>() >= 12
 }
 
 fn check<const D: usize>(x: &Tensor<D>, inputs: usize, down: usize, inner: usize) {

@@ -12,6 +12,7 @@ use gather::{Gathered, rows_of};
 pub(crate) use pack::{Packed, Right, panel_width};
 use tile::Tile;
 
+use super::element::Element;
 use super::par;
 use super::simd::{Kernel, Simd, run};
 
@@ -80,6 +81,14 @@ impl Out {
     fn skip(self, rows: usize) -> Self {
         Self {
             ptr: self.ptr.wrapping_add(rows * self.row),
+            ..self
+        }
+    }
+
+    /// Without the first `columns` columns.
+    fn skip_columns(self, columns: usize) -> Self {
+        Self {
+            ptr: self.ptr.wrapping_add(columns),
             ..self
         }
     }
@@ -154,6 +163,41 @@ pub(crate) unsafe fn product_parallel(m: usize, a: Left, b: &Packed, c: Out, sta
         let (a, c) = (a.skip(rows.start), c.skip(rows.start));
         // SAFETY: rows are disjoint
         unsafe { product(rows.len(), a, b, c, start) }
+    });
+}
+
+/// From how many numbers on a right side is not packed as a whole (16 MB).
+pub(crate) const WIDE: usize = 1 << 22;
+
+/// As [`product_parallel`] with a right side `[k, n]` that is too large to be packed as a whole: threads pack
+/// a few columns at a time, and multiply with them while they are in the cache.
+///
+/// # Safety
+/// As for [`product`].
+pub(crate) unsafe fn product_wide(
+    m: usize,
+    a: Left,
+    b: Right<impl Element>,
+    [k, n]: [usize; 2],
+    c: Out,
+    start: Start,
+) {
+    /// Numbers that stay in the second-level cache.
+    const CACHED: usize = 1 << 18;
+    let chunk = (CACHED / k.max(1)).max(1).next_multiple_of(panel_width());
+    let cost = m * k * chunk / 32;
+    par::ranges(n.div_ceil(chunk), 1, cost, |chunks| {
+        let mut packed = Packed::default();
+        for first in chunks.map(|i| i * chunk) {
+            let columns = chunk.min(n - first);
+            packed.fill(b.skip(first), k, columns);
+            let start = match start {
+                Start::Bias(bias) => Start::Bias(&bias[first..]),
+                other => other,
+            };
+            // SAFETY: columns are disjoint
+            unsafe { product(m, a, &packed, c.skip_columns(first), start) };
+        }
     });
 }
 
@@ -321,6 +365,28 @@ mod tests {
         }
         for (a, b) in c.iter().zip(&expected) {
             assert!((f64::from(*a) - b).abs() < 1e-4, "{m} {k} {n} {a} {b}");
+        }
+    }
+
+    #[test]
+    fn columns_at_a_time_are_the_same() {
+        let (m, k, n) = (7, 900, 700);
+        let (a, b, bias) = (numbers(m * k, 1), numbers(k * n, 2), numbers(n, 3));
+        for (right, start) in [
+            (Right::columns(&b, k), Start::Bias(&bias)),
+            (Right::rows(&b, n), Start::Zero),
+        ] {
+            let left = Left::new(a.as_ptr(), k, 1, k);
+            let mut results = [vec![0.0; m * n], vec![0.0; m * n]];
+            let [whole, parts] = results.each_mut().map(|c| Out {
+                ptr: c.as_mut_ptr(),
+                row: n,
+            });
+            unsafe {
+                product_parallel(m, left, &Packed::new(right, k, n), whole, start);
+                product_wide(m, left, right, [k, n], parts, start);
+            }
+            assert_eq!(results[0], results[1]);
         }
     }
 

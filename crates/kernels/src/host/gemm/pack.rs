@@ -53,6 +53,14 @@ impl<'a, T: Element> Right<'a, T> {
     }
 }
 
+impl<T> Right<'_, T> {
+    /// Without the first columns.
+    pub(super) fn skip(self, columns: usize) -> Self {
+        let data = &self.data[columns * self.column..];
+        Self { data, ..self }
+    }
+}
+
 impl Packed {
     /// Packs a matrix `[k, n]` of weights.
     pub(crate) fn rows(weight: Elements, k: usize, n: usize) -> Self {
@@ -113,8 +121,7 @@ impl Packed {
                 let (from, to) = (panels.start * width, n.min(panels.end * width));
                 // SAFETY: panels are disjoint
                 let out = unsafe { shared.slice(from * k, panels.len() * k * width) };
-                let data = &b.data[from * b.column..];
-                let (b, n) = (Right { data, ..b }, to - from);
+                let (b, n) = (b.skip(from), to - from);
                 run(Pack { b, k, n, out });
             });
         }
@@ -158,22 +165,23 @@ impl<T: Element> Kernel for Pack<'_, T> {
                     }
                 }
             } else {
-                // Columns are contiguous in the source: transpose in blocks that stay in cache.
-                if columns < width {
-                    out.fill(0.0);
-                }
-                let (p, q) = (b.data[first * b.column..].as_ptr(), out.as_mut_ptr());
+                // Columns are contiguous in the source: transpose squares of one vector's width.
                 debug_assert_eq!(b.row, 1);
-                let mut column = [0.0; 16];
+                let (p, q) = (b.data[first * b.column..].as_ptr(), out.as_mut_ptr());
                 for block in (0..k).step_by(S::LANES) {
                     let rows = S::LANES.min(k - block);
-                    for j in 0..columns {
+                    for from in [0, S::LANES] {
                         // SAFETY: inside both, checked by the caller
                         unsafe {
-                            let numbers = T::load_n::<S>(p.add(j * b.column + block), rows);
-                            S::store(column.as_mut_ptr(), numbers);
-                            for (r, x) in column[..rows].iter().enumerate() {
-                                *q.add((block + r) * width + j) = *x;
+                            let mut square = [S::splat(0.0); 16];
+                            let columns = columns.saturating_sub(from).min(S::LANES);
+                            for (j, column) in square[..columns].iter_mut().enumerate() {
+                                let at = (from + j) * b.column + block;
+                                *column = T::load_n::<S>(p.add(at), rows);
+                            }
+                            let square = S::transpose(square);
+                            for (r, row) in square[..rows].iter().enumerate() {
+                                S::store(q.add((block + r) * width + from), *row);
                             }
                         }
                     }

@@ -54,6 +54,8 @@ pub(crate) trait Simd: Copy {
     unsafe fn select_negative(x: Self::V, a: Self::V, b: Self::V) -> Self::V;
     /// The first `n < LANES` lanes of `v`, the others of `rest`.
     unsafe fn first(v: Self::V, n: usize, rest: Self::V) -> Self::V;
+    /// Lane `i` of vector `j` to lane `j` of vector `i`, of the first `LANES` vectors; the others stay.
+    unsafe fn transpose(square: [Self::V; 16]) -> [Self::V; 16];
     unsafe fn sum(v: Self::V) -> f32;
     unsafe fn maximum(v: Self::V) -> f32;
 

@@ -102,6 +102,16 @@ impl Simd for Portable {
         std::array::from_fn(|i| if i < n { v[i] } else { rest[i] })
     }
     #[inline(always)]
+    unsafe fn transpose(square: [Self::V; 16]) -> [Self::V; 16] {
+        let mut columns = square;
+        for (i, row) in square[..WIDTH].iter().enumerate() {
+            for (j, x) in row.iter().enumerate() {
+                columns[j][i] = *x;
+            }
+        }
+        columns
+    }
+    #[inline(always)]
     unsafe fn sum(v: Self::V) -> f32 {
         v.iter().sum()
     }

@@ -100,6 +100,39 @@ impl Simd for Avx512 {
         unsafe { _mm512_mask_blend_ps(((1u32 << n) - 1) as u16, rest, v) }
     }
     #[inline(always)]
+    unsafe fn transpose(square: [__m512; 16]) -> [__m512; 16] {
+        unsafe {
+            // Squares of 4 within 128 bits, then those squares.
+            let mut fours = [_mm512_setzero_ps(); 16];
+            for (i, rows) in square.as_chunks::<4>().0.iter().enumerate() {
+                let [a, b, c, d] = *rows;
+                let (ab, cd) = (_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d));
+                fours[4 * i] = _mm512_shuffle_ps::<0x44>(ab, cd);
+                fours[4 * i + 1] = _mm512_shuffle_ps::<0xee>(ab, cd);
+                let (ab, cd) = (_mm512_unpackhi_ps(a, b), _mm512_unpackhi_ps(c, d));
+                fours[4 * i + 2] = _mm512_shuffle_ps::<0x44>(ab, cd);
+                fours[4 * i + 3] = _mm512_shuffle_ps::<0xee>(ab, cd);
+            }
+            let mut columns = fours;
+            for i in 0..4 {
+                let [a, b, c, d] = [fours[i], fours[4 + i], fours[8 + i], fours[12 + i]];
+                let (ab, cd) = (
+                    _mm512_shuffle_f32x4::<0x88>(a, b),
+                    _mm512_shuffle_f32x4::<0x88>(c, d),
+                );
+                columns[i] = _mm512_shuffle_f32x4::<0x88>(ab, cd);
+                columns[8 + i] = _mm512_shuffle_f32x4::<0xdd>(ab, cd);
+                let (ab, cd) = (
+                    _mm512_shuffle_f32x4::<0xdd>(a, b),
+                    _mm512_shuffle_f32x4::<0xdd>(c, d),
+                );
+                columns[4 + i] = _mm512_shuffle_f32x4::<0x88>(ab, cd);
+                columns[12 + i] = _mm512_shuffle_f32x4::<0xdd>(ab, cd);
+            }
+            columns
+        }
+    }
+    #[inline(always)]
     unsafe fn sum(v: __m512) -> f32 {
         unsafe { _mm512_reduce_add_ps(v) }
     }
@@ -206,6 +239,27 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn first(v: __m256, n: usize, rest: __m256) -> __m256 {
         unsafe { _mm256_blendv_ps(rest, v, _mm256_castsi256_ps(lanes(n))) }
+    }
+    #[inline(always)]
+    unsafe fn transpose(mut square: [__m256; 16]) -> [__m256; 16] {
+        unsafe {
+            let mut fours = [_mm256_setzero_ps(); 8];
+            for (i, rows) in square[..8].as_chunks::<4>().0.iter().enumerate() {
+                let [a, b, c, d] = *rows;
+                let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+                fours[4 * i] = _mm256_shuffle_ps::<0x44>(ab, cd);
+                fours[4 * i + 1] = _mm256_shuffle_ps::<0xee>(ab, cd);
+                let (ab, cd) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+                fours[4 * i + 2] = _mm256_shuffle_ps::<0x44>(ab, cd);
+                fours[4 * i + 3] = _mm256_shuffle_ps::<0xee>(ab, cd);
+            }
+            for i in 0..4 {
+                let (a, b) = (fours[i], fours[4 + i]);
+                square[i] = _mm256_permute2f128_ps::<0x20>(a, b);
+                square[4 + i] = _mm256_permute2f128_ps::<0x31>(a, b);
+            }
+            square
+        }
     }
     #[inline(always)]
     unsafe fn sum(v: __m256) -> f32 {
