@@ -8,6 +8,7 @@ each component and every seed that breaks a bound (1e-4 forward, 1e-3 gradient),
 
 The references of deem's own components compute in double precision. With `--single` they run once more in single
 precision, and the distance between the two is printed, too: what rounding alone does to such a configuration.
+With `--stored f16` or `bf16` weights are rounded to that type for the reference, and stored in it for deem.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from cases import COMPONENTS
 
 FORWARD, GRADIENT = 1e-4, 1e-3
+STORED = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 
 
 def relative(found, expected):
@@ -35,22 +37,24 @@ def relative(found, expected):
     return error if math.isfinite(error) else math.inf
 
 
-def single(tensors):
-    """Tensors as files hold them: floats in single precision."""
+def stored(tensors, dtype=torch.float32):
+    """Tensors as files hold them."""
     plain = {key: value.detach().contiguous().clone() for key, value in tensors.items()}
-    return {key: value.float() if value.is_floating_point() else value for key, value in plain.items()}
+    return {key: value.to(dtype) if value.is_floating_point() else value for key, value in plain.items()}
 
 
-def randomize(module):
+@torch.no_grad()
+def randomize(module, dtype):
     """Weights of ordinary size everywhere, also where the class starts with zeros or ones."""
     for parameter in module.parameters():
-        with torch.no_grad():
-            if parameter.dim() < 2:
-                parameter.add_(torch.randn_like(parameter) * 0.2)
-            else:
-                fan_in = parameter[0].numel()
-                parameter.copy_(torch.randn_like(parameter) / fan_in**0.5)
-            parameter.copy_(parameter.float())  # a reference in double precision has the weights of the file
+        if parameter.dim() < 2:
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+        else:
+            fan_in = parameter[0].numel()
+            parameter.copy_(torch.randn_like(parameter) / fan_in**0.5)
+    for tensor in module.state_dict().values():  # the reference has the weights of the file
+        if tensor.is_floating_point():
+            tensor.copy_(tensor.to(dtype))
 
 
 def evaluate(inputs, run):
@@ -80,18 +84,18 @@ def rounding(component, seed, weights, outputs, gradients):
     return [max((relative(a[key].double(), b[key]) for key in b), default=0.0) for a, b in pairs]
 
 
-def check(deem, component, seed, folder, alone):
+def check(deem, component, seed, folder, alone, dtype):
     torch.manual_seed(seed)
     config, model, inputs, run = COMPONENTS[component](random.Random(seed))
     if model is not None:
         model.eval()
-        randomize(model)
+        randomize(model, dtype)
     expected, slopes = evaluate(inputs, run)
     names = ["inputs", "outputs"] + ["weights"] * (model is not None)
     paths = {name: folder / f"{name}.safetensors" for name in names}
     if model is not None:
-        save_file(single(model.state_dict()), paths["weights"])
-    save_file(single(inputs), paths["inputs"])
+        save_file(stored(model.state_dict(), dtype), paths["weights"])
+    save_file(stored(inputs), paths["inputs"])
     (folder / "config.json").write_text(json.dumps(config, default=str))
     command = [deem, "probe", component, "--config", folder / "config.json", "--grad"]
     for name, path in paths.items():
@@ -119,6 +123,7 @@ def main():
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--component", choices=COMPONENTS)
     parser.add_argument("--single", action="store_true")
+    parser.add_argument("--stored", choices=STORED, default="f32")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     failed = False
@@ -127,7 +132,9 @@ def main():
         for seed in range(arguments.seed, arguments.seed + arguments.count):
             try:
                 with tempfile.TemporaryDirectory() as folder:
-                    errors = check(arguments.deem, component, seed, Path(folder), arguments.single)
+                    errors = check(
+                        arguments.deem, component, seed, Path(folder), arguments.single, STORED[arguments.stored]
+                    )
             except RuntimeError as error:
                 failed = True
                 print(f"{component} --seed {seed}: {error}")
