@@ -21,3 +21,13 @@ pub fn listen() {
 pub fn asked() -> bool {
     ASKED.load(Ordering::SeqCst)
 }
+
+/// Ends the program in silence when nobody reads its output any more, as in `deem params | head`; Rust's
+/// default is a panic.
+pub fn end_with_the_reader() {
+    // SAFETY: sets a signal's default action, before threads and handlers exist
+    #[cfg(unix)]
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}

@@ -14,6 +14,7 @@ mod summary;
 
 fn main() -> ExitCode {
     allocator::keep_freed_memory();
+    interrupt::end_with_the_reader();
     let args = args::Args::parse();
     progress::init_log(args.verbose);
     match commands::run(args) {

@@ -453,3 +453,18 @@ fn the_small_preset_fits_together() {
     let all = counted["total"].as_u64().unwrap();
     assert!((55_000_000..70_000_000).contains(&all), "{all}");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_goes_away_is_no_error_to_report() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_deem"))
+        .args(["params", "--json"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.contains("panicked"), "{said}");
+}
