@@ -71,12 +71,7 @@ impl Foundation {
         }
         let skip = self.skipped();
         if let Some(path) = &self.trained {
-            let partial = LoadOptions {
-                allow_missing: &[""],
-                skip,
-                ..LoadOptions::default()
-            };
-            model = load(model, &open(path)?, &partial)?;
+            model = replace_but(model, path, skip)?;
         }
         let rules = init_rules(config);
         let rules = rules
@@ -169,8 +164,14 @@ fn diffusion(mut model: Deem, folder: &Path, config: &DeemConfig) -> Result<Deem
 /// # Errors
 /// `Weights` naming keys that do not fit.
 pub fn replace<M: Module>(module: M, path: &Path) -> Result<M, EngineError> {
+    replace_but(module, path, &[])
+}
+
+/// As [`replace`], without parameters whose path starts with one of `skip`.
+fn replace_but<M: Module>(module: M, path: &Path, skip: &[&str]) -> Result<M, EngineError> {
     let partial = LoadOptions {
         allow_missing: &[""],
+        skip,
         ..LoadOptions::default()
     };
     Ok(load(module, &open(path)?, &partial)?)

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use crate::host::custom::{Host, HostOp, Output, Saved, apply, fused, readable};
 use crate::host::element::{Element, Elements, with_elements};
-use crate::host::gemm::{Left, Out, Packed, Right, Start, WIDE, product_parallel, product_wide};
+use crate::host::gemm::{Left, Out, Packed, Right, Start, product_packing, product_parallel};
 use crate::host::par::{self, Shared, uninit};
 use crate::host::simd::{Kernel, Simd, run};
 use crate::reference;
@@ -105,13 +105,9 @@ pub(crate) fn affine(
     let left = Left::new(x.as_ptr(), k, 1, k);
     // SAFETY: `x` holds `rows * k` and `y` `rows * n` floats
     unsafe {
-        if n * k < WIDE {
-            product_parallel(rows, left, &Packed::columns(weight, k, n), out, start);
-        } else {
-            with_elements!(weight, |weight| {
-                product_wide(rows, left, Right::columns(weight, k), [k, n], out, start);
-            });
-        }
+        with_elements!(weight, |weight| {
+            product_packing(rows, left, Right::columns(weight, k), [k, n], out, start);
+        });
     }
     y
 }
@@ -214,13 +210,9 @@ pub(crate) fn input_gradient(
     let left = Left::new(grad.as_ptr(), n, 1, n);
     // SAFETY: `grad` holds `rows * n` and `dx` `rows * k` floats
     unsafe {
-        if n * k < WIDE {
-            product_parallel(rows, left, &Packed::rows(weight, n, k), out, Start::Zero);
-        } else {
-            with_elements!(weight, |weight| {
-                product_wide(rows, left, Right::rows(weight, k), [n, k], out, Start::Zero);
-            });
-        }
+        with_elements!(weight, |weight| {
+            product_packing(rows, left, Right::rows(weight, k), [n, k], out, Start::Zero);
+        });
     }
     dx
 }

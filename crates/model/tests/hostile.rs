@@ -1,31 +1,23 @@
 //! Files that are not what they say: each ends in an error that names the file and the broken rule.
 
-use std::path::PathBuf;
+#[path = "support/hostile.rs"]
+mod hostile;
 
 use burn::module::Module;
 use burn::tensor::Device;
 use deem_model::nn::Linear;
 use deem_model::weights::{LoadOptions, WeightsFile, load};
 
-struct Hostile {
-    folder: tempfile::TempDir,
-}
+use hostile::Hostile;
 
 impl Hostile {
     fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("hostile.safetensors")
+        Self::named("hostile.safetensors")
     }
 
     /// Opens a file with this content; what is said of it.
     fn error(&self, content: &[u8]) -> String {
-        std::fs::write(self.path(), content).unwrap();
-        let error = WeightsFile::open(&self.path()).expect_err("a hostile file");
+        let error = WeightsFile::open(&self.write(content)).expect_err("a hostile file");
         let text = error.to_string();
         assert!(text.contains("hostile.safetensors"), "no file in: {text}");
         text
@@ -49,8 +41,7 @@ const GOOD: &str = r#"{"weight":{"dtype":"F32","shape":[2,3],"data_offsets":[0,2
 #[test]
 fn a_good_file_opens() {
     let hostile = Hostile::new();
-    std::fs::write(hostile.path(), file(GOOD, 24)).unwrap();
-    let file = WeightsFile::open(&hostile.path()).unwrap();
+    let file = WeightsFile::open(&hostile.write(&file(GOOD, 24))).unwrap();
     assert_eq!(file.shape("weight"), Some(&[2, 3][..]));
 }
 
@@ -155,8 +146,7 @@ fn shapes_and_types_that_cannot_be() {
 fn another_type_is_named_with_every_key() {
     let hostile = Hostile::new();
     let header = r#"{"bias":{"dtype":"BOOL","shape":[2],"data_offsets":[0,2]},"weight":{"dtype":"I32","shape":[2,3],"data_offsets":[2,26]}}"#;
-    std::fs::write(hostile.path(), file(header, 26)).unwrap();
-    let file = WeightsFile::open(&hostile.path()).unwrap();
+    let file = WeightsFile::open(&hostile.write(&file(header, 26))).unwrap();
     let module = Linear::new(3, 2, true, &Device::flex());
     assert_eq!(module.num_params(), 8);
     let error = load(module, &file, &LoadOptions::default()).unwrap_err();

@@ -1,9 +1,12 @@
 //! GGUF files that are not what they say: each ends in an error that names the file and the broken rule.
 
-use std::path::PathBuf;
+#[path = "support/hostile.rs"]
+mod hostile;
 
 use deem_model::weights::WeightsFile;
 use deem_model::weights::gguf::GgufFile;
+
+use hostile::Hostile;
 
 /// Numbers of value types in files.
 const U32: u32 = 4;
@@ -72,24 +75,13 @@ impl Draft {
     }
 }
 
-struct Hostile {
-    folder: tempfile::TempDir,
-}
-
 impl Hostile {
     fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("hostile.gguf")
+        Self::named("hostile.gguf")
     }
 
     fn open(&self, bytes: &[u8]) -> Result<GgufFile, String> {
-        std::fs::write(self.path(), bytes).unwrap();
-        GgufFile::open(&self.path()).map_err(|error| error.to_string())
+        GgufFile::open(&self.write(bytes)).map_err(|error| error.to_string())
     }
 
     fn refused(&self, bytes: &[u8], rule: &str) {
@@ -235,8 +227,8 @@ fn tensors_that_cannot_be() {
 fn other_models_are_named() {
     let hostile = Hostile::new();
     let told = |draft: Draft, rule: &str| {
-        std::fs::write(hostile.path(), draft.bytes()).unwrap();
-        let error = WeightsFile::open(&hostile.path()).unwrap_err().to_string();
+        let path = hostile.write(&draft.bytes());
+        let error = WeightsFile::open(&path).unwrap_err().to_string();
         assert!(
             error.contains("hostile.gguf") && error.contains(rule),
             "{error}"

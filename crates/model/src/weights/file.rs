@@ -48,12 +48,16 @@ impl Entry {
     /// The numbers of a GGUF file's tensor.
     fn unpacked(&self, bytes: &[u8]) -> Option<Vec<f32>> {
         let packing = self.packing?;
-        let numbers = packing.encoding.unpack(bytes);
+        Some(self.restored(packing.encoding.unpack(bytes)))
+    }
+
+    /// Numbers of any type, or their bytes, with rows in transformers' order.
+    fn restored<T: Copy>(&self, numbers: Vec<T>) -> Vec<T> {
         let rows = self.shape.first().copied().unwrap_or(1);
-        Some(match packing.rotated {
+        match self.packing.and_then(|packing| packing.rotated) {
             Some(rotated) => rotated.restore(&numbers, rows),
             None => numbers,
-        })
+        }
     }
 }
 
@@ -194,17 +198,12 @@ impl WeightsFile {
     /// A tensor's numbers, little-endian, as [`Self::dtype`] says; `None` if it is absent.
     pub fn bytes(&self, key: &str) -> Option<Vec<u8>> {
         self.read(key, |entry, bytes| {
-            let Some(packing) = entry.packing else {
-                return Some(bytes.to_vec());
-            };
-            if packing.encoding.values > 1 {
+            let quantised = entry.packing.is_some_and(|p| p.encoding.values > 1);
+            Some(if quantised {
                 let numbers = entry.unpacked(bytes)?.into_iter();
-                return Some(numbers.flat_map(f32::to_le_bytes).collect());
-            }
-            let rows = entry.shape.first().copied().unwrap_or(1);
-            Some(match packing.rotated {
-                Some(rotated) => rotated.restore(bytes, rows),
-                None => bytes.to_vec(),
+                numbers.flat_map(f32::to_le_bytes).collect()
+            } else {
+                entry.restored(bytes.to_vec())
             })
         })
     }
@@ -244,12 +243,7 @@ impl WeightsFile {
         half: impl Fn([u8; 2]) -> T,
     ) -> Option<Vec<T>> {
         self.read(key, |entry, bytes| {
-            let numbers = (entry.dtype == dtype).then(|| values(bytes, &half))?;
-            let rows = entry.shape.first().copied().unwrap_or(1);
-            Some(match entry.packing.and_then(|packing| packing.rotated) {
-                Some(rotated) => rotated.restore(&numbers, rows),
-                None => numbers,
-            })
+            (entry.dtype == dtype).then(|| entry.restored(values(bytes, &half)))
         })
     }
 

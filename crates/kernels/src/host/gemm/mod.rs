@@ -169,12 +169,34 @@ pub(crate) unsafe fn product_parallel(m: usize, a: Left, b: &Packed, c: Out, sta
 /// From how many numbers on a right side is not packed as a whole (16 MB).
 pub(crate) const WIDE: usize = 1 << 22;
 
-/// As [`product_parallel`] with a right side `[k, n]` that is too large to be packed as a whole: threads pack
-/// a few columns at a time, and multiply with them while they are in the cache.
+/// As [`product_parallel`] with a right side `[k, n]` that is not packed yet.
 ///
 /// # Safety
 /// As for [`product`].
-pub(crate) unsafe fn product_wide(
+pub(crate) unsafe fn product_packing(
+    m: usize,
+    a: Left,
+    b: Right<impl Element>,
+    [k, n]: [usize; 2],
+    c: Out,
+    start: Start,
+) {
+    // SAFETY: the caller's
+    unsafe {
+        if n * k < WIDE {
+            product_parallel(m, a, &Packed::new(b, k, n), c, start);
+        } else {
+            product_wide(m, a, b, [k, n], c, start);
+        }
+    }
+}
+
+/// As [`product_packing`] for a right side that is too large to be packed as a whole: threads pack a few columns
+/// at a time, and multiply with them while they are in the cache.
+///
+/// # Safety
+/// As for [`product`].
+unsafe fn product_wide(
     m: usize,
     a: Left,
     b: Right<impl Element>,
