@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use deem_engine::Precision;
 use deem_engine::probe::Component;
 
 /// Multimodal models whose image encoder is corrected by a diffusion model.
@@ -23,6 +24,12 @@ pub struct Args {
     /// Override a field of the preset, as `model.image_size=128`; repeatable.
     #[arg(long = "set", global = true, value_name = "FIELD=VALUE")]
     pub set: Vec<String>,
+    /// Where to compute: `cpu`; `cuda:N` or `wgpu:N` in builds with these features (docs/gpu.md).
+    #[arg(long, global = true, default_value = "cpu", env = "DEEM_DEVICE")]
+    pub device: String,
+    /// Float type of activations, f32 or bf16; default: bf16 on devices that compute in it, f32 on the CPU.
+    #[arg(long, global = true, value_name = "TYPE", env = "DEEM_PRECISION")]
+    pub precision: Option<Precision>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -143,9 +150,6 @@ pub struct Probe {
     /// Adds `grad.NAME` for every float input: the gradient of half the mean square of the first output.
     #[arg(long)]
     pub grad: bool,
-    /// Where to compute: `cpu`, or `cuda:N` in a build with the feature `cuda`.
-    #[arg(long, default_value = "cpu")]
-    pub device: String,
 }
 
 /// A stand-in.

@@ -14,6 +14,7 @@ pub mod foundation;
 pub mod generate;
 pub mod memory;
 pub mod objective;
+mod precision;
 pub mod pretrain;
 pub mod probe;
 pub mod reproduce;
@@ -23,5 +24,6 @@ pub mod standins;
 pub mod task;
 pub mod train;
 
-pub use device::device;
+pub use device::{Compute, device};
 pub use error::EngineError;
+pub use precision::Precision;

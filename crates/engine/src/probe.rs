@@ -15,11 +15,11 @@ use std::fmt::Display;
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use deem_model::weights::{self, LoadOptions, WeightsFile, load};
 use safetensors::Dtype;
 
-use crate::EngineError;
+use crate::{Compute, EngineError, Precision};
 pub use components::Component;
 use tensors::Tensors;
 
@@ -35,8 +35,8 @@ pub struct Probe<'a> {
     pub inputs: &'a Path,
     /// Whether to compute gradients.
     pub gradients: bool,
-    /// Where to compute.
-    pub device: Device,
+    /// Where to compute, and in which float type.
+    pub compute: Compute,
 }
 
 impl Probe<'_> {
@@ -46,13 +46,18 @@ impl Probe<'_> {
     /// `File` or `Weights` naming what does not fit: configuration fields, weight keys, inputs that are
     /// missing, unknown or of another shape.
     pub fn run(&self, outputs: &Path) -> Result<(), EngineError> {
-        let device = self.device.clone();
+        let device = self.compute.device.clone();
         let device = if self.gradients {
             device.autodiff()
         } else {
             device
         };
-        let mut tensors = Tensors::open(self.inputs, self.gradients, &device)?;
+        // The whole model is told what to compute in; layers follow their inputs.
+        let precision = match self.component {
+            Component::Deem => Precision::F32,
+            _ => self.compute.precision,
+        };
+        let mut tensors = Tensors::open(self.inputs, self.gradients, &device, precision)?;
         components::run(self, &mut tensors)?;
         let found = tensors.finish();
         Ok(weights::write(&found, outputs, Dtype::F32, HashMap::new())?)

@@ -5,20 +5,19 @@ use std::fs;
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::Device;
 use deem_data::benchmark::{Benchmarks, Item, Suite};
 use deem_model::deem::Deem;
 use deem_model::weights::{self, StateTensor};
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
-use crate::EngineError;
 use crate::config::StageConfig;
 use crate::evaluate::{Record, RecordFile, Runner, text_options};
 use crate::sources::BuiltIn;
 use crate::standins::StandIns;
 use crate::task::DeemTask;
 use crate::train::{Observer, ParameterGroup, train};
+use crate::{Compute, EngineError};
 
 /// What is compared (spec: arms).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -94,8 +93,8 @@ pub struct Study<'a> {
     pub data: &'a BuiltIn,
     /// Folder of the whole run.
     pub output: &'a Path,
-    /// Where to compute, with gradient tracking.
-    pub device: Device,
+    /// Where to compute.
+    pub compute: Compute,
 }
 
 impl Study<'_> {
@@ -113,14 +112,15 @@ impl Study<'_> {
     ) -> Result<ArmRun, EngineError> {
         let folder = self.folder(arm, seed);
         let preset = self.standins.preset();
-        let mut model = self.standins.connected(&self.device)?;
+        let device = self.compute.device.clone().autodiff();
+        let mut model = self.standins.connected(&device)?;
         let mut snapshots: Vec<Deem> = Vec::new();
         let mut trainable = 0;
         for (number, stage) in preset.stages.iter().enumerate() {
             let stage = arm.stage(stage);
             // Every arm sees the same data and noise.
             let samples = seed + 10_000;
-            let task = DeemTask::new(&stage, preset, self.data, samples, seed, &self.device)?;
+            let task = DeemTask::new(&stage, preset, self.data, samples, seed, &self.compute)?;
             let identity = format!("{} {seed} {}", arm.name(), self.standins.identity());
             let run = folder.join(&stage.name);
             let name = format!("{} {seed} {}", arm.name(), stage.name);
@@ -183,7 +183,7 @@ impl Study<'_> {
             preset.model.image_size as u32,
             preset.max_tokens,
             preset.evaluation.batch,
-            self.device.clone().inner(),
+            self.compute.device.clone(),
         )
     }
 

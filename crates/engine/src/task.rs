@@ -6,14 +6,15 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 use deem_data::Batch;
 use deem_data::Batches;
+use deem_kernels::precision::wide;
 use deem_model::deem::{Deem, EncodedImages};
 use deem_model::layout::Layout;
 
-use crate::EngineError;
 use crate::config::{Preset, StageConfig};
 use crate::objective::{DeemBatch, Draws, IGNORE, LossWeights, deem_loss};
 use crate::sources::BuiltIn;
 use crate::train::{GradientSet, Loss, Task};
+use crate::{Compute, EngineError, Precision};
 
 /// Which parameters count as the encoder in the gradient ratio.
 const ENCODER: &str = "image_encoder.vision.";
@@ -30,11 +31,17 @@ pub struct DeemTask {
     pub seed: u64,
     /// Where to compute, with gradient tracking.
     pub device: Device,
+    /// In which float type.
+    pub precision: Precision,
 }
 
 impl Task for DeemTask {
     type Model = Deem;
     type Batch = Batch;
+
+    fn prepare(&self, model: Deem) -> Deem {
+        self.precision.apply(model)
+    }
 
     fn batch(&self, index: u64) -> Result<Batch, EngineError> {
         Ok(self.batches.get(index)?)
@@ -83,14 +90,15 @@ impl DeemTask {
         data: &BuiltIn,
         data_seed: u64,
         seed: u64,
-        device: &Device,
+        compute: &Compute,
     ) -> Result<Self, EngineError> {
         Ok(Self {
             batches: data.stage_batches(stage, preset, data_seed)?,
             weights: stage.loss,
             align: stage.align,
             seed,
-            device: device.clone(),
+            device: compute.device.clone().autodiff(),
+            precision: compute.precision,
         })
     }
 
@@ -128,12 +136,9 @@ fn alignment_loss(
     let layout = &batch.layout;
     let [images, queries, width] = encoded.embeddings.dims();
     let size = |x: Tensor<2>| x.square().mean_dim(1).add_scalar(1e-8).sqrt();
-    let tokens = encoded
-        .embeddings
-        .clone()
-        .reshape([images * queries, width]);
+    let tokens = wide(encoded.embeddings.clone()).reshape([images * queries, width]);
     let sizes = size(tokens.clone());
-    let logits = model.logits(tokens / sizes.clone());
+    let logits = wide(model.logits(tokens / sizes.clone()));
     let vocabulary = logits.dims()[1];
     let shares = softmax(logits, 1)
         .reshape([images, queries, vocabulary])
@@ -156,7 +161,7 @@ fn alignment_loss(
         [1, layout.batch * layout.seq],
         device,
     );
-    let usual = size(model.llama.embed(ids).squeeze_dim(0)).mean();
+    let usual = size(wide(model.llama.embed(ids)).squeeze_dim(0)).mean();
     let wrong_size = (sizes.log() - usual.log().unsqueeze()).square().mean();
     bag + wrong_size
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
+use deem_engine::Compute;
 use deem_engine::probe::{Component, Probe};
 use deem_model::weights::{StateTensor, WeightsFile, write};
 use safetensors::Dtype;
@@ -69,7 +69,7 @@ impl Case {
             weights: Some(&self.path("weights")),
             inputs: &self.path("inputs"),
             gradients: true,
-            device: Device::flex(),
+            compute: Compute::cpu(),
         };
         let outputs = self.path("outputs");
         probe.run(&outputs).map_err(|error| error.to_string())?;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use deem_engine::EngineError;
+use deem_engine::Precision;
 use deem_engine::train::{Observer, Silent, StepReport, TrainConfig, read_metrics, train};
 use deem_model::weights::state;
 use serde_json::Value;
@@ -45,10 +46,11 @@ fn weights(model: &deem_model::deem::Deem) -> Vec<Vec<f32>> {
     state(model).into_iter().map(|t| t.values).collect()
 }
 
-fn resumed_equals_uninterrupted(stage: usize) {
+fn resumed_equals_uninterrupted(stage: usize, precision: Precision) {
     let device = Device::flex().autodiff();
     let preset = common::preset();
-    let task = common::task(&preset, stage, &device);
+    let mut task = common::task(&preset, stage, &device);
+    task.precision = precision;
     let config = config(&preset, stage);
     let dir = tempfile::tempdir().unwrap();
     let start = || common::model(&preset, &device);
@@ -75,17 +77,23 @@ fn resumed_equals_uninterrupted(stage: usize) {
 
 #[test]
 fn stage_1_resumes_exactly() {
-    resumed_equals_uninterrupted(0);
+    resumed_equals_uninterrupted(0, Precision::F32);
 }
 
 #[test]
 fn stage_2_resumes_exactly() {
-    resumed_equals_uninterrupted(1);
+    resumed_equals_uninterrupted(1, Precision::F32);
 }
 
 #[test]
 fn stage_3_resumes_exactly() {
-    resumed_equals_uninterrupted(2);
+    resumed_equals_uninterrupted(2, Precision::F32);
+}
+
+/// The checkpoint holds the trained weights in 32 bits.
+#[test]
+fn training_in_16_bits_resumes_exactly() {
+    resumed_equals_uninterrupted(0, Precision::Bf16);
 }
 
 #[test]

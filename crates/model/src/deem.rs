@@ -10,8 +10,9 @@ use std::fmt::Display;
 use std::ops::Range;
 
 use burn::module::{Module, Param};
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, FloatDType, Int, Tensor, TensorData};
 use deem_kernels as kernels;
+use deem_kernels::precision::{cast, wide};
 use serde::{Deserialize, Serialize};
 
 use crate::autoencoder::{Autoencoder, AutoencoderConfig};
@@ -172,6 +173,8 @@ pub struct Deem {
     tokens: SpecialTokens,
     #[module(skip)]
     queries: usize,
+    #[module(skip)]
+    compute: FloatDType,
 }
 
 impl Deem {
@@ -215,7 +218,23 @@ impl Deem {
             ],
             tokens: config.tokens,
             queries,
+            compute: FloatDType::F32,
         })
+    }
+
+    /// Computes activations in the given type; a new model does in 32 bits.
+    ///
+    /// Everything that enters a network is brought to it here, and layers compute in the type of their
+    /// input ([`kernels::precision`]). Latents, noise and what is predicted of them are always in 32
+    /// bits or more, and so are losses.
+    #[must_use]
+    pub fn computing_in(mut self, dtype: FloatDType) -> Self {
+        self.compute = dtype;
+        self
+    }
+
+    fn enter<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        cast(x, self.compute.into())
     }
 
     /// Ids of the structural tokens.
@@ -240,7 +259,7 @@ impl Deem {
 
     /// What the encoder understands of some images, see [`ImageEncoder::forward`].
     pub fn encode_images(&self, pixels: Tensor<4>, mask: Option<Tensor<3>>) -> EncodedImages {
-        self.image_encoder.forward(pixels, mask)
+        self.image_encoder.forward(self.enter(pixels), mask)
     }
 
     /// The language model's last hidden states over interleaved sequences.
@@ -285,7 +304,7 @@ impl Deem {
         self.llama
             .forward(LlamaInput {
                 embeds: self.embed(layout, encoded, fresh, &device),
-                positions: Layout::int(positions, [batch, count], &device),
+                positions,
                 key_padding: layout.is_padded().then(|| layout.valid(&device)),
                 images: look,
                 cache,
@@ -302,11 +321,11 @@ impl Deem {
     ) -> Tensor<3> {
         let (batch, count) = (layout.batch, columns.len());
         let ids = layout.columns(layout.token_ids(), 1, columns.clone());
-        let text = self.llama.embed(Layout::int(ids, [batch, count], device));
+        let text = wide(self.llama.embed(Layout::int(ids, [batch, count], device)));
         let [_, _, width] = text.dims();
         let soi = layout.columns(&layout.soi_mask(), 1, columns.clone());
         let soi = Tensor::<3>::from_data(TensorData::new(soi, [batch, count, 1]), device);
-        let text = text + soi * self.soi_token.val().reshape([1, 1, width]);
+        let text = self.enter(text + soi * self.soi_token.val().reshape([1, 1, width]));
         let rows = layout.embedding_rows(columns);
         let (Some(encoded), Some(rows)) = (encoded, rows) else {
             return text;
@@ -326,6 +345,7 @@ impl Deem {
     /// - `hidden`: `[positions, llm_dim]`
     /// - returns `[positions, vocabulary]`
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        let hidden = self.enter(hidden);
         let base = self.llama.lm_head(hidden.clone());
         self.text_decoder.forward(base, hidden)
     }
@@ -362,12 +382,13 @@ impl Deem {
     /// - `pixels`: `[images, 3, height, width]`, range [0, 1]
     /// - returns `[images, height / f, width / f, latent channels]`
     pub fn latents(&self, pixels: Tensor<4>) -> Tensor<4> {
-        self.autoencoder.latents(pixels)
+        wide(self.autoencoder.latents(self.enter(pixels)))
     }
 
     /// Images of scaled latents, `[images, 3, height, width]` clamped to [0, 1].
     pub fn decode_latents(&self, latents: Tensor<4>) -> Tensor<4> {
-        let pixels = self.autoencoder.decode(self.autoencoder.unscale(latents));
+        let latents = self.enter(self.autoencoder.unscale(latents));
+        let pixels = wide(self.autoencoder.decode(latents));
         pixels.add_scalar(1.0).div_scalar(2.0).clamp(0.0, 1.0)
     }
 
@@ -421,8 +442,8 @@ impl Deem {
             Some((features, relative)) => synchronizer.prepare(&features, relative),
             None => synchronizer.prepare_nothing(),
         });
-        self.unet
-            .forward(noisy, timesteps, condition, images.as_ref())
+        let (noisy, condition) = (self.enter(noisy), self.enter(condition));
+        wide((self.unet).forward(noisy, timesteps, condition, images.as_ref()))
     }
 
     /// Shape of the latents of some images: `[images, height, width, channels]`.

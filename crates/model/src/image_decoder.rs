@@ -7,6 +7,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Bool, Device, Tensor};
+use deem_kernels::precision::like;
 use serde::{Deserialize, Serialize};
 
 use crate::nn::{Linear, param};
@@ -70,16 +71,19 @@ impl ImageDecoder {
         let [images, positions, width] = context.dims();
         let position = Tensor::<1>::from_floats(sincos_1d(positions, width).as_slice(), &device)
             .reshape([1, positions, width]);
+        let position = like(position, &context);
         let context = self.context_feat_proj.forward(context) + position;
-        let queries = self.query_tokens.val().unsqueeze::<3>();
+        let queries = like(self.query_tokens.val(), &context).unsqueeze::<3>();
         let condition = self.resampler.forward(queries, context, Some(real));
         if !drop.contains(&true) {
             return condition;
         }
         let keep: Vec<f32> = drop.iter().map(|d| f32::from(!d)).collect();
         let keep = Tensor::<1>::from_floats(keep.as_slice(), &device).reshape([images, 1, 1]);
+        let keep = like(keep, &condition);
         let dropped = keep.clone().neg().add_scalar(1.0);
-        condition * keep + self.null(images) * dropped
+        let null = like(self.null(images), &condition);
+        condition * keep + null * dropped
     }
 
     /// The null condition, repeated: `[images, queries, hidden]`.

@@ -7,6 +7,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
+use deem_kernels::precision::like;
 use serde::{Deserialize, Serialize};
 
 use crate::clip::pyramid::{Pyramid, VisionConfig, VisionTower};
@@ -172,7 +173,7 @@ impl ImageEncoder {
 
     /// `[1 or images, queries, hidden]`
     fn queries(&self, sequence: &Tensor<3>, coarsest: &Tensor<4>) -> Tensor<3> {
-        let learned = self.query_tokens.val().unsqueeze::<3>();
+        let learned = like(self.query_tokens.val(), sequence).unsqueeze::<3>();
         let Some(side) = self.query_grid else {
             return learned;
         };

@@ -5,6 +5,7 @@
 //! the whole image.
 
 use burn::tensor::Tensor;
+use deem_kernels::precision::like;
 
 use crate::position::{Filter, resize};
 
@@ -31,7 +32,9 @@ pub fn extract(features: Tensor<4>, mask: Option<&Tensor<3>>) -> Tensor<4> {
         return features;
     };
     let [_, height, width, _] = features.dims();
-    features * mask_to_grid(mask.clone(), height, width).unsqueeze_dim(3)
+    let mask = mask_to_grid(mask.clone(), height, width);
+    let mask = like(mask, &features).unsqueeze_dim(3);
+    features * mask
 }
 
 /// The same for a sequence `[global; grid]`, whose global token is kept.

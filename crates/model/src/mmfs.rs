@@ -17,6 +17,7 @@ pub use unet::UnetMmfs;
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use deem_kernels as kernels;
+use deem_kernels::precision::{like, wide};
 
 use crate::nn::{Embedding, Linear};
 
@@ -191,7 +192,8 @@ impl Mmfs {
     ///
     /// # Shapes
     /// - `u`: `[batch, queries, query_dim]`
-    /// - returns `[batch, queries, images, out]`
+    /// - returns `[batch, queries, images, out]`, in at least 32 bits: what it gives are coordinates and
+    ///   logits
     fn per_image(
         &self,
         u: Tensor<3>,
@@ -201,14 +203,15 @@ impl Mmfs {
     ) -> Tensor<4> {
         let [batch, rows, images] = relative.dims();
         let outputs = weight.dims()[0];
-        let table = kernels::linear(self.query_relpos.weight.val(), weight.clone(), None);
+        let table = wide(self.query_relpos.weight.val());
+        let table = kernels::linear(table, weight.clone(), None);
         let entries = relative
             .clamp(0, self.max_images as i64 - 1)
             .reshape([batch * rows * images]);
         let shift = table
             .select(0, entries)
             .reshape([batch, rows, images, outputs]);
-        kernels::linear(u, weight, Some(bias)).unsqueeze_dim::<4>(2) + shift
+        wide(kernels::linear(u, weight, Some(bias))).unsqueeze_dim::<4>(2) + shift
     }
 
     /// Where to sample: `[batch, queries, heads, images * levels, points, 2]`.
@@ -237,7 +240,8 @@ impl Mmfs {
             .repeat(self.points)
         });
         let steps = TensorData::new(steps.collect::<Vec<_>>(), [1, 1, 1, 1, levels, pairs]);
-        let steps = Tensor::<6>::from_data(steps, &offsets.device()).cast(offsets.dtype());
+        let steps = Tensor::<6>::from_data(steps, (&offsets.device(), offsets.dtype()));
+        let reference = like(reference, &offsets);
         let [rows, columns, _] = reference.dims();
         let reference = reference
             .repeat_dim(2, self.points)

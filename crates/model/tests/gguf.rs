@@ -70,7 +70,7 @@ fn a_llama_is_read_as_transformers_would() {
     let ids = Tensor::from_data(TensorData::new(ids, [1, length]), &device);
     let output = model.forward(LlamaInput {
         embeds: model.embed(ids),
-        positions: consecutive_positions(1, 0, length, &device),
+        positions: consecutive_positions(1, 0, length),
         key_padding: None,
         images: None,
         cache: None,

@@ -27,7 +27,7 @@ fn llama(name: &str) {
     let forward = |embeds| {
         let input = LlamaInput {
             embeds,
-            positions: consecutive_positions(batch, 0, seq, &Device::flex()),
+            positions: consecutive_positions(batch, 0, seq),
             key_padding: Some(padding.clone()),
             images: None,
             cache: None,
@@ -151,7 +151,7 @@ impl Small {
         let relative = self.relative.clone().slice_dim(1, columns.clone());
         let hidden = self.model.forward(LlamaInput {
             embeds: self.embeds.clone().slice_dim(1, columns.clone()),
-            positions: consecutive_positions(2, columns.start, count, &self.device),
+            positions: consecutive_positions(2, columns.start, count),
             key_padding: padding.map(|padding| padding.slice_dim(1, 0..columns.end)),
             images: Some((&images, relative)),
             cache,

@@ -6,7 +6,8 @@ use anyhow::Result;
 use deem_data::Sample;
 use deem_data::text::question_prompt;
 
-use super::session::{Session, StandInChoice, read_picture};
+use super::session::{Session, read_picture};
+use super::setup::Setup;
 use super::talk::{Talk, text_options};
 use crate::args::Ask;
 
@@ -14,7 +15,7 @@ use crate::args::Ask;
 const MAX_NEW_TOKENS: [usize; 2] = [24, 256];
 
 /// Runs the command.
-pub fn run(standins: &StandInChoice, args: &Ask) -> Result<()> {
+pub fn run(standins: &Setup, args: &Ask) -> Result<()> {
     let (answer, source) = match &args.image {
         Some(image) => about(standins, args, image)?,
         None => {
@@ -44,7 +45,7 @@ pub fn run(standins: &StandInChoice, args: &Ask) -> Result<()> {
 }
 
 /// The answer to a question about a picture, and where the model came from.
-fn about(standins: &StandInChoice, args: &Ask, image: &Path) -> Result<(String, String)> {
+fn about(standins: &Setup, args: &Ask, image: &Path) -> Result<(String, String)> {
     let picture = read_picture(image, args.mask.as_deref(), &args.model)?;
     let session = if args.tta {
         let mut session = Session::open(standins, &args.model)?;

@@ -7,9 +7,8 @@ use anyhow::Result;
 use burn::tensor::Tensor;
 use deem_engine::generate::generate_image;
 
-use super::session::{
-    Session, StandInChoice, image_options, read_picture, to_picture, write_picture,
-};
+use super::session::{Session, image_options, read_picture, to_picture, write_picture};
+use super::setup::Setup;
 use super::talk::{Talk, text_options};
 use crate::args::Chat;
 
@@ -17,7 +16,7 @@ const HELP: &str =
     "/image FILE adds a picture, /draw TEXT draws one, /reset starts over, /quit ends";
 
 /// Runs the command.
-pub fn run(standins: &StandInChoice, args: &Chat) -> Result<()> {
+pub fn run(standins: &Setup, args: &Chat) -> Result<()> {
     let session = Session::open(standins, &args.model)?;
     let options = text_options(args.max_new_tokens, 1);
     let mut talk = Talk::new(&session);

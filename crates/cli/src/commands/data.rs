@@ -8,11 +8,11 @@ use deem_data::fetch::{FetchOptions, fetch_emoji, fetch_smollm2};
 use deem_engine::config::StageData;
 use deem_engine::sources::BuiltIn;
 
-use super::session::StandInChoice;
+use super::setup::Setup;
 use crate::args::{DataCommand, FetchChoice, SourceChoice};
 
 /// Runs the command.
-pub fn run(standins: &StandInChoice, command: &DataCommand) -> Result<()> {
+pub fn run(standins: &Setup, command: &DataCommand) -> Result<()> {
     match command {
         DataCommand::Fetch {
             what,

@@ -9,7 +9,7 @@ use deem_engine::train::parameters::select;
 use deem_model::deem::Deem;
 use serde_json::json;
 
-use super::session::StandInChoice;
+use super::setup::Setup;
 use crate::args::Doctor;
 
 const GIB: f64 = (1_u64 << 30) as f64;
@@ -25,7 +25,7 @@ struct Place {
 const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::Stored16];
 
 /// Runs the command.
-pub fn run(standins: &StandInChoice, args: &Doctor) -> Result<()> {
+pub fn run(standins: &Setup, args: &Doctor) -> Result<()> {
     let (preset, stage) = chosen(standins, args)?;
     let model = Deem::new(&preset.model, &Device::flex())?;
     let (_, parameters) = select(model, &stage.train.groups)?;
@@ -111,7 +111,7 @@ pub fn run(standins: &StandInChoice, args: &Doctor) -> Result<()> {
     Ok(())
 }
 
-fn chosen(standins: &StandInChoice, args: &Doctor) -> Result<(Preset, StageConfig)> {
+fn chosen(standins: &Setup, args: &Doctor) -> Result<(Preset, StageConfig)> {
     let Some(path) = &args.config else {
         let standins = standins.open()?;
         let preset = standins.preset().clone();

@@ -20,40 +20,43 @@ mod probe;
 mod reproduce;
 mod restore;
 mod session;
+mod setup;
 mod talk;
 mod train;
 
 /// Runs the program.
 pub fn run(args: Args) -> Result<()> {
-    let standins = session::StandInChoice {
+    let setup = setup::Setup {
         folder: match args.preset {
             Some(name) => Some(StandIns::builtin(&name)),
             None => args.standins,
         },
         overrides: args.set,
+        device: args.device,
+        precision: args.precision,
     };
     match args.command {
         Command::Reproduce(args) => {
             interrupt::listen();
-            reproduce::run(&standins, &args)
+            reproduce::run(&setup, &args)
         }
         Command::Train(args) => {
             interrupt::listen();
-            train::run(&standins, &args)
+            train::run(&setup, &args)
         }
         Command::Pretrain(args) => {
             interrupt::listen();
-            pretrain::run(&standins, &args)
+            pretrain::run(&setup, &args)
         }
-        Command::Ask(args) => ask::run(&standins, &args),
-        Command::Restore(args) => restore::run(&standins, &args),
-        Command::Generate(args) => generate::run(&standins, &args),
-        Command::Chat(args) => chat::run(&standins, &args),
-        Command::Params(args) => params::run(&standins, &args),
-        Command::Doctor(args) => doctor::run(&standins, &args),
+        Command::Ask(args) => ask::run(&setup, &args),
+        Command::Restore(args) => restore::run(&setup, &args),
+        Command::Generate(args) => generate::run(&setup, &args),
+        Command::Chat(args) => chat::run(&setup, &args),
+        Command::Params(args) => params::run(&setup, &args),
+        Command::Doctor(args) => doctor::run(&setup, &args),
         Command::Convert(args) => convert::run(&args),
-        Command::Bench(args) => bench::run(&standins, &args),
-        Command::Probe(args) => probe::run(&args),
-        Command::Data(args) => data::run(&standins, &args.command),
+        Command::Bench(args) => bench::run(&setup, &args),
+        Command::Probe(args) => probe::run(&setup, &args),
+        Command::Data(args) => data::run(&setup, &args.command),
     }
 }

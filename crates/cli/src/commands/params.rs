@@ -8,12 +8,12 @@ use deem_engine::train::parameters::{by_component, select};
 use deem_model::deem::Deem;
 use serde_json::{Map, Value, json};
 
-use super::session::StandInChoice;
+use super::setup::Setup;
 use crate::args::Params;
 use crate::progress::parameter_table;
 
 /// Runs the command.
-pub fn run(standins: &StandInChoice, args: &Params) -> Result<()> {
+pub fn run(standins: &Setup, args: &Params) -> Result<()> {
     let parameters = match &args.config {
         Some(path) => {
             let run = RunConfig::read(path, &standins.overrides)?;
@@ -31,7 +31,7 @@ pub fn run(standins: &StandInChoice, args: &Params) -> Result<()> {
     Ok(())
 }
 
-fn of_preset(standins: &StandInChoice, name: &str) -> Result<Vec<ParameterInfo>> {
+fn of_preset(standins: &Setup, name: &str) -> Result<Vec<ParameterInfo>> {
     let standins = standins.open()?;
     let preset = standins.preset();
     let stage = preset

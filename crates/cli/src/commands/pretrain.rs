@@ -16,17 +16,18 @@ use deem_engine::sources::BuiltIn;
 use deem_engine::standins::{StandIns, set_scaling_factor};
 use deem_engine::task::DeemTask;
 use deem_engine::train::train;
+use deem_engine::{Compute, Precision};
 use deem_model::autoencoder::Autoencoder;
 use deem_model::scheduler::NoiseSchedule;
 use deem_model::weights::init::initialize;
 use deem_model::weights::state;
 
-use super::session::StandInChoice;
+use super::setup::Setup;
 use crate::args::{Part, Pretrain};
 use crate::progress::TrainProgress;
 
 /// Runs the command.
-pub fn run(choice: &StandInChoice, args: &Pretrain) -> Result<()> {
+pub fn run(choice: &Setup, args: &Pretrain) -> Result<()> {
     let parts: &[Part] = match args.part {
         Part::All => &[
             Part::Autoencoder,
@@ -43,7 +44,10 @@ pub fn run(choice: &StandInChoice, args: &Pretrain) -> Result<()> {
         // The autoencoder's scaling factor is written into the preset, so it is read again.
         let mut maker = Maker {
             standins: choice.open()?,
-            device: Device::flex().autodiff(),
+            compute: Compute {
+                precision: Precision::F32,
+                ..choice.compute()?
+            },
             seed: args.seed,
         };
         if let Some(shared) = maker.standins.preset().shares.as_ref()
@@ -63,7 +67,7 @@ pub fn run(choice: &StandInChoice, args: &Pretrain) -> Result<()> {
             Part::Llm => maker.llm(&args.output)?,
             Part::Connect => maker.connect(&args.output)?,
             Part::Check => {
-                let report = check::run(&maker.standins, &Device::flex())?;
+                let report = check::run(&maker.standins, &maker.compute.device)?;
                 print!("{report}");
                 check::write_cards(&maker.standins, &report)?;
             }
@@ -84,11 +88,16 @@ fn pairs(data: &BuiltIn, source: Arc<dyn Source>, stage: &PretrainStage, side: u
 
 struct Maker {
     standins: StandIns,
-    device: Device,
+    compute: Compute,
     seed: u64,
 }
 
 impl Maker {
+    /// Where to compute, with gradient tracking; what is made here is made in 32 bits.
+    fn device(&self) -> Device {
+        self.compute.device.clone().autodiff()
+    }
+
     fn identity(&self) -> String {
         format!("seed {}", self.seed)
     }
@@ -106,10 +115,10 @@ impl Maker {
         };
         let task = ClipTask {
             pairs: pairs(&data, data.clip(seed)?, stage, preset.model.image_size),
-            device: self.device.clone(),
+            device: self.device(),
         };
         let model = initialize(
-            Clip::new(vision, &preset.clip_text, &self.device),
+            Clip::new(vision, &preset.clip_text, &self.device()),
             seed,
             &[],
         );
@@ -135,9 +144,9 @@ impl Maker {
                 preset.model.diffusion_size,
             ),
             seed: self.seed,
-            device: self.device.clone(),
+            device: self.device(),
         };
-        let model = Autoencoder::new(&preset.model.autoencoder, &self.device);
+        let model = Autoencoder::new(&preset.model.autoencoder, &self.device());
         let model = initialize(model, self.seed, &[]);
         let trained = train(
             &task,
@@ -162,13 +171,13 @@ impl Maker {
                 &preset.pretrain.diffusion,
                 preset.model.diffusion_size,
             ),
-            autoencoder: self.standins.autoencoder(&Device::flex())?.no_grad(),
+            autoencoder: self.standins.autoencoder(&self.compute.device)?.no_grad(),
             schedule: NoiseSchedule::new(&preset.model.scheduler)?,
             caption_length: check::CAPTION_LENGTH,
             seed: self.seed,
-            device: self.device.clone(),
+            device: self.device(),
         };
-        let model = TextToImage::new(&preset.diffusion_text, &preset.model.unet, &self.device);
+        let model = TextToImage::new(&preset.diffusion_text, &preset.model.unet, &self.device());
         let model = initialize(model, self.seed, &[]);
         let trained = train(
             &task,
@@ -196,9 +205,9 @@ impl Maker {
         let task = LanguageTask {
             batches: data.batches(source, (stage.batch, 1), &preset, 1, false)?,
             tokens: preset.model.tokens,
-            device: self.device.clone(),
+            device: self.device(),
         };
-        let model = LanguageTask::model(&preset.model.llama, self.seed, &self.device);
+        let model = LanguageTask::model(&preset.model.llama, self.seed, &self.device());
         let trained = train(
             &task,
             model,
@@ -216,10 +225,10 @@ impl Maker {
         let parts = ["clip", "autoencoder", "unet", "llm"];
         let made_of: Vec<String> = parts.iter().map(|p| self.standins.identity_of(p)).collect();
         let identity = format!("{} {}", self.identity(), made_of.join(" "));
-        let mut model = self.standins.assemble(self.seed, &self.device)?;
+        let mut model = self.standins.assemble(self.seed, &self.device())?;
         for stage in &preset.pretrain.connect {
             let samples = self.seed + 1000;
-            let task = DeemTask::new(stage, &preset, &data, samples, self.seed, &self.device)?;
+            let task = DeemTask::new(stage, &preset, &data, samples, self.seed, &self.compute)?;
             let name = format!("connect-{}", stage.name);
             let watch = &mut TrainProgress::new(&name, true);
             let run = output.join(&name);

@@ -3,10 +3,11 @@
 use anyhow::{Context, Result};
 use deem_engine::probe::{Component, Probe};
 
+use super::setup::Setup;
 use crate::args;
 
 /// Runs the command.
-pub fn run(args: &args::Probe) -> Result<()> {
+pub fn run(setup: &Setup, args: &args::Probe) -> Result<()> {
     let (_, component) = Component::ALL
         .into_iter()
         .find(|(name, _)| *name == args.component)
@@ -17,7 +18,7 @@ pub fn run(args: &args::Probe) -> Result<()> {
         weights: args.weights.as_deref(),
         inputs: &args.inputs,
         gradients: args.grad,
-        device: deem_engine::device(&args.device)?,
+        compute: setup.compute()?,
     };
     Ok(probe.run(&args.outputs)?)
 }

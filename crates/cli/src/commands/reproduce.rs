@@ -20,7 +20,8 @@ use deem_metrics::statistics::{Scored, accuracy};
 use deem_model::deem::Deem;
 use image::RgbImage;
 
-use super::session::{StandInChoice, to_picture};
+use super::session::to_picture;
+use super::setup::Setup;
 use crate::args::{ArmChoice, Reproduce};
 use crate::interrupt;
 use crate::progress::{Progress, TrainProgress};
@@ -40,7 +41,7 @@ const EXAMPLES: usize = 12;
 const STRENGTH: f64 = 0.65;
 
 /// Runs the command.
-pub fn run(choice: &StandInChoice, args: &Reproduce) -> Result<()> {
+pub fn run(choice: &Setup, args: &Reproduce) -> Result<()> {
     let started = std::time::Instant::now();
     let standins = choice.open()?;
     let preset = standins.preset();
@@ -52,13 +53,13 @@ pub fn run(choice: &StandInChoice, args: &Reproduce) -> Result<()> {
     };
     let config = toml::to_string(preset)?;
     claim(&args.output, &identity(args, &config, &standins.identity()))?;
-    let device = Device::flex();
-    let set = benchmarks(&standins, &data, role, &device)?;
+    let compute = choice.compute()?;
+    let set = benchmarks(&standins, &data, role, &compute.device)?;
     let study = Study {
         standins: &standins,
         data: &data,
         output: &args.output,
-        device: device.autodiff(),
+        compute,
     };
     let seeds: Vec<u64> = (1..=args.seeds.max(1)).collect();
     let arms = chosen(&args.arms);
@@ -393,7 +394,7 @@ fn restorations(
         pictures.push((label, image.as_ref().clone()));
     }
     let images: Vec<RgbImage> = pictures.iter().map(|(_, image)| image.clone()).collect();
-    let device = study.device.clone().inner();
+    let device = study.compute.device.clone();
     let before = draw(study, &study.standins.connected(&device)?, &images, &device)?;
     let mut after = Vec::new();
     for (arm, outcome) in outcomes {

@@ -3,13 +3,12 @@
 use anyhow::Result;
 use deem_engine::generate::restore;
 
-use super::session::{
-    Session, StandInChoice, image_options, read_picture, to_picture, write_picture,
-};
+use super::session::{Session, image_options, read_picture, to_picture, write_picture};
+use super::setup::Setup;
 use crate::args::Restore;
 
 /// Runs the command.
-pub fn run(standins: &StandInChoice, args: &Restore) -> Result<()> {
+pub fn run(standins: &Setup, args: &Restore) -> Result<()> {
     let picture = read_picture(&args.image, None, &args.model)?;
     let session = Session::open(standins, &args.model)?;
     let dims = &session.preset.model;

@@ -8,44 +8,18 @@ use burn::tensor::{Device, Tensor, TensorData};
 use deem_data::image::{Crop, ImageLimits, ViewConfig, read_image, read_mask};
 use deem_data::text::TextTokenizer;
 use deem_data::{Dice, SampleImage};
+use deem_engine::Compute;
 use deem_engine::config::Preset;
 use deem_engine::evaluate::Runner;
 use deem_engine::foundation::replace;
 use deem_engine::generate::{AdaptOptions, ImageOptions, SamplerKind, adapt};
 use deem_engine::run_config::RunConfig;
-use deem_engine::standins::StandIns;
 use deem_model::deem::Deem;
 use image::{Rgb, RgbImage};
 
 use super::foundation::{resolve, resolve_language};
+use super::setup::Setup;
 use crate::args::{Drawing, ModelChoice};
-
-/// Which stand-ins to use.
-pub struct StandInChoice {
-    /// Their folder, if not the shipped ones.
-    pub folder: Option<PathBuf>,
-    /// Overrides of the preset.
-    pub overrides: Vec<String>,
-}
-
-impl StandInChoice {
-    /// The same stand-ins as they are: where overrides concern another file.
-    pub fn without_overrides(&self) -> Self {
-        Self {
-            folder: self.folder.clone(),
-            overrides: Vec::new(),
-        }
-    }
-
-    /// Opens them.
-    pub fn open(&self) -> Result<StandIns> {
-        let folder = self
-            .folder
-            .clone()
-            .unwrap_or_else(|| StandIns::builtin("tiny"));
-        Ok(StandIns::open(&folder, &self.overrides)?)
-    }
-}
 
 /// A model with everything needed to use it.
 pub struct Session {
@@ -63,47 +37,47 @@ pub struct Session {
 
 impl Session {
     /// Loads the chosen model.
-    pub fn open(standins: &StandInChoice, choice: &ModelChoice) -> Result<Self> {
+    pub fn open(standins: &Setup, choice: &ModelChoice) -> Result<Self> {
         Self::of(standins, choice, true)
     }
 
     /// As [`Self::open`], for questions about pictures: published diffusion models are not looked for.
-    pub fn open_reader(standins: &StandInChoice, choice: &ModelChoice) -> Result<Self> {
+    pub fn open_reader(standins: &Setup, choice: &ModelChoice) -> Result<Self> {
         Self::of(standins, choice, false)
     }
 
-    fn of(standins: &StandInChoice, choice: &ModelChoice, draws: bool) -> Result<Self> {
-        let device = Device::flex();
+    fn of(standins: &Setup, choice: &ModelChoice, draws: bool) -> Result<Self> {
         match &choice.config {
-            None => Self::of_standins(standins, choice, device),
-            Some(path) => Self::of_run(standins, path, choice, draws, device),
+            None => Self::of_standins(standins, choice),
+            Some(path) => Self::of_run(standins, path, choice, draws),
         }
     }
 
     /// As [`Self::open`], for text alone: of published weights only the language model's are looked for.
-    pub fn open_text(standins: &StandInChoice, choice: &ModelChoice) -> Result<Self> {
+    pub fn open_text(standins: &Setup, choice: &ModelChoice) -> Result<Self> {
         let Some(path) = &choice.config else {
             return Self::open(standins, choice);
         };
-        let device = Device::flex();
+        let compute = standins.compute()?;
         let run = RunConfig::read(path, &standins.overrides)?;
         let preset = run.preset(standins.without_overrides().open()?.preset());
         let language = resolve_language(&run, choice.offline)?;
-        let model = language.assemble(&preset.model, &device)?;
+        let model = language.assemble(&preset.model, &compute.device)?;
         let (model, source) = match &choice.model {
             Some(path) => (replace(model, &weights_in(path)?)?, path),
             None => (model, &language.llama),
         };
         Ok(Self {
-            model: model.no_grad(),
+            model: compute.precision.apply(model.no_grad()),
             tokenizer: language.tokenizer(&preset.model)?,
             source: source.display().to_string(),
             preset,
-            device,
+            device: compute.device,
         })
     }
 
-    fn of_standins(choice: &StandInChoice, model: &ModelChoice, device: Device) -> Result<Self> {
+    fn of_standins(choice: &Setup, model: &ModelChoice) -> Result<Self> {
+        let Compute { device, precision } = choice.compute()?;
         let standins = choice.open()?;
         let found = match &model.model {
             Some(path) => Some(weights_in(path)?),
@@ -136,20 +110,15 @@ impl Session {
         Ok(Self {
             tokenizer: standins.tokenizer()?,
             preset: standins.preset().clone(),
-            model: model.no_grad(),
+            model: precision.apply(model.no_grad()),
             device,
             source,
         })
     }
 
     /// The model of a run's file, from published weights.
-    fn of_run(
-        standins: &StandInChoice,
-        path: &Path,
-        choice: &ModelChoice,
-        draws: bool,
-        device: Device,
-    ) -> Result<Self> {
+    fn of_run(standins: &Setup, path: &Path, choice: &ModelChoice, draws: bool) -> Result<Self> {
+        let Compute { device, precision } = standins.compute()?;
         let run = RunConfig::read(path, &standins.overrides)?;
         let preset = run.preset(standins.without_overrides().open()?.preset());
         let mut foundation = resolve(&run, draws, choice.offline)?;
@@ -161,8 +130,9 @@ impl Session {
                 "note: only foundation models: what connects them is untrained (--model names trained weights)"
             );
         }
+        let model = foundation.assemble(&preset.model, 0, &device)?;
         Ok(Self {
-            model: foundation.assemble(&preset.model, 0, &device)?.no_grad(),
+            model: precision.apply(model.no_grad()),
             tokenizer: foundation.language.tokenizer(&preset.model)?,
             source: foundation
                 .trained

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
+use deem_engine::Precision;
 use deem_engine::config;
 use deem_engine::foundation::replace;
 use deem_engine::run_config::RunConfig;
@@ -13,12 +13,12 @@ use deem_engine::train::{Checkpoint, train};
 use deem_model::weights::WeightsFile;
 
 use super::foundation::resolve;
-use super::session::StandInChoice;
+use super::setup::Setup;
 use crate::args::Train;
 use crate::progress::TrainProgress;
 
 /// Runs the command.
-pub fn run(choice: &StandInChoice, args: &Train) -> Result<()> {
+pub fn run(choice: &Setup, args: &Train) -> Result<()> {
     // Overrides belong to the stage here, not to the preset.
     let standins = choice.without_overrides().open()?;
     let default = &standins.preset().stages[0];
@@ -35,7 +35,8 @@ pub fn run(choice: &StandInChoice, args: &Train) -> Result<()> {
     if args.resume && Checkpoint::of(&args.output).newest().is_none() {
         bail!("{}: no checkpoint to resume from", args.output.display());
     }
-    let device = Device::flex().autodiff();
+    let compute = choice.compute()?;
+    let device = compute.device.clone().autodiff();
     let preset = run.preset(standins.preset());
     let (mut model, data, mut identity) = if run.model.is_some() {
         let foundation = resolve(&run, true, args.offline)?;
@@ -54,8 +55,11 @@ pub fn run(choice: &StandInChoice, args: &Train) -> Result<()> {
         identity.push_str(&WeightsFile::open(path)?.checksum());
         model = replace(model, path)?;
     }
+    if compute.precision != Precision::F32 {
+        identity.push_str(&format!(" {}", compute.precision));
+    }
     let RunConfig { stage, .. } = run;
-    let task = DeemTask::new(&stage, &preset, &data, args.seed, args.seed, &device)?;
+    let task = DeemTask::new(&stage, &preset, &data, args.seed, args.seed, &compute)?;
     write_config(&args.output, &resolved)?;
     let mut progress = TrainProgress::new(&stage.name, true);
     train(

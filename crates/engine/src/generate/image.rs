@@ -1,6 +1,7 @@
 //! Images from the diffusion model: of a context, or of what the encoder understood of an image.
 
 use burn::tensor::{Int, Tensor};
+use deem_kernels::precision::like;
 use deem_model::deem::{Deem, EncodedImages};
 use deem_model::mmfs::ImageFeatures;
 use deem_model::scheduler::{Ddim, DdimConfig, DpmSolver, DpmSolverConfig, Sampler};
@@ -114,7 +115,7 @@ fn guided(
         let steps = vec![timestep; images];
         return model.denoise(sample.clone(), &steps, condition.clone(), visible.clone());
     }
-    let null = model.image_decoder.null(images);
+    let null = like(model.image_decoder.null(images), condition);
     let both = Tensor::cat(vec![null, condition.clone()], 0);
     let twice = Tensor::cat(vec![sample.clone(), sample.clone()], 0);
     // The unconditional half sees no image either.

@@ -41,7 +41,7 @@ impl LanguageTask {
         model
             .forward(LlamaInput {
                 embeds: model.embed(ids),
-                positions: Layout::int(layout.positions(), shape, device),
+                positions: layout.positions(),
                 key_padding: layout.is_padded().then(|| layout.valid(device)),
                 images: None,
                 cache: None,

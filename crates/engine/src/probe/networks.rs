@@ -149,8 +149,8 @@ pub(super) fn llama(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineEr
     let ids = tokens(tensors, config.vocab_size)?;
     let [batch, seq] = ids.dims();
     let output = model.forward(LlamaInput {
-        embeds: model.embed(ids),
-        positions: consecutive_positions(batch, 0, seq, device),
+        embeds: tensors.enter(model.embed(ids)),
+        positions: consecutive_positions(batch, 0, seq),
         key_padding: mask(tensors, "attention_mask"),
         images: None,
         cache: None,

@@ -1,5 +1,6 @@
 //! Networks without a public class: deem's own configuration, keys and inputs.
 
+use burn::module::Module;
 use burn::tensor::Tensor;
 use deem_kernels::deformable_attention;
 use deem_model::clip::pyramid::{VisionConfig, VisionTower};
@@ -115,6 +116,7 @@ pub(super) fn deem(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineErr
     let device = tensors.device();
     let model = Deem::new(&config, device).map_err(|error| probe.unfit(error))?;
     let model = filled(probe, model, &Keys::default())?;
+    let model = probe.compute.precision.apply(model.no_grad());
     let [rows, length, images, targets] = ["rows", "length", "images", "targets"].map(Same);
     let (side, small) = (Is(config.image_size), Is(config.diffusion_size));
     let [_, height, width, channels] = model.latent_shape(1).map(Is);

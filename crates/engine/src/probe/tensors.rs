@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Gradients, Int, Tensor, TensorData};
+use deem_kernels::precision::{cast, wide};
 use deem_model::weights::{StateTensor, WeightsFile};
 
-use crate::EngineError;
+use crate::{EngineError, Precision};
 
 type GradientOf = Box<dyn Fn(&Gradients) -> Option<Vec<f32>>>;
 
@@ -14,6 +15,7 @@ type GradientOf = Box<dyn Fn(&Gradients) -> Option<Vec<f32>>>;
 pub(super) struct Tensors<'a> {
     file: WeightsFile,
     device: &'a Device,
+    dtype: FloatDType,
     gradients: bool,
     leaves: BTreeMap<String, (Vec<usize>, GradientOf)>,
     outputs: Vec<(String, Vec<usize>, Tensor<1>)>,
@@ -136,10 +138,12 @@ impl<'a> Tensors<'a> {
         path: &Path,
         gradients: bool,
         device: &'a Device,
+        precision: Precision,
     ) -> Result<Self, EngineError> {
         Ok(Self {
             file: WeightsFile::open(path)?,
             device,
+            dtype: precision.dtype(),
             gradients,
             leaves: BTreeMap::new(),
             outputs: Vec::new(),
@@ -210,14 +214,19 @@ impl<'a> Tensors<'a> {
         let values = self.file.f32(name).expect("declared");
         let tensor = Tensor::<D>::from_data(TensorData::new(values, shape), self.device);
         if !self.gradients {
-            return tensor;
+            return self.enter(tensor);
         }
         let tensor = tensor.require_grad();
         let leaf = tensor.clone();
         let gradient = move |gradients: &Gradients| Some(values_of(leaf.grad(gradients)?));
         let found = self.shape(name).to_vec();
         self.leaves.insert(name.into(), (found, Box::new(gradient)));
-        tensor
+        self.enter(tensor)
+    }
+
+    /// What enters a network, in the type that it is to compute in.
+    pub(super) fn enter<const D: usize>(&self, tensor: Tensor<D>) -> Tensor<D> {
+        cast(tensor, self.dtype.into())
     }
 
     /// A declared integer input.
@@ -246,7 +255,7 @@ impl<'a> Tensors<'a> {
     ) {
         let count = shape.iter().product::<usize>();
         self.outputs
-            .push((name.into(), shape.to_vec(), tensor.reshape([count])));
+            .push((name.into(), shape.to_vec(), wide(tensor).reshape([count])));
     }
 
     /// Outputs, and gradients if they are wanted.

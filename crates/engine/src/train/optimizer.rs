@@ -72,12 +72,8 @@ impl GradientSet {
 
     /// Euclidean norm over the parameters whose path `select`s.
     pub fn norm(&self, select: impl Fn(&str) -> bool) -> f64 {
-        self.0
-            .iter()
-            .filter(|(path, _)| select(path))
-            .map(|(_, g)| kernels::sum_of_squares(g.clone()))
-            .sum::<f64>()
-            .sqrt()
+        let selected = self.0.iter().filter(|(path, _)| select(path));
+        kernels::sum_of_squares(selected.map(|(_, gradient)| gradient)).sqrt()
     }
 
     /// Paths that have a gradient.

@@ -26,6 +26,11 @@ pub trait Task: Sync {
     /// Host data of one micro-batch.
     type Batch: Send + Serialize;
 
+    /// Called once, when it is known what of the model is trained.
+    fn prepare(&self, model: Self::Model) -> Self::Model {
+        model
+    }
+
     /// Makes a micro-batch; called ahead of time on another thread.
     ///
     /// # Errors
@@ -137,6 +142,7 @@ pub fn train<T: Task>(
 ) -> Result<Trained<T::Model>, EngineError> {
     fs::create_dir_all(run).map_err(EngineError::io(run))?;
     let (model, parameters) = select(model, &config.groups)?;
+    let model = task.prepare(model);
     let trainable = parameters
         .iter()
         .filter(|p| p.group.is_some())

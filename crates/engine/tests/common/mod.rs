@@ -8,6 +8,7 @@ use deem_engine::config::{self, Preset};
 use deem_engine::sources::BuiltIn;
 use deem_engine::standins::init_rules;
 use deem_engine::task::DeemTask;
+use deem_engine::{Compute, Precision};
 use deem_model::deem::Deem;
 use deem_model::weights::init::{Fill, initialize};
 
@@ -48,5 +49,9 @@ pub fn task(preset: &Preset, stage: usize, device: &Device) -> DeemTask {
     let data = BuiltIn::new(preset).expect("the built-in corpus");
     let mut stage = preset.stages[stage].clone();
     stage.batch = 6;
-    DeemTask::new(&stage, preset, &data, 3, 5, device).expect("batches")
+    let compute = Compute {
+        device: device.clone().inner(),
+        precision: Precision::F32,
+    };
+    DeemTask::new(&stage, preset, &data, 3, 5, &compute).expect("batches")
 }

@@ -4,12 +4,15 @@ mod backward;
 mod forward;
 mod head;
 mod op;
+mod tiled;
 
 use burn::tensor::{Bool, Tensor};
 
 use crate::host::custom::{apply, fused};
+use crate::mode::{Mode, mode};
 use crate::reference;
 use op::Attention;
+use tiled::tiled;
 
 /// Which keys a query sees, and what is added to its scores.
 #[derive(Clone, Debug, Default)]
@@ -24,8 +27,7 @@ pub struct AttentionMask {
 
 /// `softmax(scale · q kᵀ + bias) v` over the visible keys; rows that see nothing give zeros.
 ///
-/// Keeps only a log-sum-exp per row for the backward pass. A bias that needs a gradient takes the
-/// reference path.
+/// Keeps no probabilities for the backward pass. A bias that needs a gradient takes the reference path.
 ///
 /// # Shapes
 /// - `q`: `[batch, heads, queries, head_dim]`
@@ -56,9 +58,11 @@ pub fn attention(
     }
     let bias_learns = mask.bias.as_ref().is_some_and(Tensor::is_tracked);
     let empty = batch * heads * queries * keys * dim * v.dims()[3] == 0;
-    let fused_inputs = [&q, &k, &v].into_iter().chain(&mask.bias).all(fused);
-    if bias_learns || empty || !fused_inputs {
+    if bias_learns || empty || mode() == Mode::Reference {
         return reference::attention(q, k, v, mask, scale);
+    }
+    if ![&q, &k, &v].into_iter().chain(&mask.bias).all(fused) {
+        return tiled(q, k, v, mask, scale);
     }
     let padding = mask.key_padding.map(|visible| {
         let hidden = |visible: bool| if visible { 0.0 } else { op::HIDDEN };

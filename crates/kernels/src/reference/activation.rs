@@ -1,16 +1,25 @@
 use burn::tensor::{Tensor, activation};
 
+use crate::precision::{cast, wide};
+
 /// Exact GELU; see [`crate::gelu`].
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let dtype = x.dtype();
+    let x = wide(x);
     let half = x.clone() * 0.5;
-    half * ((x * core::f64::consts::FRAC_1_SQRT_2).erf() + 1.0)
+    cast(
+        half * ((x * core::f64::consts::FRAC_1_SQRT_2).erf() + 1.0),
+        dtype,
+    )
 }
 
 /// GELU by its tanh approximation; see [`crate::gelu_tanh`].
 pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let dtype = x.dtype();
+    let x = wide(x);
     let cubic = x.clone() * (x.clone().square() * 0.044_715 + 1.0);
     let inner = cubic * (2.0 / core::f64::consts::PI).sqrt();
-    x * 0.5 * (inner.tanh() + 1.0)
+    cast(x * 0.5 * (inner.tanh() + 1.0), dtype)
 }
 
 /// `x * sigmoid(1.702 x)`; see [`crate::quick_gelu`].
@@ -38,5 +47,6 @@ pub fn geglu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 /// Softmax over the last axis; see [`crate::softmax`].
 pub fn softmax<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    activation::softmax(x, D - 1)
+    let dtype = x.dtype();
+    cast(activation::softmax(wide(x), D - 1), dtype)
 }

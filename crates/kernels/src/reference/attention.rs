@@ -1,6 +1,7 @@
-use burn::tensor::{Bool, DType, Int, Tensor, activation};
+use burn::tensor::{Bool, Int, Tensor, activation};
 
 use crate::AttentionMask;
+use crate::precision::{like, wide};
 
 /// Scaled dot-product attention; see [`crate::attention`].
 pub fn attention(
@@ -10,28 +11,32 @@ pub fn attention(
     mask: AttentionMask,
     scale: f64,
 ) -> Tensor<4> {
-    let [batch, heads, queries, _] = q.dims();
-    let keys = k.dims()[2];
-    let k = repeat_heads(k, heads);
-    let v = repeat_heads(v, heads);
-    let mut scores = q.matmul(k.transpose()) * scale; // [batch, heads, queries, keys]
+    let heads = q.dims()[1];
+    let (k, v) = (repeat_heads(k, heads), repeat_heads(v, heads));
+    like(probabilities(q, k, mask, scale), &v).matmul(v)
+}
+
+/// How much each query takes of each key, `[batch, heads, queries, keys]`, in at least 32 bits; `k` has as many
+/// heads as `q`.
+pub(crate) fn probabilities(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    mask: AttentionMask,
+    scale: f64,
+) -> Tensor<4> {
+    let ([batch, heads, queries, _], keys) = (q.dims(), k.dims()[2]);
+    let mut scores = wide(q.matmul(k.transpose())) * scale;
     if let Some(bias) = mask.bias {
+        let bias = like(bias, &scores);
         scores = scores + bias;
     }
     let Some(hidden) = hidden(mask.causal, mask.key_padding, queries, keys, &scores) else {
-        return activation::softmax(scores, 3).matmul(v);
+        return activation::softmax(scores, 3);
     };
     let hidden = hidden.expand([batch, heads, queries, keys]);
     // Finite, so that a row that sees nothing gives numbers; the second fill clears it.
-    let lowest = if scores.dtype() == DType::F16 {
-        -6e4
-    } else {
-        -1e30
-    };
-    let scores = scores.mask_fill(hidden.clone(), lowest);
-    activation::softmax(scores, 3)
-        .mask_fill(hidden, 0.0)
-        .matmul(v)
+    let scores = scores.mask_fill(hidden.clone(), -1e30);
+    activation::softmax(scores, 3).mask_fill(hidden, 0.0)
 }
 
 /// `[batch or 1, 1, queries or 1, keys]`, true where a key must not be seen; `None` if all are.
@@ -64,7 +69,8 @@ fn hidden(
     }
 }
 
-fn repeat_heads(x: Tensor<4>, heads: usize) -> Tensor<4> {
+/// Every key head as often as query heads share it.
+pub(crate) fn repeat_heads(x: Tensor<4>, heads: usize) -> Tensor<4> {
     let [batch, kv_heads, seq, dim] = x.dims();
     if kv_heads == heads {
         return x;

@@ -3,6 +3,7 @@ use burn::tensor::module;
 use burn::tensor::ops::ConvOptions;
 
 use crate::Conv2dOptions;
+use crate::precision::like;
 
 /// Convolution of a channels-last map; see [`crate::conv2d`].
 pub fn conv2d(
@@ -18,6 +19,8 @@ pub fn conv2d(
         dilation: [1, 1],
         groups: options.groups,
     };
+    let weight = like(weight, &x);
+    let bias = bias.map(|bias| like(bias, &x));
     let x = x.permute([0, 3, 1, 2]); // [batch, channels, height, width]
     module::conv2d(x, weight, bias, settings).permute([0, 2, 3, 1])
 }

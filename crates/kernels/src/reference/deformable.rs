@@ -1,6 +1,8 @@
 use burn::tensor::Tensor;
 use burn::tensor::ops::{GridSampleOptions, GridSamplePaddingMode, InterpolateMode};
 
+use crate::precision::{cast, wide};
+
 /// Multi-scale deformable attention; see [`crate::deformable_attention`].
 pub fn deformable_attention(
     value: Tensor<4>,
@@ -8,6 +10,8 @@ pub fn deformable_attention(
     locations: Tensor<6>,
     weights: Tensor<5>,
 ) -> Tensor<3> {
+    let dtype = value.dtype();
+    let (value, locations, weights) = (wide(value), wide(locations), wide(weights));
     let [batch, _, heads, dim] = value.dims();
     let [_, queries, _, _, points, _] = locations.dims();
     let options = GridSampleOptions {
@@ -44,8 +48,9 @@ pub fn deformable_attention(
         });
         start += height * width;
     }
-    total
+    let total = total
         .expect("at least one level")
         .reshape([batch, heads * dim, queries])
-        .swap_dims(1, 2)
+        .swap_dims(1, 2);
+    cast(total, dtype)
 }

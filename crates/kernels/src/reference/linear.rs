@@ -1,5 +1,7 @@
 use burn::tensor::Tensor;
 
+use crate::precision::like;
+
 /// Affine map of the last axis; see [`crate::linear`].
 pub fn linear<const D: usize>(
     x: Tensor<D>,
@@ -9,7 +11,8 @@ pub fn linear<const D: usize>(
     let mut dims = x.dims();
     let [outputs, inputs] = weight.dims();
     let rows = dims[..D - 1].iter().product::<usize>();
-    let weight = weight.cast(x.dtype()).transpose();
+    let weight = like(weight, &x).transpose();
+    let bias = bias.map(|bias| like(bias, &x));
     let mut y = x.reshape([rows, inputs]).matmul(weight);
     if let Some(bias) = bias {
         y = y + bias.unsqueeze::<2>();

@@ -2,10 +2,13 @@
 //!
 //! Same signatures and meaning as the functions at the crate root, on any device and float type.
 //! They define what the fused implementations must compute.
+//!
+//! The result has the type of the activations; weights are brought to it. In 16 bits, statistics,
+//! probabilities and coordinates are nevertheless computed in 32.
 
 mod activation;
 mod adamw;
-mod attention;
+pub(crate) mod attention;
 mod conv;
 mod cross_entropy;
 mod deformable;

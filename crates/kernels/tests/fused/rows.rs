@@ -187,7 +187,7 @@ fn sum_of_squares() {
             let x = crate::check::tensor([count], 2);
             let values = x.to_data();
             let expected: f64 = values.iter::<f64>().map(|x| x * x).sum();
-            let found = deem_kernels::with_mode(mode, || deem_kernels::sum_of_squares(x));
+            let found = deem_kernels::with_mode(mode, || deem_kernels::sum_of_squares([&x]));
             assert!((found - expected).abs() <= 1e-12 * expected);
         }
     }

@@ -7,6 +7,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use deem_kernels as kernels;
+use deem_kernels::precision::like;
 
 use super::config::ConvNextConfig;
 use super::encoder::Mlp;
@@ -196,7 +197,10 @@ impl Block {
         let y = dilated(&self.conv_dw, x.clone(), self.options, self.dilation);
         let y = self.mlp.forward(self.norm.forward(y));
         x + match &self.gamma {
-            Some(gamma) => y * gamma.val().unsqueeze(),
+            Some(gamma) => {
+                let gamma = like(gamma.val(), &y);
+                y * gamma.unsqueeze()
+            }
             None => y,
         }
     }

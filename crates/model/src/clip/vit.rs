@@ -6,6 +6,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use deem_kernels::AttentionMask;
+use deem_kernels::precision::{like, wide};
 
 use super::config::ClipVisionConfig;
 use super::encoder::{Encoder, EncoderDims};
@@ -135,12 +136,11 @@ impl ClipVit {
         let patches = embeddings.patch_embedding.forward(patches);
         let [batch, height, width, channels] = patches.dims();
         let patches = patches.reshape([batch, height * width, channels]);
-        let class = embeddings
-            .class_embedding
-            .val()
+        let class = like(embeddings.class_embedding.val(), &patches)
             .reshape([1, 1, channels])
             .expand([batch, 1, channels]);
-        let positions = embeddings.positions([height, width]).unsqueeze::<3>();
+        let positions = embeddings.positions([height, width]);
+        let positions = like(positions, &patches).unsqueeze::<3>();
         let x = Tensor::cat(vec![class, patches], 1) + positions;
         (self.pre_layrnorm.forward(x), [height, width])
     }
@@ -167,6 +167,7 @@ impl Embeddings {
             return table;
         }
         let [rows, width] = table.dims();
+        let table = wide(table);
         let class = table.clone().narrow(0, 0, 1);
         let patches = table
             .narrow(0, 1, rows - 1)

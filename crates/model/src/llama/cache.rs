@@ -1,4 +1,4 @@
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 
 /// Keys and values of the positions read so far.
 ///
@@ -74,19 +74,10 @@ impl LayerCache {
     }
 }
 
-/// Positions `start, start + 1, ..` in every row.
+/// Positions `start, start + 1, ..` in every row: `[batch · seq]`.
 ///
 /// Rotations only depend on differences, so rows padded at the left need no shift of their own.
-///
-/// # Shapes
-/// - returns `[batch, seq]`
-pub fn consecutive_positions(
-    batch: usize,
-    start: usize,
-    seq: usize,
-    device: &Device,
-) -> Tensor<2, Int> {
-    Tensor::<1, Int>::arange(start as i64..(start + seq) as i64, device)
-        .unsqueeze::<2>()
-        .repeat_dim(0, batch)
+pub fn consecutive_positions(batch: usize, start: usize, seq: usize) -> Vec<i64> {
+    let row = start as i64..(start + seq) as i64;
+    row.collect::<Vec<_>>().repeat(batch)
 }

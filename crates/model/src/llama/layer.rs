@@ -1,6 +1,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use deem_kernels as kernels;
+use deem_kernels::precision::like;
 
 use super::attention::{AttentionContext, LlamaAttention};
 use super::cache::LayerCache;
@@ -103,7 +104,7 @@ impl LlamaLayer {
         };
         let x = match (&self.mmfs, images) {
             (Some(mmfs), Some((values, relative))) => x.clone() + mmfs.attend(x, values, relative),
-            (Some(mmfs), None) => x + mmfs.unseen(),
+            (Some(mmfs), None) => x.clone() + like(mmfs.unseen(), &x),
             (None, _) => x,
         };
         if checkpoint && is_frozen(&self.mlp) && is_frozen(&self.post_attention_layernorm) {

@@ -44,8 +44,8 @@ pub struct LlamaImages {
 pub struct LlamaInput<'a> {
     /// `[batch, seq, hidden_size]`
     pub embeds: Tensor<3>,
-    /// `[batch, seq]`, not negative
-    pub positions: Tensor<2, Int>,
+    /// `[batch · seq]`, not negative; on the host, so that no device has to be asked for the largest
+    pub positions: Vec<i64>,
     /// `[batch, cached + seq]`, false for padding
     pub key_padding: Option<Tensor<2, Bool>>,
     /// Images, and for every position how many images back each of them lies
@@ -140,7 +140,7 @@ impl Llama {
             images,
             mut cache,
         } = input;
-        let (cos, sin) = self.rotary.at(positions, embeds.dtype());
+        let (cos, sin) = self.rotary.at(&positions, &embeds);
         let context = AttentionContext {
             cos,
             sin,

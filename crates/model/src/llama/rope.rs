@@ -245,13 +245,16 @@ impl Rotary {
     }
 
     /// # Shapes
-    /// - `positions`: `[batch, seq]`, not negative
+    /// - `positions`: `[batch · seq]`, not negative
+    /// - `embeds`: `[batch, seq, ..]`, what they are the positions of
     /// - returns cosines and sines, `[batch, seq, head_dim]`, constants without autodiff
-    pub(super) fn at(&self, positions: Tensor<2, Int>, dtype: DType) -> (Tensor<3>, Tensor<3>) {
-        let [batch, seq] = positions.dims();
-        let positions = positions.inner().reshape([batch * seq]);
-        let length = positions.clone().max().into_scalar::<i64>().max(0) as usize + 1;
-        let table = self.table(length, &positions.device(), dtype);
+    pub(super) fn at(&self, positions: &[i64], embeds: &Tensor<3>) -> (Tensor<3>, Tensor<3>) {
+        let [batch, seq, _] = embeds.dims();
+        let device = embeds.device().inner();
+        let longest = positions.iter().copied().max().unwrap_or(0);
+        let table = self.table(longest.max(0) as usize + 1, &device, embeds.dtype());
+        let data = TensorData::new(positions.to_vec(), [batch * seq]);
+        let positions = Tensor::<1, Int>::from_data(data, &device);
         let pick = |table: Tensor<2>| {
             table
                 .select(0, positions.clone())
@@ -349,7 +352,7 @@ mod tests {
         let rotary = Rotary::new(&config);
         let device = Device::flex();
         let at = |positions: [[i64; 2]; 1]| {
-            let (cos, sin) = rotary.at(Tensor::from_ints(positions, &device), DType::F32);
+            let (cos, sin) = rotary.at(&positions[0], &Tensor::zeros([1, 2, 8], &device));
             let values = |t: Tensor<3>| t.try_into_vec_as::<f32>().unwrap();
             (values(cos), values(sin))
         };

@@ -1,5 +1,6 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
+use deem_kernels::precision::{at_least_32, like, wide};
 
 use super::{ImageFeatures, Mmfs, MmfsConfig, MmfsValues};
 use crate::nn::{RmsNorm, param};
@@ -52,7 +53,7 @@ impl GatedMmfs {
 
     /// What is to be added at every position if there is no image: `[1, 1, query_dim]`.
     pub fn unseen(&self) -> Tensor<3> {
-        (self.attn.unseen() * self.gate.val().tanh()).unsqueeze()
+        (wide(self.attn.unseen()) * wide(self.gate.val()).tanh()).unsqueeze()
     }
 
     /// The part of [`Self::forward`] that depends on the text.
@@ -63,8 +64,10 @@ impl GatedMmfs {
         relative: Tensor<3, Int>,
     ) -> Tensor<3> {
         let query = self.norm1.forward(hidden);
-        let centre = Tensor::full([1, 1, 2], 0.5, (&query.device(), query.dtype()));
+        let dtype = at_least_32(query.dtype());
+        let centre = Tensor::full([1, 1, 2], 0.5, (&query.device(), dtype));
         let attended = self.attn.attend(query, centre, values, relative);
-        attended * self.gate.val().tanh().unsqueeze::<3>()
+        let gate = like(self.gate.val().tanh(), &attended);
+        attended * gate.unsqueeze::<3>()
     }
 }

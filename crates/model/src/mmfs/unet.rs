@@ -1,5 +1,6 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
+use deem_kernels::precision::at_least_32;
 
 use super::{ImageFeatures, Mmfs, MmfsConfig, MmfsValues};
 use crate::nn::{Conv2d, Conv2dOptions, LayerNorm};
@@ -65,7 +66,7 @@ impl UnetMmfs {
     /// The part of [`Self::forward`] that depends on the activation.
     pub fn attend(&self, x: Tensor<4>, values: &MmfsValues, relative: Tensor<2, Int>) -> Tensor<4> {
         let [batch, height, width, channels] = x.dims();
-        let centres = pixel_centres(height, width, &x.device(), x.dtype());
+        let centres = pixel_centres(height, width, &x.device(), at_least_32(x.dtype()));
         let query = self.position.add_to(self.query_norm.forward(x));
         let query = query.reshape([batch, height * width, channels]);
         let relative = relative.unsqueeze_dim(1); // [batch, 1, images]

@@ -3,6 +3,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
+use deem_kernels::precision::like;
 use serde::{Deserialize, Serialize};
 
 use super::UNetConfig;
@@ -147,8 +148,9 @@ impl UnetImages<'_> {
         }) = &self.seen
         else {
             let skips = skips.into_iter().zip(mmfs_down_blocks);
-            let skips = skips.map(|(skip, block)| skip + block.unseen());
-            return (skips.collect(), middle + mmfs_mid_block.unseen());
+            let add = |x: Tensor<4>, block: &UnetMmfs| x.clone() + like(block.unseen(), &x);
+            let skips = skips.map(|(skip, block)| add(skip, block));
+            return (skips.collect(), add(middle, mmfs_mid_block));
         };
         let look = |block: &UnetMmfs, x: Tensor<4>, values: &MmfsValues| {
             x.clone() + block.attend(x, values, relative.clone())

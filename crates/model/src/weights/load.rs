@@ -1,7 +1,8 @@
 use std::collections::BTreeSet;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, Shape, Tensor, TensorData};
+use burn::tensor::{DType, FloatDType, Shape, Tensor, TensorData};
+use deem_kernels::precision::cast;
 use safetensors::Dtype;
 
 use super::{WeightsError, WeightsFile};
@@ -152,6 +153,43 @@ pub(super) fn set<const D: usize>(param: Param<Tensor<D>>, data: TensorData) -> 
     let tensor = Tensor::<D>::from_data(data, (&device, dtype));
     let id = param.id;
     param.transform_for_load(tensor, id)
+}
+
+/// Keeps the frozen matrices, kernels and tables of a module's [`Linear`](crate::nn::Linear),
+/// [`Conv2d`](crate::nn::Conv2d) and [`Embedding`](crate::nn::Embedding) layers in the given type: of the memory
+/// that weights take, nearly everything.
+pub fn narrow<M: Module>(module: M, dtype: FloatDType) -> M {
+    struct Narrower {
+        dtype: FloatDType,
+        containers: Vec<String>,
+    }
+    impl ModuleMapper for Narrower {
+        fn enter_module(&mut self, _name: &str, container: &str) {
+            self.containers.push(container.to_owned());
+        }
+
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.containers.pop();
+        }
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            // The last name is the parameter's own, and its container the layer.
+            let layer = self.containers.last().map(String::as_str);
+            let layer = matches!(
+                layer,
+                Some("Struct:Linear" | "Struct:Conv2d" | "Struct:Embedding")
+            );
+            if !layer || D < 2 || !param.is_initialized() || param.val().is_require_grad() {
+                return param;
+            }
+            let dtype = self.dtype;
+            param.map(|value| cast(value, dtype.into()))
+        }
+    }
+    module.map(&mut Narrower {
+        dtype,
+        containers: Vec::new(),
+    })
 }
 
 /// A parameter in 32 bits, as training needs it. One that has no value yet gets none.

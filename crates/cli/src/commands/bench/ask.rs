@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use super::dump::{Dump, tensor};
 use super::{SEED, Timed, current_memory, peak_memory, repeat, session};
 use crate::args::{Bench, BenchAsk};
-use crate::commands::session::StandInChoice;
+use crate::commands::setup::Setup;
 
 /// Encoder, prefill and decoding of a given number of tokens; making the views is not included.
-pub fn run(choice: &StandInChoice, args: &Bench, part: &BenchAsk) -> Result<Value> {
+pub fn run(choice: &Setup, args: &Bench, part: &BenchAsk) -> Result<Value> {
     let tokens = part.tokens;
     if tokens < 2 {
         bail!("--tokens: expected at least 2, to tell reading from writing");

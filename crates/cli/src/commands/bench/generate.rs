@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::dump::{Dump, tensor};
 use super::{SEED, current_memory, peak_memory, repeat, session};
 use crate::args::{Bench, BenchGenerate};
-use crate::commands::session::StandInChoice;
+use crate::commands::setup::Setup;
 
 /// Context, guided denoising and decoding of one image.
-pub fn run(choice: &StandInChoice, args: &Bench, part: &BenchGenerate) -> Result<Value> {
+pub fn run(choice: &Setup, args: &Bench, part: &BenchGenerate) -> Result<Value> {
     let before = current_memory();
     let session = session(choice)?;
     let tokens = session.drawing_prompt("a photo of a cat")?;

@@ -14,17 +14,18 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use burn::module::Module;
-use burn::tensor::Device;
+use deem_engine::Compute;
 use serde_json::{Value, json};
 
-use super::session::{Session, StandInChoice};
+use super::session::Session;
+use super::setup::Setup;
 use crate::args::{Bench, BenchPart};
 
 /// Seed of weights, data and noise.
 const SEED: u64 = 1;
 
 /// Runs the command.
-pub fn run(standins: &StandInChoice, args: &Bench) -> Result<()> {
+pub fn run(standins: &Setup, args: &Bench) -> Result<()> {
     if args.runs == 0 {
         bail!("--runs: expected at least 1");
     }
@@ -63,11 +64,12 @@ pub fn run(standins: &StandInChoice, args: &Bench) -> Result<()> {
 }
 
 /// A preset's model with random weights, ready for inference.
-fn session(choice: &StandInChoice) -> Result<Session> {
+fn session(choice: &Setup) -> Result<Session> {
     let standins = choice.open()?;
-    let device = Device::flex();
+    let Compute { device, precision } = choice.compute()?;
+    let model = standins.random(SEED, &device)?;
     Ok(Session {
-        model: standins.random(SEED, &device)?.no_grad(),
+        model: precision.apply(model.no_grad()),
         preset: standins.preset().clone(),
         tokenizer: standins.tokenizer()?,
         device,

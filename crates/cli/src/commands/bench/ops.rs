@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 
 use super::{SEED, Timed, cpu_seconds, since};
 use crate::args::{Bench, BenchOps};
-use crate::commands::session::StandInChoice;
+use crate::commands::setup::Setup;
 
 /// Longest time spent on one measurement.
 const BUDGET: Duration = Duration::from_millis(400);
 
 /// Times every operation whose name contains the filter.
-pub fn run(choice: &StandInChoice, args: &Bench, part: &BenchOps) -> Result<Value> {
+pub fn run(choice: &Setup, args: &Bench, part: &BenchOps) -> Result<Value> {
     let standins = choice.open()?;
     let preset = standins.preset();
     let cases = cases(preset, &standins.data()?)?;

@@ -1,7 +1,6 @@
 //! `deem bench train-step`: whole optimizer steps of a stage.
 
 use anyhow::{Context, Result};
-use burn::tensor::Device;
 use deem_data::Batch;
 use deem_engine::EngineError;
 use deem_engine::config::{Preset, StageConfig};
@@ -17,10 +16,10 @@ use serde_json::{Value, json};
 use super::dump::{Dump, tensor};
 use super::{SEED, Timed, cpu_seconds, current_memory, peak_memory, since};
 use crate::args::{Bench, BenchTrainStep};
-use crate::commands::session::StandInChoice;
+use crate::commands::setup::Setup;
 
 /// Forward and backward pass, clipping and update: of one batch made beforehand, or data included.
-pub fn run(choice: &StandInChoice, args: &Bench, part: &BenchTrainStep) -> Result<Value> {
+pub fn run(choice: &Setup, args: &Bench, part: &BenchTrainStep) -> Result<Value> {
     let standins = choice.open()?;
     let preset = standins.preset();
     let names = || preset.stages.iter().map(|s| &s.name).collect::<Vec<_>>();
@@ -35,9 +34,10 @@ pub fn run(choice: &StandInChoice, args: &Bench, part: &BenchTrainStep) -> Resul
     stage.train.schedule.steps = steps;
     stage.train.save_every = steps;
     stage.train.probe_every = 0;
-    let device = Device::flex().autodiff();
+    let compute = choice.compute()?;
+    let device = compute.device.clone().autodiff();
     let data = standins.data()?;
-    let task = DeemTask::new(&stage, preset, &data, SEED, SEED, &device)?;
+    let task = DeemTask::new(&stage, preset, &data, SEED, SEED, &compute)?;
     let batch = task.batch(0)?;
     let before = current_memory();
     let model = standins.random(SEED, &device)?;
@@ -89,6 +89,10 @@ struct Repeated {
 impl Task for Repeated {
     type Model = Deem;
     type Batch = Batch;
+
+    fn prepare(&self, model: Deem) -> Deem {
+        self.task.prepare(model)
+    }
 
     fn batch(&self, index: u64) -> Result<Batch, EngineError> {
         match &self.batch {
@@ -155,6 +159,7 @@ fn dump(
 ) -> Result<()> {
     let device = &task.device;
     let (model, parameters) = select(model.clone(), &stage.train.groups)?;
+    let model = task.prepare(model);
     dump.weights(&model)?;
     let on_device = DeemBatch::new(batch, &model, device);
     let counted: Vec<bool> = batch.images.iter().map(|i| i.counted_nip).collect();

@@ -1,6 +1,7 @@
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 use deem_kernels as kernels;
+use deem_kernels::precision::{at_least_32, wide};
 
 use super::Widths;
 use crate::nn::Linear;
@@ -52,7 +53,7 @@ impl DeformableAttention {
     ) -> Tensor<3> {
         let [batch, queries, _] = query.dims();
         let (heads, points, levels) = (self.heads, self.points, to.len());
-        let (device, dtype) = (query.device(), query.dtype());
+        let (device, dtype) = (query.device(), at_least_32(query.dtype()));
         let [_, cells, _] = feat.dims();
         let value = self.value_proj.forward(feat);
         let width = value.dims()[2];
@@ -67,14 +68,14 @@ impl DeformableAttention {
             .flat_map(|[height, width]| [1.0 / *width as f32, 1.0 / *height as f32]);
         let steps = TensorData::new(steps.collect::<Vec<_>>(), [1, 1, 1, levels, 1, 2]);
         let steps = Tensor::<6>::from_data(steps, &device).cast(dtype);
-        let offsets = self
-            .sampling_offsets
-            .forward(query.clone())
+        let offsets = wide(self.sampling_offsets.forward(query.clone()))
             .reshape([batch, queries, heads, levels, points, 2]);
-        let weights =
-            self.attention_weights
-                .forward(query)
-                .reshape([batch, queries, heads, levels * points]);
+        let weights = wide(self.attention_weights.forward(query)).reshape([
+            batch,
+            queries,
+            heads,
+            levels * points,
+        ]);
         let weights = kernels::softmax(weights).reshape([batch, queries, heads, levels, points]);
         let locations = offsets * steps + centres;
         let sampled = kernels::deformable_attention(value, to, locations, weights);

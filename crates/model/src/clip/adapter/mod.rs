@@ -15,6 +15,7 @@ mod prior;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use deem_kernels as kernels;
+use deem_kernels::precision::like;
 use serde::{Deserialize, Serialize};
 
 use self::attention::DeformableAttention;
@@ -147,8 +148,10 @@ impl VitAdapter {
         let own = [grid];
 
         let level = |index: usize| {
+            let cells = flatten(prior[index + 1].clone());
             let embed = self.level_embed.val().narrow(0, index, 1);
-            flatten(prior[index + 1].clone()) + embed.unsqueeze::<3>()
+            let embed = like(embed, &cells);
+            cells + embed.unsqueeze::<3>()
         };
         let mut c = Tensor::cat(vec![level(0), level(1), level(2)], 1);
         let mut tokens = tokens;
@@ -224,7 +227,8 @@ impl Injector {
     ) -> Tensor<3> {
         let query = self.query_norm.forward(x.clone());
         let feat = self.feat_norm.forward(c);
-        x + self.attn.forward(query, own, feat, levels) * self.gamma.val().unsqueeze::<3>()
+        let gamma = like(self.gamma.val(), &x).unsqueeze::<3>();
+        x + self.attn.forward(query, own, feat, levels) * gamma
     }
 }
 

@@ -1,12 +1,16 @@
 //! Cross-entropy of integer targets.
 
+mod tiled;
+
 use burn::tensor::{Int, Tensor};
 
 use crate::host::custom::{Host, HostOp, Output, Saved, apply, fused, integers};
 use crate::host::math::{exp, maximum};
 use crate::host::par::{self, Shared, uninit};
 use crate::host::simd::{Kernel, Simd, each_vector, run};
+use crate::mode::{Mode, mode};
 use crate::reference;
+use tiled::tiled;
 
 /// `log Σ exp(logits) - logits[target]` per row, in nats; 0 where the target is `ignore_index`.
 ///
@@ -24,8 +28,11 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>, ignore_index: i
         [rows],
         "cross_entropy: targets for {rows} rows"
     );
-    if !fused(&logits) {
+    if mode() == Mode::Reference {
         return reference::cross_entropy(logits, targets, ignore_index);
+    }
+    if !fused(&logits) {
+        return tiled(logits, targets, ignore_index);
     }
     let targets = integers(targets)
         .into_iter()
