@@ -74,9 +74,11 @@ class TrainStep:
         self.losses = self.model.losses
         if options.compile:
             self.losses = torch.compile(self.losses, mode=options.compile_mode)
+        self.autocast = torch.autocast("cpu", torch.bfloat16, enabled=options.bf16)
 
     def loss(self, noise):
-        terms = self.losses(self.batch, noise)
+        with self.autocast:
+            terms = [term.float() for term in self.losses(self.batch, noise)]
         return sum(weight * term for weight, term in zip(self.weights, terms)), terms
 
     def prove(self):
@@ -98,12 +100,17 @@ class TrainStep:
                 negligible.append(name)
             else:
                 errors[name] = error / norm
+        pairs = [(found[name].flatten().double(), expected[name].double()) for name in set(expected) & set(found)]
+        product = sum((a * b).sum() for a, b in pairs)
+        squares = [sum((pair[side] ** 2).sum() for pair in pairs) for side in (0, 1)]
+        angle = torch.rad2deg(torch.acos((product / (squares[0] * squares[1]).sqrt()).clamp(max=1.0))).item()
         worst = dict(sorted(errors.items(), key=lambda item: -item[1])[:8])
         return {
             "agrees": not missing and max(errors.values()) <= TOLERANCE,
             "compared": len(errors),
             "negligible": len(negligible),
             "only_on_one_side": missing,
+            "angle_degrees": angle,
             "worst": worst,
         }
 
@@ -262,6 +269,7 @@ def main():
     parser.add_argument("--prove", action="store_true", help="compare results instead of timing")
     parser.add_argument("--compile", action="store_true", help="torch.compile")
     parser.add_argument("--compile-mode", default=None)
+    parser.add_argument("--bf16", action="store_true", help="train-step: autocast to bfloat16")
     parser.add_argument("--channels-last", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--warmup", type=int, default=3)

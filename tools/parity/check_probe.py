@@ -9,6 +9,10 @@ each component and every seed that breaks a bound (1e-4 forward, 1e-3 gradient),
 The references of deem's own components compute in double precision. With `--single` they run once more in single
 precision, and the distance between the two is printed, too: what rounding alone does to such a configuration.
 With `--stored f16` or `bf16` weights are rounded to that type for the reference, and stored in it for deem.
+
+With `--precision bf16` deem computes in bf16, and so does the reference once more: the worst errors of both are
+printed, relative to the reference in 32 or 64 bits. A seed breaks the bound if deem's error is more than twice that
+of the reference in bf16, and more than 0.05. References that do not run in bf16 are left out.
 """
 
 import argparse
@@ -84,7 +88,31 @@ def rounding(component, seed, weights, outputs, gradients):
     return [max((relative(a[key].double(), b[key]) for key in b), default=0.0) for a, b in pairs]
 
 
-def check(deem, component, seed, folder, alone, dtype):
+def narrowed(component, seed, weights, outputs, gradients):
+    """Errors of a reference that computes in bf16 throughout; zero if it cannot."""
+    double = torch.Tensor.double
+    torch.Tensor.double = torch.Tensor.float
+    try:
+        torch.manual_seed(seed)
+        _, model, inputs, run = COMPONENTS[component](random.Random(seed))
+        if model is not None:
+            model.eval()
+            for parameter, weight in zip(model.parameters(), weights):
+                parameter.data = weight.data.float()
+            model.bfloat16()
+        for tensor in inputs.values():
+            if tensor.is_floating_point():
+                tensor.data = tensor.data.bfloat16()
+        again = evaluate(inputs, run)
+    except (RuntimeError, ValueError, TypeError):
+        return [0.0, 0.0]
+    finally:
+        torch.Tensor.double = double
+    pairs = zip(again, (outputs, gradients))
+    return [max((relative(a[key].double(), b[key].double()) for key in b), default=0.0) for a, b in pairs]
+
+
+def check(deem, component, seed, folder, alone, dtype, precision):
     torch.manual_seed(seed)
     config, model, inputs, run = COMPONENTS[component](random.Random(seed))
     if model is not None:
@@ -98,6 +126,7 @@ def check(deem, component, seed, folder, alone, dtype):
     save_file(stored(inputs), paths["inputs"])
     (folder / "config.json").write_text(json.dumps(config, default=str))
     command = [deem, "probe", component, "--config", folder / "config.json", "--grad"]
+    command += ["--precision", precision]
     for name, path in paths.items():
         command += [f"--{name}", path]
     result = subprocess.run([str(part) for part in command], capture_output=True, text=True)
@@ -110,6 +139,8 @@ def check(deem, component, seed, folder, alone, dtype):
         for key, value in expected.items()
     )
     gradient = max((relative(found[f"grad.{key}"], slope) for key, slope in slopes.items()), default=0.0)
+    if precision == "bf16":
+        return forward, gradient, *narrowed(component, seed, list(model.parameters() if model else []), expected, slopes)
     exact = model is not None and all(parameter.dtype == torch.float64 for parameter in model.parameters())
     if not (alone and exact):
         return forward, gradient, 0.0, 0.0
@@ -124,26 +155,38 @@ def main():
     parser.add_argument("--component", choices=COMPONENTS)
     parser.add_argument("--single", action="store_true")
     parser.add_argument("--stored", choices=STORED, default="f32")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    failed = False
+    failed, narrow = False, arguments.precision == "bf16"
     for component in [arguments.component] if arguments.component else COMPONENTS:
         worst = [0.0] * 4
         for seed in range(arguments.seed, arguments.seed + arguments.count):
             try:
                 with tempfile.TemporaryDirectory() as folder:
                     errors = check(
-                        arguments.deem, component, seed, Path(folder), arguments.single, STORED[arguments.stored]
+                        arguments.deem,
+                        component,
+                        seed,
+                        Path(folder),
+                        arguments.single,
+                        STORED[arguments.stored],
+                        arguments.precision,
                     )
             except RuntimeError as error:
                 failed = True
                 print(f"{component} --seed {seed}: {error}")
                 continue
             worst = [max(pair) for pair in zip(worst, errors)]
-            if errors[0] > FORWARD or errors[1] > GRADIENT:
+            if narrow:
+                bounds = [max(0.05, 2 * error) if error else math.inf for error in errors[2:]]
+            else:
+                bounds = FORWARD, GRADIENT
+            if errors[0] > bounds[0] or errors[1] > bounds[1]:
                 failed = True
                 print(f"{component} --seed {seed}: forward {errors[0]:.1e}, gradient {errors[1]:.1e}: too far")
-        alone = f"; single precision alone {worst[2]:.1e}, {worst[3]:.1e}" if worst[2] else ""
+        what = "the reference in bf16" if narrow else "single precision alone"
+        alone = f"; {what} {worst[2]:.1e}, {worst[3]:.1e}" if worst[2] else ""
         print(f"{component:14} {arguments.count} seeds: forward {worst[0]:.1e}, gradient {worst[1]:.1e}{alone}", flush=True)
     sys.exit(failed)
 

@@ -46,10 +46,11 @@ fn step(stage: usize, precision: Precision, rounded: bool) -> Step {
     task.precision = precision;
     let batch = task.batch(0).unwrap();
     let groups = &preset.stages[stage].train.groups;
-    let mut model = common::model(&preset, &device);
-    if rounded {
-        model = model.map(&mut Round);
-    }
+    let mut change = Change {
+        path: Vec::new(),
+        rounded,
+    };
+    let model = common::model(&preset, &device).map(&mut change);
     let (model, _) = select(model, groups).unwrap();
     let model = task.prepare(model);
     let loss = task.loss(&model, &batch, 0).total;
@@ -61,13 +62,31 @@ fn step(stage: usize, precision: Precision, rounded: bool) -> Step {
     }
 }
 
-/// Weights to the nearest numbers in bf16.
-struct Round;
+/// Closes the gates of MMFS: on the few cells of such small maps, rounding moves samples across borders, where
+/// gradients jump. On demand brings weights to the nearest numbers in bf16.
+struct Change {
+    path: Vec<String>,
+    rounded: bool,
+}
 
-impl ModuleMapper for Round {
+impl ModuleMapper for Change {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, value, _) = param.consume();
-        let value = value.inner().cast(DType::BF16).cast(DType::F32);
+        let mut value = value.inner();
+        if self.path.last().is_some_and(|name| name == "gate") {
+            value = value.zeros_like();
+        }
+        if self.rounded {
+            value = value.cast(DType::BF16).cast(DType::F32);
+        }
         Param::initialized(id, Tensor::from_inner(value)).set_require_grad(true)
     }
 }

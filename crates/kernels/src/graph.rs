@@ -103,6 +103,21 @@ fn tensor<B: Dispatched, const D: usize>(primitive: FloatTensor<B>) -> Tensor<D>
     })
 }
 
+/// The primitive of a tensor off the graph that lies on a GPU.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+pub(crate) fn on_gpu<const D: usize>(x: Tensor<D>) -> Option<FloatTensor<Cube>> {
+    match Cube::unwrap(x.into_dispatch().kind) {
+        Some(BackendTensor::Float(tensor)) => Some(tensor),
+        _ => None,
+    }
+}
+
+/// The tensor of a primitive that lies on a GPU.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+pub(crate) fn from_gpu<const D: usize>(primitive: FloatTensor<Cube>) -> Tensor<D> {
+    tensor::<Cube, D>(primitive)
+}
+
 #[derive(Clone)]
 struct Step<const D: usize>(Arc<Gradient<D>>);
 

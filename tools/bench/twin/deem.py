@@ -102,7 +102,7 @@ class Deem(nn.Module):
         x = self.llama.embed(structure.ids) + structure.soi * self.soi_token
         if structure.visual is None or embeddings is None:
             return x
-        return x.index_put(structure.visual, embeddings.flatten(0, 1))
+        return x.index_put(structure.visual, embeddings.flatten(0, 1).to(x.dtype))
 
     def look(self, structure, pyramid):
         """What the language model's MMFS layers look at."""

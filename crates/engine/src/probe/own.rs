@@ -43,7 +43,7 @@ pub(super) fn deform_attn(tensors: &mut Tensors) -> Result<(), EngineError> {
         )));
     }
     let value = tensors.float("value");
-    let locations = tensors.float("sampling_locations");
+    let locations = tensors.coordinates("sampling_locations");
     let weights = tensors.float("attention_weights");
     let output = deformable_attention(value, &shapes, locations, weights);
     tensors.output("output", output);
@@ -77,7 +77,7 @@ pub(super) fn mmfs(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineErr
     let features = ImageFeatures {
         levels: levels.iter().map(|name| tensors.float(name)).collect(),
     };
-    let (query, reference) = (tensors.float("query"), tensors.float("reference"));
+    let (query, reference) = (tensors.float("query"), tensors.coordinates("reference"));
     let output = module.forward(query, reference, &features, tensors.integer("relative"));
     tensors.output("output", output);
     Ok(())

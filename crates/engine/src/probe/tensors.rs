@@ -198,6 +198,12 @@ impl<'a> Tensors<'a> {
 
     /// A declared float input.
     pub(super) fn float<const D: usize>(&mut self, name: &str) -> Tensor<D> {
+        let tensor = self.coordinates(name);
+        self.enter(tensor)
+    }
+
+    /// A declared float input that no network rounds: coordinates.
+    pub(super) fn coordinates<const D: usize>(&mut self, name: &str) -> Tensor<D> {
         let shape = self.shape(name).try_into().expect("declared");
         self.float_as(name, shape)
     }
@@ -207,21 +213,22 @@ impl<'a> Tensors<'a> {
         let shape = self.shape(name);
         let batch = shape.first().copied().unwrap_or(1);
         let rest = shape.iter().skip(1).product();
-        self.float_as(name, [batch, rest, 1, 1])
+        let tensor = self.float_as(name, [batch, rest, 1, 1]);
+        self.enter(tensor)
     }
 
     fn float_as<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Tensor<D> {
         let values = self.file.f32(name).expect("declared");
         let tensor = Tensor::<D>::from_data(TensorData::new(values, shape), self.device);
         if !self.gradients {
-            return self.enter(tensor);
+            return tensor;
         }
         let tensor = tensor.require_grad();
         let leaf = tensor.clone();
         let gradient = move |gradients: &Gradients| Some(values_of(leaf.grad(gradients)?));
         let found = self.shape(name).to_vec();
         self.leaves.insert(name.into(), (found, Box::new(gradient)));
-        self.enter(tensor)
+        tensor
     }
 
     /// What enters a network, in the type that it is to compute in.

@@ -1,6 +1,8 @@
 //! Scaled dot-product attention (Vaswani et al. 2017).
 
 mod backward;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod flash;
 mod forward;
 mod head;
 mod op;

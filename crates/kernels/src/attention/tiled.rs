@@ -104,6 +104,10 @@ impl Tiles {
     }
 
     fn forward(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
+        #[cfg(any(feature = "cuda", feature = "wgpu"))]
+        if let Some(output) = super::flash::flash(&q, &k, &v, &self.mask, self.scale) {
+            return output;
+        }
         let ([batch, heads, ..], width) = (q.dims(), v.dims()[3]);
         let (k, v) = (repeat_heads(k, heads), repeat_heads(v, heads));
         let tile = |tile: Tile| {

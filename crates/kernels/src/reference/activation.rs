@@ -24,25 +24,30 @@ pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 /// `x * sigmoid(1.702 x)`; see [`crate::quick_gelu`].
 pub fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    x.clone() * activation::sigmoid(x * 1.702)
+    let dtype = x.dtype();
+    let x = wide(x);
+    cast(x.clone() * activation::sigmoid(x * 1.702), dtype)
 }
 
 /// `x * sigmoid(x)`; see [`crate::silu`].
 pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    x.clone() * activation::sigmoid(x)
+    let dtype = x.dtype();
+    let x = wide(x);
+    cast(x.clone() * activation::sigmoid(x), dtype)
 }
 
 /// `silu(gate) * up`; see [`crate::swiglu`].
 pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
-    silu(gate) * up
+    let dtype = gate.dtype();
+    cast(silu(wide(gate)) * wide(up), dtype)
 }
 
 /// `a * gelu(b)` for the halves `a`, `b` of the last axis; see [`crate::geglu`].
 pub fn geglu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let half = x.dims()[D - 1] / 2;
     let a = x.clone().narrow(D - 1, 0, half);
-    let b = x.narrow(D - 1, half, half);
-    a * gelu(b)
+    let (dtype, b) = (x.dtype(), x.narrow(D - 1, half, half));
+    cast(wide(a) * gelu(wide(b)), dtype)
 }
 
 /// Softmax over the last axis; see [`crate::softmax`].
