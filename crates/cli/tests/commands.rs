@@ -468,3 +468,37 @@ fn a_reader_that_goes_away_is_no_error_to_report() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!said.contains("panicked"), "{said}");
 }
+
+/// Everywhere, not in single commands.
+#[test]
+fn device_and_precision_are_options_of_all_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let wide = succeeds(&["ask", "A red", "--max-new-tokens", "3"], folder.path());
+    let narrow = [
+        "ask",
+        "A red",
+        "--max-new-tokens",
+        "3",
+        "--precision",
+        "bf16",
+    ];
+    assert_eq!(succeeds(&narrow, folder.path()), wide);
+    for (device, said) in [
+        ("tpu", "expected \"cpu\", \"cuda:N\" or \"wgpu:N\""),
+        ("cuda:65535", "device \"cuda:65535\": looked for"),
+    ] {
+        for command in [
+            &["ask", "A red"][..],
+            &["train"],
+            &["generate", "A red fox", "-o", "fox.png"],
+        ] {
+            let arguments = [command, &["--device", device]].concat();
+            let (code, error) = fails(&arguments, folder.path());
+            assert_eq!(code, Some(1), "{arguments:?}: {error}");
+            assert!(error.contains(said), "{arguments:?}: {error}");
+        }
+    }
+    let (code, error) = fails(&["ask", "A red", "--precision", "fp8"], folder.path());
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("expected \"f32\" or \"bf16\""), "{error}");
+}

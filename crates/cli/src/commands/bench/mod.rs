@@ -40,6 +40,8 @@ pub fn run(standins: &Setup, args: &Bench) -> Result<()> {
     }
     report["runs"] = json!(args.runs);
     report["threads"] = json!(rayon::current_num_threads());
+    report["device"] = json!(standins.device);
+    report["precision"] = json!(standins.compute()?.precision.to_string());
     if args.json {
         println!("{report}");
     } else {

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use deem_engine::config::Preset;
 use deem_engine::sources::BuiltIn;
@@ -20,6 +20,12 @@ const BUDGET: Duration = Duration::from_millis(400);
 
 /// Times every operation whose name contains the filter.
 pub fn run(choice: &Setup, args: &Bench, part: &BenchOps) -> Result<Value> {
+    if choice.device != "cpu" {
+        bail!(
+            "bench ops: expected --device cpu, whose kernels it measures, found {:?}",
+            choice.device
+        );
+    }
     let standins = choice.open()?;
     let preset = standins.preset();
     let cases = cases(preset, &standins.data()?)?;
