@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, FloatDType, Shape, Tensor, TensorData};
+use burn::tensor::{DType, Device, FloatDType, Shape, Tensor, TensorData};
 use deem_kernels::precision::cast;
 use safetensors::Dtype;
 
@@ -29,8 +29,8 @@ pub struct LoadOptions<'a> {
 /// Fills a module from a file, or says everything that does not fit, at once.
 ///
 /// Whether a parameter is trainable does not change. Numbers are widened to 32 bits, but for matrices of
-/// [`Linear`](crate::nn::Linear) layers stored in 16: they stay so in memory, and are widened when they
-/// are read; [`widen`] does it before they are trained.
+/// [`Linear`](crate::nn::Linear) layers stored in 16: they stay so in memory, if the device computes in that type,
+/// and are widened when they are read; [`widen`] does it before they are trained.
 ///
 /// # Errors
 /// `Mismatch` listing all missing, unused and misshapen tensors.
@@ -118,7 +118,9 @@ impl ModuleMapper for Loader<'_> {
         };
         self.used.insert(key.clone());
         let same = found == shape.to_vec().as_slice();
-        let data = same.then(|| self.numbers(&key, shape.clone())).flatten();
+        let device = param.lazy_device();
+        let numbers = same.then(|| self.numbers(&key, shape.clone(), &device));
+        let data = numbers.flatten();
         match data {
             None => {
                 let found = format!("{key}: expected {shape}, found {found:?}");
@@ -136,11 +138,17 @@ impl ModuleMapper for Loader<'_> {
 
 impl Loader<'_> {
     /// A tensor in the type that it has in memory; `None` if it is not floating-point.
-    fn numbers(&self, key: &str, shape: Shape) -> Option<TensorData> {
+    fn numbers(&self, key: &str, shape: Shape, device: &Device) -> Option<TensorData> {
         let layer = self.containers.last().is_some_and(|c| c == "Struct:Linear");
-        match self.file.dtype(key).filter(|_| layer && shape.rank() == 2) {
-            Some(Dtype::F16) => Some(TensorData::new(self.file.f16(key)?, shape)),
-            Some(Dtype::BF16) => Some(TensorData::new(self.file.bf16(key)?, shape)),
+        let matrix = layer && shape.rank() == 2;
+        let keeps = |dtype: FloatDType| matrix && device.supports_dtype(dtype);
+        match self.file.dtype(key) {
+            Some(Dtype::F16) if keeps(FloatDType::F16) => {
+                Some(TensorData::new(self.file.f16(key)?, shape))
+            }
+            Some(Dtype::BF16) if keeps(FloatDType::BF16) => {
+                Some(TensorData::new(self.file.bf16(key)?, shape))
+            }
             _ => Some(TensorData::new(self.file.f32(key)?, shape)),
         }
     }
