@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use deem_data::benchmark::{Suite, read_mmvp, read_pope, read_regions, read_robustvqa};
-use deem_data::corpus::Corpus;
 use deem_data::image::{ImageLimits, decode_image, decode_mask};
 use deem_data::text::TextTokenizer;
+use deem_data::world::corpus::Corpus;
 
 /// The file that is written and read, without its ending.
 pub const NAME: &str = "fuzzed";

@@ -1,8 +1,8 @@
 //! Draws scenes of the built-in world to a PNG and prints their captions: `contact_sheet OUT.png [SEED] [train|validation|test]`.
 
-use deem_data::corpus::{Role, Subset};
-use deem_data::scene::SceneConfig;
-use deem_data::source::World;
+use deem_data::world::World;
+use deem_data::world::corpus::{Role, Subset};
+use deem_data::world::scene::SceneConfig;
 use image::{RgbImage, imageops};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

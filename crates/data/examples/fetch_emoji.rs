@@ -1,7 +1,7 @@
 //! Fetches all emoji styles: `fetch_emoji OUTPUT PACKAGES`.
 
-use deem_data::corpus::{Corpus, Role, Split};
 use deem_data::fetch::{FetchOptions, fetch_emoji};
+use deem_data::world::corpus::{Corpus, Role, Split};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);

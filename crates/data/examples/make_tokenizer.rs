@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use deem_data::corpus::{Corpus, Subset};
-use deem_data::text::builtin_tokenizer_json;
+use deem_data::world::builtin_tokenizer_json;
+use deem_data::world::corpus::{Corpus, Subset};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/tokenizer/tokenizer.json");

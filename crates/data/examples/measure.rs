@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
-use deem_data::corpus::{Part, Role, Subset};
-use deem_data::scene::SceneConfig;
-use deem_data::source::{
-    ClipSource, DiffusionSource, InstructConfig, InstructSource, InterleavedConfig,
-    InterleavedSource, LanguageConfig, LanguageSource, RegionSource, Source, World,
-};
+use deem_data::source::Source;
 use deem_data::text::TextTokenizer;
+use deem_data::world::World;
+use deem_data::world::corpus::{Part, Role, Subset};
+use deem_data::world::scene::SceneConfig;
+use deem_data::world::source::{
+    ClipSource, DiffusionSource, InstructConfig, InstructSource, InterleavedConfig,
+    InterleavedSource, LanguageConfig, LanguageSource, RegionSource,
+};
 use deem_data::{DataError, PackConfig};
 
 fn main() -> Result<(), DataError> {

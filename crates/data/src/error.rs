@@ -122,6 +122,25 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// As it is, and which entry of a `[[data]]` list it concerns.
+    pub(crate) fn within(self, entry: usize) -> Self {
+        match self {
+            Self::Config { field, reason } => {
+                let own = field.strip_prefix("data").unwrap_or(&field);
+                let dot = if own.is_empty() || own.starts_with('.') {
+                    ""
+                } else {
+                    "."
+                };
+                Self::Config {
+                    field: format!("data[{entry}]{dot}{own}"),
+                    reason,
+                }
+            }
+            other => other,
+        }
+    }
+
     /// Short name of the kind of error, for counting causes.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -8,13 +8,12 @@ mod dice;
 mod error;
 
 pub mod benchmark;
-pub mod corpus;
 #[cfg(feature = "fetch")]
 pub mod fetch;
 pub mod image;
-pub mod scene;
 pub mod source;
 pub mod text;
+pub mod world;
 
 mod batch;
 mod loader;

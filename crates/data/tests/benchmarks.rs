@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use deem_data::benchmark::{BenchmarkConfig, Benchmarks, Suite, build_benchmarks};
-use deem_data::corpus::{Role, Subset};
+use deem_data::benchmark::{Benchmarks, Suite};
 use deem_data::image::ImageLimits;
-use deem_data::source::World;
 use deem_data::text::TextTokenizer;
+use deem_data::world::World;
+use deem_data::world::benchmark::{BenchmarkConfig, build_benchmarks};
+use deem_data::world::corpus::{Role, Subset};
 use image::RgbImage;
 
 /// A coarse colour embedding: stands in for an encoder.

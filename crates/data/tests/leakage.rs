@@ -4,9 +4,11 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use deem_data::corpus::{Role, Subset};
-use deem_data::scene::SceneConfig;
-use deem_data::source::{LanguageConfig, LanguageSource, Source, World};
+use deem_data::source::Source;
+use deem_data::world::World;
+use deem_data::world::corpus::{Role, Subset};
+use deem_data::world::scene::SceneConfig;
+use deem_data::world::source::{LanguageConfig, LanguageSource};
 use support::picture_sources;
 
 #[test]

@@ -2,10 +2,11 @@
 
 mod support;
 
-use deem_data::corpus::{Role, Subset};
-use deem_data::scene::SceneConfig;
-use deem_data::source::{DiffusionSource, LanguageConfig, LanguageSource, World};
 use deem_data::text::TextTokenizer;
+use deem_data::world::World;
+use deem_data::world::corpus::{Role, Subset};
+use deem_data::world::scene::SceneConfig;
+use deem_data::world::source::{DiffusionSource, LanguageConfig, LanguageSource};
 use support::picture_sources;
 
 #[test]

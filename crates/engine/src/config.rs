@@ -1,9 +1,8 @@
 //! Configuration of runs: TOML, every field checked, every field overridable by `path=value`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use deem_model::clip::config::ClipTextConfig;
-use deem_model::clip::pyramid::VisionConfig;
+use deem_data::source::SourceSpec;
 use deem_model::deem::DeemConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -12,63 +11,14 @@ use crate::EngineError;
 use crate::objective::LossWeights;
 use crate::train::TrainConfig;
 
-/// Everything that defines a size of model and how it is made and trained.
+/// The networks, and how long a sequence they read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Preset {
-    /// Name, for reports.
-    pub name: String,
-    /// Folder of stand-ins, seen from this file's, that serve where this one has none of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shares: Option<PathBuf>,
-    /// A published language model instead of a stand-in: a GGUF file, or a folder with one or in
-    /// transformers' layout.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub language_model: Option<PathBuf>,
+pub struct ModelSpec {
     /// Longest sequence in tokens.
     pub max_tokens: usize,
     /// The networks.
     pub model: DeemConfig,
-    /// Image tower of the stand-in that mines negatives, another than the one under test.
-    pub miner: VisionConfig,
-    /// Text tower of the contrastive stand-ins.
-    pub clip_text: ClipTextConfig,
-    /// Text encoder of the stand-in diffusion model.
-    pub diffusion_text: ClipTextConfig,
-    /// How the stand-ins are pre-trained.
-    pub pretrain: PretrainConfig,
-    /// Training stages, in order.
-    pub stages: Vec<StageConfig>,
-    /// Sizes of the built-in benchmarks.
-    pub evaluation: EvaluationConfig,
-}
-
-/// Pre-training of each stand-in.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PretrainConfig {
-    /// Contrastive encoder.
-    pub clip: PretrainStage,
-    /// Contrastive encoder that mines negatives.
-    pub miner: PretrainStage,
-    /// Latent space.
-    pub autoencoder: PretrainStage,
-    /// Denoiser and its text encoder.
-    pub diffusion: PretrainStage,
-    /// Language model.
-    pub llm: PretrainStage,
-    /// Warm start of resamplers and projections, shared by all arms: phases, in order.
-    pub connect: Vec<StageConfig>,
-}
-
-/// Pre-training of one stand-in.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PretrainStage {
-    /// Examples per step.
-    pub batch: usize,
-    /// Optimizer and schedule.
-    pub train: TrainConfig,
 }
 
 /// One training stage of the whole model.
@@ -77,13 +27,17 @@ pub struct PretrainStage {
 pub struct StageConfig {
     /// Name, also of its directory.
     pub name: String,
-    /// What it learns from.
-    pub data: StageData,
+    /// What it learns from, mixed by weight.
+    pub data: Vec<SourceSpec>,
     /// Sequences per micro-batch.
     pub batch: usize,
     /// Samples packed into one sequence.
     #[serde(default = "one")]
     pub samples_per_row: usize,
+    /// Whether the first image of a row counts in the image loss when it has context; the official recipe
+    /// says no.
+    #[serde(default)]
+    pub count_first_image: bool,
     /// Loss terms.
     pub loss: LossWeights,
     /// Weight of the alignment of visual tokens with the words of their caption (warm start only).
@@ -95,36 +49,6 @@ pub struct StageConfig {
 
 fn one() -> usize {
     1
-}
-
-/// The built-in data of a stage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StageData {
-    /// Stage 1: images with captions that name what is there, and interleaved documents.
-    Alignment,
-    /// Warm start: the same with captions that say everything.
-    Description,
-    /// Stage 2: questions and answers.
-    Instruction,
-    /// Stage 3: regions and their descriptions.
-    Region,
-}
-
-/// Sizes of the built-in benchmarks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EvaluationConfig {
-    /// Images in each of RobustVQA A, R and V; two questions each.
-    pub robust_vqa: usize,
-    /// Questions in each POPE split.
-    pub pope: usize,
-    /// MMVP pairs.
-    pub mmvp: usize,
-    /// Regions to be described.
-    pub region: usize,
-    /// Questions answered together.
-    pub batch: usize,
 }
 
 /// Reads a TOML file and applies overrides of the form `a.b=value`. A file that says `extends =

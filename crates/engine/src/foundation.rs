@@ -11,9 +11,11 @@
 
 mod config_file;
 mod files;
+mod init;
 mod language;
 
 pub use files::{DIFFUSION, LLAMA, Needs, PICKLED, SMALL, TOKENIZER, TRAINED, VISION};
+pub use init::init_rules;
 pub use language::{Language, published_files};
 
 use std::path::{Path, PathBuf};
@@ -28,7 +30,6 @@ use deem_model::weights::{LoadOptions, WeightsFile, find, load};
 
 use self::config_file::{check, check_vision};
 use crate::EngineError;
-use crate::standins::init_rules;
 
 /// What only drawing needs: beginnings of parameter paths.
 pub const DRAWING: [&str; 3] = ["unet.", "autoencoder.", "image_decoder."];

@@ -1,11 +1,11 @@
 //! Losses, training, generation and evaluation of DEEM models.
 //!
-//! [`objective`] holds the method's losses as plain functions, [`task`] and [`train`] optimise them,
-//! [`pretrain`] makes the stand-in foundation models, [`generate`] runs a model forwards,
-//! [`evaluate`] measures it, and [`reproduce`] puts all of it together into the built-in experiment.
+//! [`objective`] holds the method's losses as plain functions, [`task`] and [`train`] optimise them on
+//! [`batches`], [`generate`] runs a model forwards, [`evaluate`] measures it.
 #![warn(missing_docs)]
 #![recursion_limit = "256"]
 
+pub mod batches;
 pub mod config;
 mod device;
 mod error;
@@ -15,12 +15,8 @@ pub mod generate;
 pub mod memory;
 pub mod objective;
 mod precision;
-pub mod pretrain;
 pub mod probe;
-pub mod reproduce;
 pub mod run_config;
-pub mod sources;
-pub mod standins;
 pub mod task;
 pub mod train;
 

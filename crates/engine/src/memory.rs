@@ -9,7 +9,7 @@ use deem_model::deem::DeemConfig;
 use deem_model::perceiver::PerceiverConfig;
 use serde::Serialize;
 
-use crate::config::{Preset, StageConfig};
+use crate::config::{ModelSpec, StageConfig};
 use crate::foundation::DRAWING;
 use crate::train::ParameterInfo;
 
@@ -72,7 +72,7 @@ impl Memory {
 
 /// Memory of a training step of a stage, one micro-batch at a time.
 pub fn training(
-    preset: &Preset,
+    spec: &ModelSpec,
     stage: &StageConfig,
     parameters: &[ParameterInfo],
     precision: Precision,
@@ -83,10 +83,10 @@ pub fn training(
         Precision::F32 | Precision::Stored16 => 12,
         Precision::Bf16 => 16,
     };
-    let model = &preset.model;
+    let model = &spec.model;
     let rows = stage.batch as u64;
     let images = rows * stage.samples_per_row as u64;
-    let tokens = rows * preset.max_tokens as u64;
+    let tokens = rows * spec.max_tokens as u64;
     let mut values = images * image_encoder(model) + tokens * language_model(model);
     let heads = u64::from(stage.loss.image > 0.0) + u64::from(stage.loss.feedback > 0.0);
     if heads > 0 {
@@ -105,16 +105,16 @@ pub fn training(
 /// Memory of answering one question about one picture, and, if it `draws`, of drawing one: what only drawing
 /// needs is not loaded for answers.
 pub fn inference(
-    preset: &Preset,
+    spec: &ModelSpec,
     parameters: &[ParameterInfo],
     precision: Precision,
     draws: bool,
 ) -> Memory {
     let loaded = |p: &&ParameterInfo| draws || !DRAWING.iter().any(|part| p.path.starts_with(part));
-    let model = &preset.model;
+    let model = &spec.model;
     let llama = &model.llama;
     let cache = 2 * llama.num_hidden_layers * llama.kv_heads() * llama.head_width();
-    let reading = preset.max_tokens as u64 * (cache + 4 * llama.intermediate_size) as u64;
+    let reading = spec.max_tokens as u64 * (cache + 4 * llama.intermediate_size) as u64;
     // Layers give their values back at once: the widest maps count, not all.
     let drawing = (unet(model) / 8).max(autoencoder(model));
     let largest = (image_encoder(model) / 8).max(if draws { drawing } else { 0 });
@@ -204,36 +204,37 @@ mod tests {
 
     use super::*;
     use crate::run_config::RunConfig;
-    use crate::standins::StandIns;
     use crate::train::parameters::select;
 
-    fn full_size(name: &str) -> (Preset, StageConfig, Vec<ParameterInfo>) {
+    fn full_size(name: &str) -> (ModelSpec, StageConfig, Vec<ParameterInfo>) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../configs")
             .join(name);
         let run = RunConfig::read(&path, &[]).unwrap();
-        let standins = StandIns::open(&StandIns::builtin("tiny"), &[]).unwrap();
-        let preset = run.preset(standins.preset());
-        let model = Deem::new(&preset.model, &Device::flex()).unwrap();
+        let spec = ModelSpec {
+            max_tokens: run.max_tokens.unwrap(),
+            model: run.model.clone().unwrap(),
+        };
+        let model = Deem::new(&spec.model, &Device::flex()).unwrap();
         let (_, parameters) = select(model, &run.stage.train.groups).unwrap();
-        (preset, run.stage, parameters)
+        (spec, run.stage, parameters)
     }
 
     #[test]
     fn weights_and_optimizer_are_counted_exactly() {
-        let (preset, stage, parameters) = full_size("deem-7b-stage1.toml");
-        let memory = training(&preset, &stage, &parameters, Precision::F32);
+        let (spec, stage, parameters) = full_size("deem-7b-stage1.toml");
+        let memory = training(&spec, &stage, &parameters, Precision::F32);
         assert_eq!(memory.weights, 4 * 8_182_751_353);
         assert_eq!(memory.training, 12 * 494_771_150);
-        let memory = training(&preset, &stage, &parameters, Precision::Bf16);
+        let memory = training(&spec, &stage, &parameters, Precision::Bf16);
         assert_eq!(memory.weights, 2 * 8_182_751_353);
         assert_eq!(memory.training, 16 * 494_771_150);
     }
 
     #[test]
     fn answers_of_a_published_model_fit_where_drawing_in_32_bits_does_not() {
-        let (preset, _, parameters) = full_size("deem-7b-stage1.toml");
-        let weights = |precision, draws| inference(&preset, &parameters, precision, draws).weights;
+        let (spec, _, parameters) = full_size("deem-7b-stage1.toml");
+        let weights = |precision, draws| inference(&spec, &parameters, precision, draws).weights;
         let (all, drawing) = (4 * 8_182_751_353, weights(Precision::F32, true));
         assert_eq!(all, drawing);
         // Projections and MLPs of 32 layers, and the head, at two bytes less each.
@@ -251,16 +252,16 @@ mod tests {
 
     #[test]
     fn activations_follow_batch_and_losses() {
-        let (preset, stage, parameters) = full_size("deem-7b-stage1.toml");
+        let (spec, stage, parameters) = full_size("deem-7b-stage1.toml");
         let activations = |change: &dyn Fn(&mut StageConfig)| {
             let mut stage = stage.clone();
             change(&mut stage);
-            training(&preset, &stage, &parameters, Precision::Bf16).activations
+            training(&spec, &stage, &parameters, Precision::Bf16).activations
         };
         let whole = activations(&|_| {});
         assert_eq!(activations(&|s| s.batch *= 2), 2 * whole);
         assert!(activations(&|s| s.loss.feedback = 0.0) < whole);
-        let answer = inference(&preset, &parameters, Precision::Bf16, true);
+        let answer = inference(&spec, &parameters, Precision::Bf16, true);
         assert!(answer.activations < whole / 8 && answer.training == 0);
         assert!(answer.total() > answer.weights);
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::EngineError;
-use crate::config::{self, Preset, StageConfig};
+use crate::config::{self, ModelSpec, StageConfig};
 
 /// A run: the fields of [`StageConfig`], and what is here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,16 +85,12 @@ impl RunConfig {
         Ok(run)
     }
 
-    /// The stand-ins' preset with this run's model and length.
-    pub fn preset(&self, standins: &Preset) -> Preset {
-        let mut preset = standins.clone();
-        if let Some(model) = &self.model {
-            preset.model = model.clone();
+    /// This run's model and length; what it does not say is as in `default`.
+    pub fn spec(&self, default: &ModelSpec) -> ModelSpec {
+        ModelSpec {
+            max_tokens: self.max_tokens.unwrap_or(default.max_tokens),
+            model: self.model.as_ref().unwrap_or(&default.model).clone(),
         }
-        if let Some(max_tokens) = self.max_tokens {
-            preset.max_tokens = max_tokens;
-        }
-        preset
     }
 }
 
@@ -128,7 +124,7 @@ mod tests {
 
     const STAGE: &str = r#"
 name = "s"
-data = "alignment"
+data = [{ kind = "world", task = "alignment" }]
 batch = 2
 loss = { text = 1.0, image = 0.0, feedback = 0.0 }
 train = { save_every = 1, schedule = { steps = 2, warmup = 1 }, groups = [] }

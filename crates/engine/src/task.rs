@@ -10,9 +10,8 @@ use deem_kernels::precision::wide;
 use deem_model::deem::{Deem, EncodedImages};
 use deem_model::layout::Layout;
 
-use crate::config::{Preset, StageConfig};
+use crate::config::StageConfig;
 use crate::objective::{DeemBatch, Draws, IGNORE, LossWeights, deem_loss};
-use crate::sources::BuiltIn;
 use crate::train::{GradientSet, Loss, Task};
 use crate::{Compute, EngineError, Precision};
 
@@ -80,26 +79,16 @@ impl Task for DeemTask {
 }
 
 impl DeemTask {
-    /// A stage on the built-in data: `data_seed` chooses the samples, `seed` the noise.
-    ///
-    /// # Errors
-    /// Those of [`BuiltIn::stage_batches`].
-    pub fn new(
-        stage: &StageConfig,
-        preset: &Preset,
-        data: &BuiltIn,
-        data_seed: u64,
-        seed: u64,
-        compute: &Compute,
-    ) -> Result<Self, EngineError> {
-        Ok(Self {
-            batches: data.stage_batches(stage, preset, data_seed)?,
+    /// A stage on its batches; `seed` chooses the noise.
+    pub fn new(stage: &StageConfig, batches: Batches, seed: u64, compute: &Compute) -> Self {
+        Self {
+            batches,
             weights: stage.loss,
             align: stage.align,
             seed,
             device: compute.device.clone().autodiff(),
             precision: compute.precision,
-        })
+        }
     }
 
     fn weighted(&self, model: &Deem, batch: &Batch, index: u64, weights: &LossWeights) -> Loss {

@@ -28,7 +28,7 @@ impl Observer for StopAfter {
     }
 }
 
-fn config(preset: &deem_engine::config::Preset, stage: usize) -> TrainConfig {
+fn config(preset: &common::Preset, stage: usize) -> TrainConfig {
     let mut config = preset.stages[stage].train.clone();
     config.schedule.steps = 4;
     config.schedule.warmup = 1;

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use deem_data::Segment;
 use deem_data::fetch::{FetchOptions, fetch_emoji, fetch_smollm2};
-use deem_engine::config::StageData;
-use deem_engine::sources::BuiltIn;
+use deem_data::world::source::Task;
+use deem_experiment::built_in::BuiltIn;
 
 use super::setup::Setup;
 use crate::args::{DataCommand, FetchChoice, SourceChoice};
@@ -58,13 +58,14 @@ fn smollm2(output: &Path) -> Result<()> {
 }
 
 fn inspect(data: &BuiltIn, output: &Path, count: u64, source: SourceChoice) -> Result<()> {
-    let source = match source {
-        SourceChoice::Alignment => data.stage(StageData::Alignment, 1)?,
-        SourceChoice::Description => data.stage(StageData::Description, 1)?,
-        SourceChoice::Instruction => data.stage(StageData::Instruction, 1)?,
-        SourceChoice::Region => data.stage(StageData::Region, 1)?,
-        SourceChoice::Diffusion => data.diffusion(1)?,
+    let task = match source {
+        SourceChoice::Alignment => Task::Alignment,
+        SourceChoice::Description => Task::Description,
+        SourceChoice::Instruction => Task::Instruction,
+        SourceChoice::Region => Task::Region,
+        SourceChoice::Diffusion => Task::Captions,
     };
+    let source = data.world.source(task, 1, data.resolution())?;
     std::fs::create_dir_all(output).with_context(|| output.display().to_string())?;
     let mut lines = String::new();
     for index in 0..count {

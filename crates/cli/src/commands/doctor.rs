@@ -2,10 +2,11 @@
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
-use deem_engine::config::{Preset, StageConfig};
+use deem_engine::config::StageConfig;
 use deem_engine::memory::{Memory, Precision, inference, training};
 use deem_engine::run_config::RunConfig;
 use deem_engine::train::parameters::select;
+use deem_experiment::config::Preset;
 use deem_model::deem::Deem;
 use serde_json::json;
 
@@ -30,8 +31,8 @@ pub fn run(standins: &Setup, args: &Doctor) -> Result<()> {
     let model = Deem::new(&preset.model, &Device::flex())?;
     let (_, parameters) = select(model, &stage.train.groups)?;
     let needs = |precision| {
-        let training = training(&preset, &stage, &parameters, precision);
-        let inference = |draws| inference(&preset, &parameters, precision, draws);
+        let training = training(&preset.spec(), &stage, &parameters, precision);
+        let inference = |draws| inference(&preset.spec(), &parameters, precision, draws);
         [
             ("training", training),
             ("inference", inference(true)),
@@ -121,7 +122,7 @@ fn chosen(standins: &Setup, args: &Doctor) -> Result<(Preset, StageConfig)> {
         return Ok((preset, stage));
     };
     let run = RunConfig::read(path, &standins.overrides)?;
-    let preset = run.preset(standins.without_overrides().open()?.preset());
+    let preset = standins.without_overrides().open()?.preset().of_run(&run);
     Ok((preset, run.stage))
 }
 

@@ -1,7 +1,7 @@
 //! One file per subcommand; here is what they share.
 
 use anyhow::Result;
-use deem_engine::standins::StandIns;
+use deem_experiment::standins::StandIns;
 
 use crate::args::{Args, Command};
 use crate::interrupt;

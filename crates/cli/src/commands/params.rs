@@ -18,7 +18,7 @@ pub fn run(standins: &Setup, args: &Params) -> Result<()> {
         Some(path) => {
             let run = RunConfig::read(path, &standins.overrides)?;
             let base = standins.without_overrides().open()?;
-            let model = run.preset(base.preset()).model;
+            let model = base.preset().of_run(&run).model;
             select(Deem::new(&model, &Device::flex())?, &run.stage.train.groups)?.1
         }
         None => of_preset(standins, &args.stage)?,

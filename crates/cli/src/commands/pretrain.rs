@@ -7,16 +7,16 @@ use anyhow::{Result, bail};
 use burn::module::Module;
 use burn::tensor::Device;
 use deem_data::source::Source;
-use deem_engine::config::PretrainStage;
-use deem_engine::pretrain::{
-    AutoencoderTask, Clip, ClipTask, DiffusionTask, LanguageTask, Pairs, TextToImage, check,
-    latent_scale,
-};
-use deem_engine::sources::BuiltIn;
-use deem_engine::standins::{StandIns, set_scaling_factor};
 use deem_engine::task::DeemTask;
 use deem_engine::train::train;
 use deem_engine::{Compute, Precision};
+use deem_experiment::built_in::BuiltIn;
+use deem_experiment::config::PretrainStage;
+use deem_experiment::pretrain::{
+    AutoencoderTask, Clip, ClipTask, DiffusionTask, LanguageTask, Pairs, TextToImage, check,
+    latent_scale,
+};
+use deem_experiment::standins::{StandIns, set_scaling_factor};
 use deem_model::autoencoder::Autoencoder;
 use deem_model::scheduler::NoiseSchedule;
 use deem_model::weights::init::initialize;
@@ -203,7 +203,7 @@ impl Maker {
         let stage = &preset.pretrain.llm;
         let source = data.language(self.seed)?;
         let task = LanguageTask {
-            batches: data.batches(source, (stage.batch, 1), &preset, 1, false)?,
+            batches: data.text_batches(source, (stage.batch, 1), &preset)?,
             tokens: preset.model.tokens,
             device: self.device(),
         };
@@ -228,7 +228,12 @@ impl Maker {
         let mut model = self.standins.assemble(self.seed, &self.device())?;
         for stage in &preset.pretrain.connect {
             let samples = self.seed + 1000;
-            let task = DeemTask::new(stage, &preset, &data, samples, self.seed, &self.compute)?;
+            let task = DeemTask::new(
+                stage,
+                data.stage_batches(stage, &preset, samples)?,
+                self.seed,
+                &self.compute,
+            );
             let name = format!("connect-{}", stage.name);
             let watch = &mut TrainProgress::new(&name, true);
             let run = output.join(&name);

@@ -9,11 +9,11 @@ use deem_data::image::{Crop, ImageLimits, ViewConfig, read_image, read_mask};
 use deem_data::text::TextTokenizer;
 use deem_data::{Dice, SampleImage};
 use deem_engine::Compute;
-use deem_engine::config::Preset;
 use deem_engine::evaluate::Runner;
 use deem_engine::foundation::replace;
 use deem_engine::generate::{AdaptOptions, ImageOptions, SamplerKind, adapt};
 use deem_engine::run_config::RunConfig;
+use deem_experiment::config::Preset;
 use deem_model::deem::Deem;
 use image::{Rgb, RgbImage};
 
@@ -60,7 +60,7 @@ impl Session {
         };
         let compute = standins.compute()?;
         let run = RunConfig::read(path, &standins.overrides)?;
-        let preset = run.preset(standins.without_overrides().open()?.preset());
+        let preset = standins.without_overrides().open()?.preset().of_run(&run);
         let language = resolve_language(&run, choice.offline)?;
         let model = language.assemble(&preset.model, &compute.device)?;
         let (model, source) = match &choice.model {
@@ -120,7 +120,7 @@ impl Session {
     fn of_run(standins: &Setup, path: &Path, choice: &ModelChoice, draws: bool) -> Result<Self> {
         let Compute { device, precision } = standins.compute()?;
         let run = RunConfig::read(path, &standins.overrides)?;
-        let preset = run.preset(standins.without_overrides().open()?.preset());
+        let preset = standins.without_overrides().open()?.preset().of_run(&run);
         let mut foundation = resolve(&run, draws, choice.offline)?;
         if let Some(path) = &choice.model {
             foundation.trained = Some(weights_in(path)?);

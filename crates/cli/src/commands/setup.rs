@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use deem_engine::standins::StandIns;
 use deem_engine::{Compute, Precision};
+use deem_experiment::standins::StandIns;
 
 /// Which stand-ins to use, and where to compute.
 pub struct Setup {

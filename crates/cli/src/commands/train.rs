@@ -7,9 +7,9 @@ use deem_engine::Precision;
 use deem_engine::config;
 use deem_engine::foundation::replace;
 use deem_engine::run_config::RunConfig;
-use deem_engine::sources::BuiltIn;
 use deem_engine::task::DeemTask;
 use deem_engine::train::{Checkpoint, train};
+use deem_experiment::built_in::BuiltIn;
 use deem_model::weights::WeightsFile;
 
 use super::foundation::resolve;
@@ -37,7 +37,7 @@ pub fn run(choice: &Setup, args: &Train) -> Result<()> {
     }
     let compute = choice.compute()?;
     let device = compute.device.clone().autodiff();
-    let preset = run.preset(standins.preset());
+    let preset = standins.preset().of_run(&run);
     let (mut model, data, mut identity) = if run.model.is_some() {
         let foundation = resolve(&run, true, args.offline)?;
         let data = BuiltIn::with_tokenizer(&preset, foundation.language.tokenizer(&preset.model)?)?;
@@ -59,7 +59,8 @@ pub fn run(choice: &Setup, args: &Train) -> Result<()> {
         identity.push_str(&format!(" {}", compute.precision));
     }
     let RunConfig { stage, .. } = run;
-    let task = DeemTask::new(&stage, &preset, &data, args.seed, args.seed, &compute)?;
+    let batches = data.stage_batches(&stage, &preset, args.seed)?;
+    let task = DeemTask::new(&stage, batches, args.seed, &compute);
     write_config(&args.output, &resolved)?;
     let mut progress = TrainProgress::new(&stage.name, true);
     train(

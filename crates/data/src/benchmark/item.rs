@@ -154,7 +154,7 @@ impl Item {
         match (&self.options, self.suite) {
             (Some([first, second]), _) => format!("{} (a) {first} (b) {second}", self.question),
             (None, Suite::Region) => String::new(),
-            (None, _) => format!("{} {}", self.question, crate::scene::wording::YES_OR_NO),
+            (None, _) => format!("{} {}", self.question, crate::text::protocol::YES_OR_NO),
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::item::{Item, Picture, Suite};
 use crate::DataError;
-use crate::scene::wording::{MAIN_OBJECT, fill};
+use crate::text::protocol::{MAIN_OBJECT, fill};
 
 #[derive(Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
@@ -28,7 +28,7 @@ struct Entry {
 }
 
 /// Two questions about one picture: with the true label (yes) and with the mistaken one (no).
-pub(super) fn questions(
+pub(crate) fn questions(
     suite: Suite,
     picture: &Picture,
     truth: &str,
@@ -40,7 +40,7 @@ pub(super) fn questions(
         suite,
         picture: picture.clone(),
         mask: None,
-        question: fill(MAIN_OBJECT[0], &[("noun", label)]),
+        question: fill(MAIN_OBJECT, &[("noun", label)]),
         options: None,
         answers: vec![answer.to_owned()],
         label: Some(label.to_owned()),

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::npm;
 use crate::DataError;
-use crate::corpus::Style;
 use crate::image::resize_rgba_premultiplied;
+use crate::world::corpus::Style;
 
 const SIZE: u32 = 64;
 

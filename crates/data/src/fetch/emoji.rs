@@ -1,5 +1,5 @@
 //! All freely licensed emoji styles with all concepts that every style has, as shards that
-//! [`Corpus::open`](crate::corpus::Corpus::open) reads.
+//! [`Corpus::open`](crate::world::corpus::Corpus::open) reads.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Cursor;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::art::{Art, key, package};
 use super::npm;
 use crate::DataError;
-use crate::corpus::{Concept, Corpus, Style, Subset};
+use crate::world::corpus::{Concept, Corpus, Style, Subset};
 
 const LABELS: &str = "emojibase-data@17.0.0";
 const STYLES: [Style; 7] = [

@@ -1,8 +1,10 @@
 //! The built-in sources with pictures, all over one kind of feed.
 
-use deem_data::source::{
+use deem_data::source::Source;
+use deem_data::world::SceneFeed;
+use deem_data::world::source::{
     ClipSource, DiffusionSource, InstructConfig, InstructSource, InterleavedConfig,
-    InterleavedSource, RegionSource, SceneFeed, Source,
+    InterleavedSource, RegionSource,
 };
 
 /// Every source that draws, with captions of both kinds; `feed` makes a feed for a purpose.

@@ -4,13 +4,26 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use deem_engine::config::{self, Preset};
-use deem_engine::sources::BuiltIn;
-use deem_engine::standins::init_rules;
+use deem_data::image::ImageLimits;
+use deem_data::source::{SourceContext, SourceRegistry};
+use deem_data::text::TextTokenizer;
+use deem_engine::batches::stage_batches;
+use deem_engine::config::{self, ModelSpec, StageConfig};
+use deem_engine::foundation::init_rules;
 use deem_engine::task::DeemTask;
 use deem_engine::{Compute, Precision};
 use deem_model::deem::Deem;
+use deem_model::deem::DeemConfig;
 use deem_model::weights::init::{Fill, initialize};
+use serde::Deserialize;
+
+/// What these tests need of the shipped preset.
+#[derive(Clone, Deserialize)]
+pub struct Preset {
+    pub max_tokens: usize,
+    pub model: DeemConfig,
+    pub stages: Vec<StageConfig>,
+}
 
 /// The preset, shrunk.
 pub fn preset() -> Preset {
@@ -46,12 +59,24 @@ pub fn model(preset: &Preset, device: &Device) -> Deem {
 
 /// A stage of the preset with a small batch, as a task.
 pub fn task(preset: &Preset, stage: usize, device: &Device) -> DeemTask {
-    let data = BuiltIn::new(preset).expect("the built-in corpus");
     let mut stage = preset.stages[stage].clone();
     stage.batch = 6;
     let compute = Compute {
         device: device.clone().inner(),
         precision: Precision::F32,
     };
-    DeemTask::new(&stage, preset, &data, 3, 5, &compute).expect("batches")
+    let spec = ModelSpec {
+        max_tokens: preset.max_tokens,
+        model: preset.model.clone(),
+    };
+    let context = SourceContext {
+        seed: 3,
+        image_size: preset.model.image_size as u32,
+        root: ".".into(),
+        limits: ImageLimits::default(),
+    };
+    let tokenizer = TextTokenizer::builtin().expect("the built-in tokenizer");
+    let sources = SourceRegistry::standard();
+    let batches = stage_batches(&stage, &spec, &tokenizer, &sources, &context).expect("batches");
+    DeemTask::new(&stage, batches, 5, &compute)
 }

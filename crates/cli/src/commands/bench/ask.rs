@@ -5,7 +5,7 @@ use deem_data::text::question_prompt;
 use deem_data::{Sample, SampleImage};
 use deem_engine::generate::{Answer, Sampling, TextOptions, generate_text};
 use deem_engine::objective::DeemBatch;
-use deem_engine::sources::BuiltIn;
+use deem_experiment::built_in::BuiltIn;
 use serde_json::{Value, json};
 
 use super::dump::{Dump, tensor};

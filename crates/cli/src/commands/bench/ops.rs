@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use deem_engine::config::Preset;
-use deem_engine::sources::BuiltIn;
+use deem_experiment::built_in::BuiltIn;
+use deem_experiment::config::Preset;
 use deem_kernels::{self as kernels, AdamW, AttentionMask, Conv2dOptions, MlpActivation, Roofline};
 use deem_model::clip::pyramid::VisionConfig;
 use serde_json::{Value, json};

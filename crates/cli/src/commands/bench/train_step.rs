@@ -3,11 +3,12 @@
 use anyhow::{Context, Result};
 use deem_data::Batch;
 use deem_engine::EngineError;
-use deem_engine::config::{Preset, StageConfig};
+use deem_engine::config::StageConfig;
 use deem_engine::objective::{DeemBatch, Draws, image_targets};
 use deem_engine::task::DeemTask;
 use deem_engine::train::parameters::{ParameterInfo, select};
 use deem_engine::train::{GradientSet, Loss, Observer, StepReport, Task, train};
+use deem_experiment::config::Preset;
 use deem_model::deem::Deem;
 use deem_model::scheduler::TimestepSampler;
 use deem_model::weights::StateTensor;
@@ -37,7 +38,12 @@ pub fn run(choice: &Setup, args: &Bench, part: &BenchTrainStep) -> Result<Value>
     let compute = choice.compute()?;
     let device = compute.device.clone().autodiff();
     let data = standins.data()?;
-    let task = DeemTask::new(&stage, preset, &data, SEED, SEED, &compute)?;
+    let task = DeemTask::new(
+        &stage,
+        data.stage_batches(&stage, preset, SEED)?,
+        SEED,
+        &compute,
+    );
     let batch = task.batch(0)?;
     let before = current_memory();
     let model = standins.random(SEED, &device)?;

@@ -1,0 +1,15 @@
+//! Text: tokenizers, prompts in the published protocols' words, and conversation templates.
+
+mod byte_pairs;
+mod chat;
+pub mod protocol;
+mod special;
+mod tokenizer;
+
+pub use byte_pairs::{BytePairs, TokenKind};
+pub use chat::{ChatTemplate, Turn};
+pub use protocol::{
+    answer, caption_prompt, dialogue_prompt, question_prompt, region_prompt, text_question_prompt,
+};
+pub use special::SpecialTokens;
+pub use tokenizer::TextTokenizer;

@@ -1,0 +1,224 @@
+//! Makes the benchmarks of a split from scenes of the built-in world.
+//!
+//! RobustVQA and MMVP are mined: an encoder *other than the one under test* says which pictures are hard.
+//! It enters as two functions, so that nothing here knows of models.
+
+mod mmvp;
+mod pope;
+mod robust_vqa;
+
+use std::sync::Arc;
+
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+
+use crate::DataError;
+use crate::benchmark::Benchmarks;
+use crate::benchmark::{Item, Picture, Suite};
+use crate::dice::Dice;
+use crate::world::World;
+use crate::world::corpus::{DrawingIndex, Part, Role, Style};
+use crate::world::scene::{
+    Facts, Orientation, Pool, QuestionMix, Questioner, Scene, SceneConfig, SceneSampler,
+};
+use crate::world::source::group_mask;
+
+/// Scores of every concept of the corpus (in its order) for each picture; the largest is the class.
+pub type Classifier<'a> = &'a dyn Fn(&[RgbImage]) -> Vec<Vec<f32>>;
+/// An embedding of each picture; compared by cosine.
+pub type Embedder<'a> = &'a dyn Fn(&[RgbImage]) -> Vec<Vec<f32>>;
+
+/// Sizes of the benchmarks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BenchmarkConfig {
+    /// Seed of the scenes.
+    pub seed: u64,
+    /// Side of the pictures in pixels.
+    pub resolution: u32,
+    /// Pictures of each RobustVQA part; two questions each.
+    pub robust_images: usize,
+    /// Questions of each POPE part.
+    pub pope_questions: usize,
+    /// MMVP pairs, divided evenly among six patterns; two questions each.
+    pub mmvp_pairs: usize,
+    /// Region descriptions.
+    pub regions: usize,
+    /// Share of the objects whose concept was never trained on.
+    pub unseen_concepts: f32,
+    /// Candidates per kept item in mining.
+    pub candidates: usize,
+}
+
+impl Default for BenchmarkConfig {
+    fn default() -> Self {
+        Self {
+            seed: 20_240_523,
+            resolution: 64,
+            robust_images: 200,
+            pope_questions: 240,
+            mmvp_pairs: 240,
+            regions: 120,
+            unseen_concepts: 0.15,
+            candidates: 6,
+        }
+    }
+}
+
+/// Builds all suites from drawings of one role.
+///
+/// # Errors
+/// `Config` if the role is `Train` or a size does not fit; `Empty` if the split has no drawing for a suite;
+/// `Malformed` if a function returns another number of rows, or a row of another length, than asked for.
+pub fn build_benchmarks(
+    world: &World,
+    config: &BenchmarkConfig,
+    role: Role,
+    classifier: Classifier<'_>,
+    embedder: Embedder<'_>,
+) -> Result<Benchmarks, DataError> {
+    if role == Role::Train {
+        return Err(DataError::config(
+            "role",
+            "benchmarks are made of validation or test drawings",
+        ));
+    }
+    let builder = Builder {
+        world,
+        config,
+        role,
+    };
+    let mut items = Vec::new();
+    for suite in [Suite::RobustVqaA, Suite::RobustVqaR, Suite::RobustVqaV] {
+        items.extend(builder.robustvqa(suite, classifier)?);
+    }
+    items.extend(builder.pope()?);
+    items.extend(mmvp::pairs(&builder, embedder)?);
+    items.extend(builder.regions()?);
+    Ok(Benchmarks { items })
+}
+
+struct Builder<'a> {
+    world: &'a World,
+    config: &'a BenchmarkConfig,
+    role: Role,
+}
+
+/// Rows per call of the classifier or embedder.
+const CHUNK: usize = 64;
+
+impl Builder<'_> {
+    /// A sampler over the evaluation drawings that `keep` admits, with untrained concepts thinned to
+    /// their share.
+    fn sampler(
+        &self,
+        scenes: SceneConfig,
+        keep: impl Fn(DrawingIndex, Style) -> bool,
+    ) -> Result<SceneSampler, DataError> {
+        let corpus = self.world.corpus();
+        let drawings = self
+            .world
+            .split()
+            .drawings(self.role, |d| keep(d, corpus.drawings()[d].style));
+        let pool = Pool::new(corpus, &drawings);
+        let trained = |concept: usize| self.world.split().part(concept) == Part::Train;
+        let weight = |want: bool| -> f32 {
+            pool.concepts()
+                .iter()
+                .filter(|c| trained(**c) == want)
+                .map(|c| pool.weight(*c))
+                .sum()
+        };
+        let (known, unseen) = (weight(true), weight(false));
+        let share = self.config.unseen_concepts.clamp(0.0, 1.0);
+        let factors = if known > 0.0 && unseen > 0.0 {
+            [(1.0 - share) / known, share / unseen]
+        } else {
+            [1.0, 1.0]
+        };
+        let pool = pool.reweighted(|c| if trained(c) { factors[0] } else { factors[1] });
+        SceneSampler::new(self.world.renderer().clone(), Arc::new(pool), scenes)
+    }
+
+    fn dice(&self, purpose: &str, index: u64) -> Dice {
+        Dice::new(
+            self.config.seed,
+            &format!("{:?} {purpose}", self.role),
+            index,
+        )
+    }
+
+    fn render(&self, scene: &Scene) -> Result<RgbImage, DataError> {
+        self.world.renderer().render(scene, self.config.resolution)
+    }
+
+    fn facts(&self, scene: &Scene) -> Result<Facts, DataError> {
+        Facts::new(scene, self.world.corpus())
+    }
+
+    fn questioner(&self) -> Questioner {
+        Questioner::new(self.world.captioner(), QuestionMix::default())
+    }
+
+    fn regions(&self) -> Result<Vec<Item>, DataError> {
+        let sampler = self.sampler(SceneConfig::default(), |_, _| true)?;
+        let captioner = self.world.captioner();
+        (0..self.config.regions as u64)
+            .map(|index| {
+                let mut dice = self.dice("region", index);
+                let scene = sampler.sample(&mut dice);
+                let facts = self.facts(&scene)?;
+                let group = dice.below(facts.groups.len());
+                let rendered = self
+                    .world
+                    .renderer()
+                    .render_with_masks(&scene, self.config.resolution)?;
+                let mask = group_mask(&rendered, &facts, group);
+                let id = format!("region_{index:04}.png");
+                let reference = captioner.region_reference(&facts.groups[group]);
+                let mut answers = vec![reference];
+                // Uprightness may be said or left unsaid.
+                let upright = format!("{} {}", answers[0], Orientation::Upright.words());
+                if facts.groups[group].orientation == Some(Orientation::Upright) {
+                    answers.push(upright);
+                }
+                Ok(Item {
+                    id: format!("region/{}", index + 1),
+                    suite: Suite::Region,
+                    picture: Picture::Memory {
+                        id: id.clone(),
+                        image: Arc::new(rendered.image),
+                    },
+                    mask: Some(Arc::new(mask)),
+                    question: String::new(),
+                    options: None,
+                    answers,
+                    label: None,
+                    cluster: id,
+                    pattern: None,
+                    provenance: drawings(&scene),
+                })
+            })
+            .collect()
+    }
+}
+
+fn check_rows(name: &str, rows: &[Vec<f32>], wanted: usize) -> Result<(), DataError> {
+    if rows.len() == wanted {
+        Ok(())
+    } else {
+        Err(DataError::malformed(
+            name,
+            "rows",
+            format!("{wanted}, one a picture"),
+            rows.len().to_string(),
+        ))
+    }
+}
+
+/// Ids of the drawings in a scene.
+fn drawings(scene: &Scene) -> Vec<String> {
+    let mut ids: Vec<String> = scene.objects.iter().map(|o| o.drawing.clone()).collect();
+    ids.dedup();
+    ids
+}

@@ -1,0 +1,97 @@
+//! POPE by polling: as many absent as present objects, the absent ones drawn at random, by frequency, or by
+//! how often they stand beside what is there.
+
+use std::sync::Arc;
+
+use super::{Builder, drawings};
+use crate::DataError;
+use crate::benchmark::{Item, Picture, Suite};
+use crate::dice::Dice;
+use crate::world::scene::{Facts, Pool, SceneConfig};
+
+impl Builder<'_> {
+    /// As many absent as present objects for each picture; the three parts share pictures and positive
+    /// questions and differ in how the absent ones are chosen.
+    pub(super) fn pope(&self) -> Result<Vec<Item>, DataError> {
+        let scenes = SceneConfig {
+            single: 0.0,
+            objects: [0.0, 0.4, 0.35, 0.2, 0.05],
+            groups: [0.0, 0.7, 0.3],
+            ..SceneConfig::default()
+        };
+        let sampler = self.sampler(scenes, |_, _| true)?;
+        let questioner = self.questioner();
+        let parts = [
+            Suite::PopeRandom,
+            Suite::PopePopular,
+            Suite::PopeAdversarial,
+        ];
+        let mut items: [Vec<Item>; 3] = Default::default();
+        let mut index = 0;
+        while items[0].len() + 1 < self.config.pope_questions {
+            let scene = sampler.sample(&mut self.dice("pope", index));
+            let facts = self.facts(&scene)?;
+            let room = (self.config.pope_questions - items[0].len()) / 2;
+            let present: Vec<usize> = facts.groups.iter().map(|g| g.concept).take(room).collect();
+            let picture = Picture::Memory {
+                id: format!("pope_{index:04}.png"),
+                image: Arc::new(self.render(&scene)?),
+            };
+            for (part, items) in parts.iter().zip(&mut items) {
+                let mut dice = self.dice(part.part(), index);
+                let absent = absent(*part, &facts, sampler.pool(), present.len(), &mut dice);
+                for concept in present.iter().chain(&absent) {
+                    let question = questioner.presence_of(*concept, &facts);
+                    items.push(Item {
+                        id: format!("{}/{}", part.part(), items.len() + 1),
+                        suite: *part,
+                        picture: picture.clone(),
+                        mask: None,
+                        question: question.text,
+                        options: None,
+                        answers: vec![question.answer],
+                        label: Some(self.world.corpus().concepts()[*concept].noun.clone()),
+                        cluster: picture.id(),
+                        pattern: None,
+                        provenance: drawings(&scene),
+                    });
+                }
+            }
+            index += 1;
+        }
+        Ok(items.into_iter().flatten().collect())
+    }
+}
+
+/// Absent concepts for POPE: uniformly drawn, the most frequent, or those that most often stand beside
+/// what is there.
+fn absent(part: Suite, facts: &Facts, pool: &Pool, count: usize, dice: &mut Dice) -> Vec<usize> {
+    let mut others: Vec<usize> = pool
+        .concepts()
+        .iter()
+        .copied()
+        .filter(|c| !facts.has(*c))
+        .collect();
+    dice.shuffle(&mut others);
+    let together = |c: usize| {
+        let beside = |a: usize, b: usize| pool.companions_of(a).contains(&b);
+        facts
+            .groups
+            .iter()
+            .filter(|g| beside(g.concept, c) || beside(c, g.concept))
+            .count()
+    };
+    match part {
+        // A stable sort keeps the shuffled order among equals.
+        Suite::PopePopular => others.sort_by(|a, b| pool.weight(*b).total_cmp(&pool.weight(*a))),
+        Suite::PopeAdversarial => others.sort_by_key(|c| std::cmp::Reverse(together(*c))),
+        _ => {}
+    }
+    if part == Suite::PopePopular {
+        // The published set draws among the most popular, too: not always the same two.
+        others.truncate((2 * count).max(10));
+        dice.shuffle(&mut others);
+    }
+    others.truncate(count);
+    others
+}

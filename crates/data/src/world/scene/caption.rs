@@ -1,0 +1,287 @@
+//! Puts facts into words: category captions name what is there, full captions say everything,
+//! region descriptions say everything about one group.
+
+use std::sync::Arc;
+
+use super::facts::{Facts, Group};
+use super::spec::{Arrangement, Orientation, Tint};
+use super::wording::{
+    self, CATEGORY, FULL, NUMBERS, RELATIONS, arrangement_phrase, join, position_phrase,
+    with_article,
+};
+use crate::dice::Dice;
+use crate::text::protocol::fill;
+use crate::world::corpus::Corpus;
+
+/// Writes captions about scenes of one corpus.
+#[derive(Clone, Debug)]
+pub struct Captioner {
+    corpus: Arc<Corpus>,
+}
+
+/// Wording choices, drawn before any fact is looked at: two captions made with equal dice differ in
+/// their facts only.
+struct Choices {
+    template: usize,
+    upright: bool,
+    order: bool,
+    relation: bool,
+    inverse: bool,
+}
+
+impl Choices {
+    fn draw(dice: &mut Dice) -> Self {
+        Self {
+            template: dice.below(FULL.len()),
+            upright: dice.chance(0.6),
+            order: dice.chance(0.25),
+            relation: dice.chance(0.25),
+            inverse: dice.chance(0.5),
+        }
+    }
+}
+
+impl Captioner {
+    /// A captioner for a corpus.
+    pub fn new(corpus: Arc<Corpus>) -> Self {
+        Self { corpus }
+    }
+
+    /// Singular noun of a concept.
+    pub fn noun(&self, concept: usize) -> &str {
+        &self.corpus.concepts()[concept].noun
+    }
+
+    /// Plural noun of a concept.
+    pub fn plural(&self, concept: usize) -> &str {
+        &self.corpus.concepts()[concept].plural
+    }
+
+    /// Names what is there, deliberately blind to number, colour, place and orientation:
+    /// "a photo of a cat and a bus".
+    pub fn category(&self, facts: &Facts, dice: &mut Dice) -> String {
+        let template = CATEGORY[dice.below(CATEGORY.len())];
+        fill(template, &[("list", &self.category_list(facts))])
+    }
+
+    /// The names alone: "a cat and a bus".
+    pub fn category_list(&self, facts: &Facts) -> String {
+        join(
+            &facts
+                .groups
+                .iter()
+                .map(|g| with_article(self.noun(g.concept)))
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    /// Says everything: number, colour, orientation, position, arrangement and background. Natural
+    /// colours are not mentioned, uprightness in three captions of five.
+    pub fn full(&self, facts: &Facts, dice: &mut Dice) -> String {
+        let choices = Choices::draw(dice);
+        let related = choices
+            .relation
+            .then(|| self.related(facts, &choices))
+            .flatten();
+        let (list, arrangement) = match related {
+            Some(sentence) => (sentence, ""),
+            None => {
+                let groups: Vec<String> = facts
+                    .groups
+                    .iter()
+                    .map(|g| self.describe(g, choices.upright, choices.order, true))
+                    .collect();
+                (join(&groups), arrangement_phrase(facts.arrangement))
+            }
+        };
+        let arrangement = if arrangement.is_empty() {
+            String::new()
+        } else {
+            format!(" {arrangement}")
+        };
+        fill(
+            FULL[choices.template],
+            &[
+                ("list", &list),
+                ("arrangement", &arrangement),
+                ("a_background", &with_article(facts.background.words())),
+                ("background", facts.background.words()),
+            ],
+        )
+    }
+
+    /// Describes one group by itself, as asked for a region: "a red cat upside down at the top left".
+    pub fn region(&self, group: &Group, dice: &mut Dice) -> String {
+        let choices = Choices::draw(dice);
+        self.describe(group, choices.upright, choices.order, true)
+    }
+
+    /// The one description that a region benchmark compares with: everything but uprightness and place.
+    pub fn region_reference(&self, group: &Group) -> String {
+        self.describe(group, false, false, false)
+    }
+
+    fn describe(
+        &self,
+        group: &Group,
+        say_upright: bool,
+        turned_first: bool,
+        say_position: bool,
+    ) -> String {
+        let noun = if group.count == 1 {
+            self.noun(group.concept)
+        } else {
+            self.plural(group.concept)
+        };
+        let colour = if group.tint == Tint::Natural {
+            ""
+        } else {
+            group.tint.words()
+        };
+        let turned = match group.orientation {
+            Some(Orientation::Upright) if !say_upright => "",
+            Some(orientation) => orientation.words(),
+            None => "",
+        };
+        // "an upside down cat" reads well, "a turned left cat" does not.
+        let before = turned_first
+            && matches!(
+                group.orientation,
+                Some(Orientation::UpsideDown | Orientation::Upright)
+            );
+        let position = if say_position {
+            group.position.map(position_phrase)
+        } else {
+            None
+        };
+        let mut words: Vec<&str> = Vec::new();
+        if before {
+            words.push(turned);
+        }
+        words.extend([colour, noun]);
+        if !before {
+            words.push(turned);
+        }
+        words.extend(position.as_deref());
+        words.retain(|w| !w.is_empty());
+        let count = match group.count {
+            1 => wording::article(words[0]).to_owned(),
+            n => NUMBERS
+                .get(n)
+                .map_or_else(|| n.to_string(), |w| (*w).to_owned()),
+        };
+        format!("{count} {}", words.join(" "))
+    }
+
+    /// "a red cat above a bus", for two single things in a row or column.
+    fn related(&self, facts: &Facts, choices: &Choices) -> Option<String> {
+        let [first, second] = facts.groups.as_slice() else {
+            return None;
+        };
+        let (a, b) = (first.position?.cell(), second.position?.cell());
+        let axis = match facts.arrangement {
+            Arrangement::Row => 1,
+            Arrangement::Column => 0,
+            _ => return None,
+        };
+        if first.count != 1 || second.count != 1 || a[axis] == b[axis] {
+            return None;
+        }
+        let (subject, object, subject_first) = if choices.inverse {
+            (second, first, a[axis] > b[axis])
+        } else {
+            (first, second, a[axis] < b[axis])
+        };
+        let relation = RELATIONS[match (facts.arrangement, subject_first) {
+            (Arrangement::Row, true) => 0,
+            (Arrangement::Row, false) => 1,
+            (_, true) => 2,
+            (_, false) => 3,
+        }];
+        let say = |g: &Group| self.describe(g, choices.upright, choices.order, false);
+        Some(format!("{} {relation} {}", say(subject), say(object)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::corpus::Subset;
+    use crate::world::scene::{Background, Position};
+
+    fn group(corpus: &Corpus, noun: &str, position: Position) -> Group {
+        Group {
+            concept: corpus.concept_of_noun(noun).unwrap(),
+            objects: vec![0],
+            count: 1,
+            tint: Tint::Red,
+            orientation: Some(Orientation::UpsideDown),
+            position: Some(position),
+        }
+    }
+
+    #[test]
+    fn captions_read_well_and_say_everything() {
+        let corpus = Arc::new(Corpus::builtin(Subset::Core).unwrap());
+        let captioner = Captioner::new(corpus.clone());
+        let mut facts = Facts {
+            groups: vec![
+                group(&corpus, "owl", Position::Left),
+                group(&corpus, "bus", Position::Right),
+            ],
+            background: Background::Pink,
+            arrangement: Arrangement::Row,
+        };
+        facts.groups[1].tint = Tint::Natural;
+        assert_eq!(captioner.category_list(&facts), "an owl and a bus");
+        assert_eq!(
+            captioner.region_reference(&facts.groups[0]),
+            "a red owl upside down"
+        );
+        let mut seen = std::collections::BTreeSet::new();
+        for index in 0..200 {
+            let caption = captioner.full(&facts, &mut Dice::new(1, "caption", index));
+            for word in ["owl", "bus", "red", "upside down", "left", "pink"] {
+                assert!(
+                    caption.contains(word) || word == "left" && caption.contains("right of"),
+                    "{caption}"
+                );
+            }
+            seen.insert(caption);
+        }
+        assert!(seen.contains("a red owl upside down on the left and a bus upside down on the right in a row on a pink background"));
+        assert!(
+            seen.iter()
+                .any(|c| c.contains("an upside down bus right of an upside down red owl")),
+            "{seen:?}"
+        );
+        facts.groups[0].count = 3;
+        assert_eq!(
+            captioner.region_reference(&facts.groups[0]),
+            "three red owls upside down"
+        );
+    }
+
+    #[test]
+    fn equal_dice_give_captions_that_differ_in_the_fact_only() {
+        let corpus = Arc::new(Corpus::builtin(Subset::Core).unwrap());
+        let captioner = Captioner::new(corpus.clone());
+        let facts = Facts {
+            groups: vec![group(&corpus, "owl", Position::Center)],
+            background: Background::Pink,
+            arrangement: Arrangement::Single,
+        };
+        for index in 0..50 {
+            let dice = || Dice::new(1, "caption", index);
+            let other = Facts {
+                background: Background::Gray,
+                ..facts.clone()
+            };
+            let caption = captioner.full(&facts, &mut dice());
+            assert_eq!(
+                caption.replace("pink", "gray"),
+                captioner.full(&other, &mut dice())
+            );
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! From a stage's `[[data]]` to batches for a model.
+
+use std::sync::Arc;
+
+use deem_data::image::{Crop, ViewConfig};
+use deem_data::source::{Source, SourceContext, SourceRegistry};
+use deem_data::text::TextTokenizer;
+use deem_data::{BatchConfig, Batches, Collator, LoaderConfig, PackConfig, Padding};
+use deem_model::layout::SpecialTokens;
+
+use crate::EngineError;
+use crate::config::{ModelSpec, StageConfig};
+
+/// What batches of a model's training are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchForm {
+    /// Rows of a batch.
+    pub rows: usize,
+    /// Samples offered to each row.
+    pub samples_per_row: usize,
+    /// Placeholders of an image.
+    pub queries: usize,
+    /// Whether the diffusion model's view of each image is made, too.
+    pub diffusion: bool,
+    /// Whether the first image of a row counts in the image loss.
+    pub count_first_image: bool,
+}
+
+/// Batches of a stage of the whole model.
+///
+/// # Errors
+/// `Config` if the tokenizer does not fit the model, `Data` for what is wrong with a source.
+pub fn stage_batches(
+    stage: &StageConfig,
+    spec: &ModelSpec,
+    tokenizer: &TextTokenizer,
+    sources: &SourceRegistry,
+    context: &SourceContext,
+) -> Result<Batches, EngineError> {
+    check_tokenizer(tokenizer, spec)?;
+    let form = BatchForm {
+        rows: stage.batch,
+        samples_per_row: stage.samples_per_row,
+        queries: spec.model.image_encoder.queries,
+        diffusion: stage.loss.image > 0.0 || stage.loss.feedback > 0.0,
+        count_first_image: stage.count_first_image,
+    };
+    let source = sources.open(&stage.data, context)?;
+    batches(source, spec, tokenizer, form)
+}
+
+/// Right-padded batches of a source.
+///
+/// # Errors
+/// `Data` for impossible sizes.
+pub fn batches(
+    source: Arc<dyn Source>,
+    spec: &ModelSpec,
+    tokenizer: &TextTokenizer,
+    form: BatchForm,
+) -> Result<Batches, EngineError> {
+    let diffusion = if form.diffusion {
+        spec.model.diffusion_size as u32
+    } else {
+        0
+    };
+    let config = BatchConfig {
+        pack: PackConfig {
+            max_tokens: spec.max_tokens,
+            image_tokens: form.queries,
+            count_first_image: form.count_first_image,
+        },
+        views: ViewConfig {
+            encoder: spec.model.image_size as u32,
+            diffusion,
+            crop: Crop::Center,
+        },
+        padding: Padding::Right,
+        fixed_length: None,
+        seed: 0,
+    };
+    let loader = LoaderConfig {
+        batch: form.rows,
+        samples_per_row: form.samples_per_row,
+        ..LoaderConfig::default()
+    };
+    let collator = Collator::new(config, tokenizer.clone());
+    Ok(Batches::new(source, collator, loader)?)
+}
+
+/// A tokenizer must have the ids that the model expects.
+///
+/// # Errors
+/// `Data` if it has more words than the model, `Config` naming the ids if the special tokens differ.
+pub fn check_tokenizer(tokenizer: &TextTokenizer, spec: &ModelSpec) -> Result<(), EngineError> {
+    tokenizer.check_model(spec.model.llama.vocab_size + spec.model.new_tokens)?;
+    let special = tokenizer.special();
+    let ids = [
+        special.bos,
+        special.eos,
+        special.pad,
+        special.soi,
+        special.image,
+    ];
+    let SpecialTokens {
+        bos,
+        eos,
+        pad,
+        soi,
+        image,
+    } = spec.model.tokens;
+    if ids.map(i64::from) == [bos, eos, pad, soi, image] {
+        return Ok(());
+    }
+    Err(EngineError::Config(format!(
+        "model.tokens: expected the tokenizer's bos, eos, pad, soi, image {ids:?}, found {:?}",
+        [bos, eos, pad, soi, image]
+    )))
+}

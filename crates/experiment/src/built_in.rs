@@ -1,0 +1,135 @@
+//! The built-in data of every stage and stand-in.
+
+use std::sync::Arc;
+
+use deem_data::Batches;
+use deem_data::image::ImageLimits;
+use deem_data::source::{Source, SourceContext, SourceRegistry};
+use deem_data::text::TextTokenizer;
+use deem_data::world::corpus::Subset;
+use deem_data::world::scene::SceneConfig;
+use deem_data::world::source::{ClipSource, DiffusionSource, LanguageConfig, LanguageSource};
+use deem_data::world::{SceneFeed, World};
+use deem_engine::EngineError;
+use deem_engine::batches::{self, BatchForm, check_tokenizer};
+use deem_engine::config::StageConfig;
+
+use crate::config::Preset;
+
+/// The built-in world and the views a preset takes of it.
+pub struct BuiltIn {
+    /// Corpus, split, renderer.
+    pub world: World,
+    /// Words to ids.
+    pub tokenizer: TextTokenizer,
+    resolution: u32,
+}
+
+impl BuiltIn {
+    /// The built-in world at a preset's resolution.
+    ///
+    /// # Errors
+    /// `Data` if the compiled-in corpus or tokenizer does not fit the preset.
+    pub fn new(preset: &Preset) -> Result<Self, EngineError> {
+        Self::with_tokenizer(preset, TextTokenizer::builtin()?)
+    }
+
+    /// As [`Self::new`], with the words of another language model.
+    ///
+    /// # Errors
+    /// `Data` or `Config` if the tokenizer does not fit the preset.
+    pub fn with_tokenizer(preset: &Preset, tokenizer: TextTokenizer) -> Result<Self, EngineError> {
+        check_tokenizer(&tokenizer, &preset.spec())?;
+        Ok(Self {
+            world: World::builtin(Subset::Core)?,
+            tokenizer,
+            resolution: preset.model.image_size as u32,
+        })
+    }
+
+    /// Side of the pictures that the encoder sees.
+    pub fn resolution(&self) -> u32 {
+        self.resolution
+    }
+
+    /// Training scenes for one purpose.
+    ///
+    /// # Errors
+    /// Those of the scene sampler.
+    pub fn feed(&self, purpose: &'static str, seed: u64) -> Result<SceneFeed, EngineError> {
+        let scenes = SceneConfig::default();
+        Ok(self
+            .world
+            .training_feed(scenes, purpose, seed, self.resolution)?)
+    }
+
+    /// Pictures with captions that name what is there.
+    ///
+    /// # Errors
+    /// As [`Self::feed`].
+    pub fn clip(&self, seed: u64) -> Result<Arc<dyn Source>, EngineError> {
+        Ok(Arc::new(ClipSource::new(self.feed("clip", seed)?)))
+    }
+
+    /// Pictures with captions that say everything.
+    ///
+    /// # Errors
+    /// As [`Self::feed`].
+    pub fn diffusion(&self, seed: u64) -> Result<Arc<dyn Source>, EngineError> {
+        Ok(Arc::new(DiffusionSource::new(
+            self.feed("diffusion", seed)?,
+        )))
+    }
+
+    /// Text documents about scenes of all concepts: nouns reach the language model, drawings do not.
+    ///
+    /// # Errors
+    /// As [`Self::feed`].
+    pub fn language(&self, seed: u64) -> Result<Arc<dyn Source>, EngineError> {
+        let feed = self.world.language_feed(SceneConfig::default(), seed)?;
+        Ok(Arc::new(LanguageSource::new(
+            feed,
+            LanguageConfig::default(),
+        )))
+    }
+
+    /// Batches of a stage of the whole model; `seed` chooses the samples.
+    ///
+    /// # Errors
+    /// Those of the stage's sources.
+    pub fn stage_batches(
+        &self,
+        stage: &StageConfig,
+        preset: &Preset,
+        seed: u64,
+    ) -> Result<Batches, EngineError> {
+        let context = SourceContext {
+            seed,
+            image_size: self.resolution,
+            root: ".".into(),
+            limits: ImageLimits::default(),
+        };
+        let sources = SourceRegistry::standard();
+        batches::stage_batches(stage, &preset.spec(), &self.tokenizer, &sources, &context)
+    }
+
+    /// Right-padded batches of text: `form` is rows and samples per row.
+    ///
+    /// # Errors
+    /// `Data` for impossible sizes.
+    pub fn text_batches(
+        &self,
+        source: Arc<dyn Source>,
+        form: (usize, usize),
+        preset: &Preset,
+    ) -> Result<Batches, EngineError> {
+        let form = BatchForm {
+            rows: form.0,
+            samples_per_row: form.1,
+            queries: 1,
+            diffusion: false,
+            count_first_image: false,
+        };
+        batches::batches(source, &preset.spec(), &self.tokenizer, form)
+    }
+}

@@ -1,0 +1,17 @@
+//! The built-in experiment: stand-in foundation models, how they are made and judged, and the study that
+//! compares training with and without feedback.
+//!
+//! [`standins`] says where the stand-ins lie, [`pretrain`] makes them, [`built_in`] is their data,
+//! [`study`] trains and evaluates the arms.
+#![warn(missing_docs)]
+#![recursion_limit = "256"]
+
+pub mod benchmarks;
+pub mod built_in;
+pub mod config;
+pub mod pretrain;
+mod shuffled_images;
+pub mod standins;
+pub mod study;
+
+pub use shuffled_images::shuffled_images;

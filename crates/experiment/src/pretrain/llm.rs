@@ -1,0 +1,75 @@
+//! Pre-training of the language model on text alone: scenes described in words, questions about
+//! them and answers.
+
+use burn::tensor::{Device, Tensor};
+use deem_data::Batch;
+use deem_data::Batches;
+use deem_model::layout::{Layout, SpecialTokens};
+use deem_model::llama::{Llama, LlamaConfig, LlamaInput};
+use deem_model::weights::init::{Fill, initialize};
+
+use deem_engine::EngineError;
+use deem_engine::objective::counted_cross_entropy;
+use deem_engine::train::{Loss, Task};
+
+/// Predicts the next token of text documents.
+pub struct LanguageTask {
+    /// Makes batches without images.
+    pub batches: Batches,
+    /// Ids of the structural tokens.
+    pub tokens: SpecialTokens,
+    /// Where to compute.
+    pub device: Device,
+}
+
+impl LanguageTask {
+    /// An untrained model. Blocks add nothing at first, so that what a token is reaches every layer
+    /// undisturbed.
+    pub fn model(config: &LlamaConfig, seed: u64, device: &Device) -> Llama {
+        let rules = [
+            ("o_proj.weight", Fill::Constant(0.0)),
+            ("down_proj.weight", Fill::Constant(0.0)),
+            ("embed_tokens.weight", Fill::Normal(0.05)),
+        ];
+        initialize(Llama::new(config, None, device), seed, &rules)
+    }
+
+    /// Hidden states of a text batch, `[batch, seq, width]`.
+    pub fn hidden(model: &Llama, layout: &Layout, device: &Device) -> Tensor<3> {
+        let shape = [layout.batch, layout.seq];
+        let ids = Layout::int(layout.token_ids().to_vec(), shape, device);
+        model
+            .forward(LlamaInput {
+                embeds: model.embed(ids),
+                positions: layout.positions(),
+                key_padding: layout.is_padded().then(|| layout.valid(device)),
+                images: None,
+                cache: None,
+            })
+            .hidden
+    }
+}
+
+impl Task for LanguageTask {
+    type Model = Llama;
+    type Batch = Batch;
+
+    fn batch(&self, index: u64) -> Result<Batch, EngineError> {
+        Ok(self.batches.get(index)?)
+    }
+
+    fn loss(&self, model: &Llama, batch: &Batch, _index: u64) -> Loss {
+        let layout = Layout::new(&batch.tokens, batch.batch, self.tokens, 0);
+        let hidden = Self::hidden(model, &layout, &self.device);
+        let total = counted_cross_entropy(
+            hidden,
+            &batch.labels,
+            |rows| model.lm_head(rows),
+            &self.device,
+        );
+        Loss {
+            total,
+            terms: Vec::new(),
+        }
+    }
+}

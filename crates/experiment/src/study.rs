@@ -1,0 +1,210 @@
+//! The built-in experiment: arms that differ in one thing, the same seeds, data and questions.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use burn::module::Module;
+use deem_data::benchmark::{Benchmarks, Item, Suite};
+use deem_model::deem::Deem;
+use deem_model::weights::{self, StateTensor};
+use safetensors::Dtype;
+use serde::{Deserialize, Serialize};
+
+use crate::benchmarks::text_options;
+use crate::built_in::BuiltIn;
+use crate::standins::StandIns;
+use deem_engine::config::StageConfig;
+use deem_engine::evaluate::{Record, RecordFile, Runner};
+use deem_engine::task::DeemTask;
+use deem_engine::train::{Observer, ParameterGroup, train};
+use deem_engine::{Compute, EngineError};
+
+/// What is compared (spec: arms).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arm {
+    /// DEEM: encoder trained, diffusion frozen, feedback on.
+    Feedback,
+    /// The clean control: the same without feedback.
+    NoFeedback,
+    /// The paper's baseline: encoder frozen, UNet trained, no feedback.
+    PaperBaseline,
+}
+
+impl Arm {
+    /// Name in results and paths.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Feedback => "feedback",
+            Self::NoFeedback => "no-feedback",
+            Self::PaperBaseline => "paper-baseline",
+        }
+    }
+
+    /// A stage as this arm trains it.
+    pub fn stage(self, stage: &StageConfig) -> StageConfig {
+        let mut stage = stage.clone();
+        if self == Self::Feedback {
+            return stage;
+        }
+        stage.loss.feedback = 0.0;
+        if self == Self::PaperBaseline && stage.loss.image > 0.0 {
+            let group = |pattern: &str, learning_rate| ParameterGroup {
+                patterns: vec![pattern.into()],
+                learning_rate,
+                weight_decay: 0.0,
+            };
+            let encoder = |g: &&ParameterGroup| g.patterns.iter().any(|p| p.contains(".vision."));
+            let rate = stage
+                .train
+                .groups
+                .iter()
+                .find(encoder)
+                .map_or(1e-4, |g| g.learning_rate);
+            // The first matching group wins: the encoder is frozen, the UNet takes its rate.
+            stage
+                .train
+                .groups
+                .insert(0, group("image_encoder.vision.*", 0.0));
+            stage.train.groups.push(group("unet.*", rate));
+        }
+        stage
+    }
+}
+
+/// What training one arm with one seed gave.
+pub struct ArmRun {
+    /// The model after the stage before the last (which answers questions) and after the last (which
+    /// describes regions), without gradient tracking.
+    pub answering: Deem,
+    /// See `answering`.
+    pub describing: Deem,
+    /// The model after the first stage, the one with feedback.
+    pub aligned: Deem,
+    /// Trained values in the first stage.
+    pub trainable: usize,
+}
+
+/// Where and with what an arm is trained.
+pub struct Study<'a> {
+    /// The foundation models.
+    pub standins: &'a StandIns,
+    /// The built-in world.
+    pub data: &'a BuiltIn,
+    /// Folder of the whole run.
+    pub output: &'a Path,
+    /// Where to compute.
+    pub compute: Compute,
+}
+
+impl Study<'_> {
+    /// Trains an arm through all stages, or picks up what an earlier run left.
+    ///
+    /// `observer` makes a watcher for each stage.
+    ///
+    /// # Errors
+    /// Those of [`train`].
+    pub fn train(
+        &self,
+        arm: Arm,
+        seed: u64,
+        observer: &mut dyn FnMut(&str) -> Box<dyn Observer>,
+    ) -> Result<ArmRun, EngineError> {
+        let folder = self.folder(arm, seed);
+        let preset = self.standins.preset();
+        let device = self.compute.device.clone().autodiff();
+        let mut model = self.standins.connected(&device)?;
+        let mut snapshots: Vec<Deem> = Vec::new();
+        let mut trainable = 0;
+        for (number, stage) in preset.stages.iter().enumerate() {
+            let stage = arm.stage(stage);
+            // Every arm sees the same data and noise.
+            let samples = seed + 10_000;
+            let batches = self.data.stage_batches(&stage, preset, samples)?;
+            let task = DeemTask::new(&stage, batches, seed, &self.compute);
+            let identity = format!("{} {seed} {}", arm.name(), self.standins.identity());
+            let run = folder.join(&stage.name);
+            let name = format!("{} {seed} {}", arm.name(), stage.name);
+            let trained = train(
+                &task,
+                model,
+                &stage.train,
+                &identity,
+                &run,
+                &mut *observer(&name),
+            )?;
+            if number == 0 {
+                trainable = trained.trainable;
+            }
+            snapshots.push(trained.model.valid());
+            model = trained.model;
+        }
+        self.save(&folder, &model)?;
+        let last = snapshots.len() - 1;
+        Ok(ArmRun {
+            aligned: snapshots[0].clone(),
+            answering: snapshots[last.saturating_sub(1)].clone(),
+            describing: snapshots[last].clone(),
+            trainable,
+        })
+    }
+
+    /// Answers all benchmark items, keeping what an earlier run answered.
+    ///
+    /// # Errors
+    /// Those of [`Runner::run`].
+    pub fn evaluate(
+        &self,
+        run: &ArmRun,
+        arm: Arm,
+        seed: u64,
+        benchmarks: &Benchmarks,
+        tick: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Vec<Record>, EngineError> {
+        let mut file = RecordFile::open(&self.folder(arm, seed).join("records.jsonl"))?;
+        for suite in Suite::ALL {
+            let items: Vec<&Item> = benchmarks.suite(suite);
+            let model = if suite == Suite::Region {
+                &run.describing
+            } else {
+                &run.answering
+            };
+            self.runner(model)
+                .run(&items, &text_options(suite), &mut file, tick)?;
+        }
+        Ok(file.of("").cloned().collect())
+    }
+
+    /// Asks questions of a model with this study's settings.
+    pub fn runner<'m>(&self, model: &'m Deem) -> Runner<'m> {
+        let preset = self.standins.preset();
+        Runner::new(
+            model,
+            self.data.tokenizer.clone(),
+            preset.model.image_size as u32,
+            preset.max_tokens,
+            preset.evaluation.batch,
+            self.compute.device.clone(),
+        )
+    }
+
+    /// Folder of one arm and seed.
+    pub fn folder(&self, arm: Arm, seed: u64) -> std::path::PathBuf {
+        self.output.join(arm.name()).join(format!("seed-{seed}"))
+    }
+
+    /// Everything that differs from the stand-ins, for `deem ask` and its kin.
+    fn save(&self, folder: &Path, model: &Deem) -> Result<(), EngineError> {
+        let path = folder.join("model.safetensors");
+        if path.is_file() {
+            return Ok(());
+        }
+        fs::create_dir_all(folder).map_err(EngineError::io(folder))?;
+        let tensors: Vec<StateTensor> = weights::state(model)
+            .into_iter()
+            .filter(|t| !t.name.starts_with("unet.") && !t.name.starts_with("autoencoder."))
+            .collect();
+        Ok(weights::write(&tensors, &path, Dtype::F32, HashMap::new())?)
+    }
+}
