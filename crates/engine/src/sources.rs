@@ -11,7 +11,7 @@ use deem_data::source::{
 };
 use deem_data::text::TextTokenizer;
 use deem_data::{BatchConfig, Batches, Collator, LoaderConfig, PackConfig, Padding};
-use deem_model::layout::SpecialTokens;
+use deem_model::layout::StructureTokens;
 
 use crate::EngineError;
 use crate::config::{Preset, StageConfig, StageData};
@@ -48,7 +48,7 @@ impl BuiltIn {
             special.soi,
             special.image,
         ];
-        let SpecialTokens {
+        let StructureTokens {
             bos,
             eos,
             pad,

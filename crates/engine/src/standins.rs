@@ -26,6 +26,7 @@ use deem_model::autoencoder::Autoencoder;
 use deem_model::clip::pyramid::VisionConfig;
 use deem_model::clip::text::ClipText;
 use deem_model::deem::Deem;
+use deem_model::init;
 use deem_model::unet::UNet;
 use deem_model::weights::init::{Fill, initialize, initialize_rest};
 use deem_model::weights::{self, LoadOptions, StateTensor, WeightsFile, load};
@@ -265,7 +266,7 @@ impl StandIns {
         model.llama = self.language(model.llama)?;
         model.unet = load(model.unet, &self.file("unet")?, &whole)?;
         model.autoencoder = load(model.autoencoder, &self.file("autoencoder")?, &whole)?;
-        let rules = init_rules(preset);
+        let rules = init::rules(preset);
         let rules: Vec<(&str, Fill)> = rules.iter().map(|(p, f)| (p.as_str(), *f)).collect();
         Ok(initialize_rest(model, seed, &rules))
     }
@@ -340,37 +341,6 @@ fn listed(checksums: &BTreeMap<String, String>) -> String {
     lines
         .map(|(name, sum)| format!("{sum}  {name}\n"))
         .collect()
-}
-
-/// Initial values of the parts that no checkpoint provides (spec: components).
-pub fn init_rules(config: &deem_model::deem::DeemConfig) -> Vec<(String, Fill)> {
-    let mut rules = Vec::new();
-    if let Some(mmfs) = &config.llama_mmfs {
-        rules.extend(mmfs.mmfs(config.llama.hidden_size).init_rules("llama.*"));
-    }
-    if let Some(synchronizer) = &config.image_decoder.synchronizer {
-        for (index, (channels, reduction)) in config.unet.skips().into_iter().enumerate() {
-            let path = format!("mmfs_down_blocks.{index}.*");
-            rules.push((format!("{path}conv.weight"), Fill::Constant(0.0)));
-            rules.extend(synchronizer.mmfs(channels, reduction).init_rules(&path));
-        }
-        let (channels, reduction) = config.unet.middle();
-        rules.push(("mmfs_mid_block.conv.weight".into(), Fill::Constant(0.0)));
-        rules.extend(
-            synchronizer
-                .mmfs(channels, reduction)
-                .init_rules("mmfs_mid_block.*"),
-        );
-    }
-    let fixed = [
-        ("proj_t.weight", Fill::Normal(1e-3)),
-        ("proj_i.weight", Fill::Normal(1e-3)),
-        ("query_tokens", Fill::Normal(0.02)),
-        ("null_condition", Fill::Normal(0.02)),
-        ("head_new.weight", Fill::Constant(0.0)),
-    ];
-    rules.extend(fixed.map(|(pattern, fill)| (pattern.to_owned(), fill)));
-    rules
 }
 
 /// Records the autoencoder's scaling factor in a folder's preset, leaving the rest of the file as it

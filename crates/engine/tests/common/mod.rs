@@ -6,7 +6,6 @@ use std::path::Path;
 use burn::tensor::Device;
 use deem_engine::config::{self, Preset};
 use deem_engine::sources::BuiltIn;
-use deem_engine::standins::init_rules;
 use deem_engine::task::DeemTask;
 use deem_engine::{Compute, Precision};
 use deem_model::deem::Deem;
@@ -34,7 +33,7 @@ pub fn preset() -> Preset {
 
 /// A model with every parameter drawn at random.
 pub fn model(preset: &Preset, device: &Device) -> Deem {
-    let rules = init_rules(&preset.model);
+    let rules = deem_model::init::rules(&preset.model);
     let mut rules: Vec<(&str, Fill)> = rules.iter().map(|(p, f)| (p.as_str(), *f)).collect();
     // At their starting values gates and projections pass (almost) no gradient.
     rules.insert(0, ("gate", Fill::Constant(0.5)));
