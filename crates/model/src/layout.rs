@@ -114,6 +114,11 @@ impl Layout {
         Ok(())
     }
 
+    /// Whether a token may follow in a row, see [`Self::push`].
+    pub fn accepts(&self, row: usize, token: i64) -> bool {
+        self.rows[row].accepts(token, &self.reading)
+    }
+
     fn extend_row(&mut self, row: usize, token: i64) -> Result<(), LayoutError> {
         self.padded |= token == self.reading.special.pad;
         if let Some(soi) = self.rows[row].push(token, row, &self.reading)? {

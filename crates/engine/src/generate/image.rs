@@ -49,6 +49,7 @@ impl Default for ImageOptions {
 }
 
 /// From where sampling begins.
+#[allow(clippy::large_enum_variant)] // one a drawing
 pub enum Start {
     /// Pure noise of this shape, `[images, height, width, channels]`.
     Noise([usize; 4]),

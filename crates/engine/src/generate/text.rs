@@ -44,6 +44,9 @@ pub struct Answer {
 /// the image and goes on).
 ///
 /// - `encoded`: the images of `prompts`, in its order
+///
+/// # Panics
+/// If a prompt ends in a bare `<soi>`: what follows that is an image, not text.
 pub fn generate_text(
     model: &Deem,
     prompts: &Layout,
@@ -238,10 +241,18 @@ impl<'a> Reader<'a> {
         host_rows(self.model.logits(last))
     }
 
-    /// Appends a word to each row: no `<soi>` is ever followed by anything here, so no image is cut.
+    /// Appends a token to each row. A placeholder that the model writes after an image's last is none of the
+    /// image's: an end stands in its place.
     fn push(&mut self, column: &[i64]) {
-        let pushed = self.layout.push(column);
-        pushed.expect("words only");
+        let end = self.model.tokens().eos;
+        let fitting = column.iter().enumerate();
+        let fitting = fitting.map(|(row, token)| match self.layout.accepts(row, *token) {
+            true => *token,
+            false => end,
+        });
+        let fitting: Vec<i64> = fitting.collect();
+        let pushed = self.layout.push(&fitting);
+        pushed.expect("no row ends in a bare <soi>");
     }
 
     /// Replaces the rows by copies of some of them, which all have the same images.

@@ -24,6 +24,15 @@ pub(super) struct Reading {
 }
 
 impl Row {
+    /// Whether a token may follow: none cuts an image, and no placeholder comes after its last.
+    pub fn accepts(&self, token: i64, reading: &Reading) -> bool {
+        match self.run {
+            Some((_, found)) if token == reading.special.image => found < reading.queries,
+            Some((_, found)) => found == reading.queries,
+            None => true,
+        }
+    }
+
     /// Appends a token. The position of an image's `<soi>` is returned with its last placeholder.
     pub fn push(
         &mut self,
@@ -33,21 +42,15 @@ impl Row {
     ) -> Result<Option<usize>, LayoutError> {
         let Reading { special, queries } = *reading;
         let position = self.tokens.len();
+        if !self.accepts(token, reading) {
+            return Err(self.refused(token, row, reading));
+        }
         let mut finished = None;
-        if token == special.image {
-            if let Some((soi, found)) = &mut self.run {
-                *found += 1;
-                if *found == queries {
-                    finished = Some(*soi);
-                } else if *found > queries {
-                    return Err(self.cut(row, queries));
-                }
-            }
-        } else {
-            if self.run.is_some_and(|(_, found)| found != queries) {
-                return Err(self.cut(row, queries));
-            }
+        if token != special.image {
             self.run = (token == special.soi).then_some((position, 0));
+        } else if let Some((soi, found)) = &mut self.run {
+            *found += 1;
+            finished = (*found == queries).then_some(*soi);
         }
         let document = match self.documents.last() {
             _ if token == special.bos => position,
@@ -78,18 +81,25 @@ impl Row {
     /// Checks that no image is cut at the end. A bare `<soi>` may stand there: an image to be generated.
     pub fn finish(&self, row: usize, queries: usize) -> Result<(), LayoutError> {
         match self.run {
-            Some((_, found)) if found != 0 && found != queries => Err(self.cut(row, queries)),
+            Some((position, found)) if found != 0 && found != queries => {
+                Err(LayoutError::Placeholders {
+                    row,
+                    position,
+                    expected: queries,
+                    found,
+                })
+            }
             _ => Ok(()),
         }
     }
 
-    fn cut(&self, row: usize, expected: usize) -> LayoutError {
+    fn refused(&self, token: i64, row: usize, reading: &Reading) -> LayoutError {
         let (position, found) = self.run.unwrap_or_default();
         LayoutError::Placeholders {
             row,
             position,
-            expected,
-            found,
+            expected: reading.queries,
+            found: found + usize::from(token == reading.special.image),
         }
     }
 }

@@ -127,6 +127,7 @@ fn what_cuts_an_image_is_refused() {
         (vec![1, 8, 9, 9], 9, 3),
     ] {
         let mut layout = Layout::new(&tokens, 1, T, 2);
+        assert!(!layout.accepts(0, next));
         let error = layout.push(&[next]).unwrap_err();
         let position = tokens.iter().rposition(|token| *token == T.soi).unwrap();
         let expected = LayoutError::Placeholders {
