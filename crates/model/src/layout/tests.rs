@@ -103,7 +103,7 @@ fn an_extended_layout_equals_one_of_all_tokens() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 6);
+    assert_eq!(compared, 8);
     assert_eq!(layout.images.len(), 5);
 
     // Some columns are what the same columns of the whole are.
