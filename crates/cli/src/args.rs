@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use deem_engine::Precision;
-use deem_engine::probe::Component;
+use deem_engine::probe::Network;
 
 /// Multimodal models whose image encoder is corrected by a diffusion model.
 #[derive(Parser, Debug)]
@@ -133,7 +133,7 @@ pub struct Train {
 #[derive(clap::Args, Debug)]
 pub struct Probe {
     /// The network.
-    #[arg(value_parser = PossibleValuesParser::new(Component::ALL.map(|(name, _)| name)))]
+    #[arg(value_parser = PossibleValuesParser::new(Network::ALL.map(|(name, _)| name)))]
     pub component: String,
     /// JSON configuration of its public class.
     #[arg(long)]

@@ -6,7 +6,7 @@ use deem_data::image::{Crop, ViewConfig};
 use deem_data::source::{Source, SourceContext, SourceRegistry};
 use deem_data::text::TextTokenizer;
 use deem_data::{BatchConfig, Batches, Collator, LoaderConfig, PackConfig, Padding};
-use deem_model::layout::SpecialTokens;
+use deem_model::layout::StructureTokens;
 
 use crate::EngineError;
 use crate::config::{ModelSpec, StageConfig};
@@ -102,7 +102,7 @@ pub fn check_tokenizer(tokenizer: &TextTokenizer, spec: &ModelSpec) -> Result<()
         special.soi,
         special.image,
     ];
-    let SpecialTokens {
+    let StructureTokens {
         bos,
         eos,
         pad,

@@ -25,6 +25,7 @@ use deem_model::autoencoder::Autoencoder;
 use deem_model::clip::pyramid::VisionConfig;
 use deem_model::clip::text::ClipText;
 use deem_model::deem::Deem;
+use deem_model::init;
 use deem_model::unet::UNet;
 use deem_model::weights::init::{Fill, initialize, initialize_rest};
 use deem_model::weights::{self, LoadOptions, StateTensor, WeightsFile, load};
@@ -32,7 +33,6 @@ use safetensors::Dtype;
 
 use deem_engine::EngineError;
 use deem_engine::config;
-use deem_engine::foundation::init_rules;
 
 use crate::config::Preset;
 use crate::pretrain::Clip;
@@ -267,7 +267,7 @@ impl StandIns {
         model.llama = self.language(model.llama)?;
         model.unet = load(model.unet, &self.file("unet")?, &whole)?;
         model.autoencoder = load(model.autoencoder, &self.file("autoencoder")?, &whole)?;
-        let rules = init_rules(preset);
+        let rules = init::rules(preset);
         let rules: Vec<(&str, Fill)> = rules.iter().map(|(p, f)| (p.as_str(), *f)).collect();
         Ok(initialize_rest(model, seed, &rules))
     }

@@ -27,13 +27,3 @@ pub use linear::linear;
 pub use norm::{group_norm, layer_norm, rms_norm};
 pub use rotary::rotary;
 pub use select::select;
-
-use burn::tensor::Tensor;
-
-/// Block checkpoint that keeps everything: just runs the block.
-pub fn checkpoint(
-    inputs: Vec<Tensor<3>>,
-    block: impl Fn(Vec<Tensor<3>>) -> Tensor<3> + Send + Sync + 'static,
-) -> Tensor<3> {
-    block(inputs)
-}

@@ -173,7 +173,7 @@ fn dump(
 
     // The draws of `deem_loss`, in its order.
     let (images, count) = (batch.images.len(), targets.len());
-    let steps = model.training_steps();
+    let steps = model.diffusion().schedule.steps();
     let mut draws = Draws::new(SEED, 0);
     let mut inputs = Vec::new();
     inputs.extend(on_device.pixels.clone().map(|x| tensor("pixels", x)));

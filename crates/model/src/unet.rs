@@ -7,7 +7,6 @@
 
 mod activation;
 mod blocks;
-pub(crate) mod checkpointing;
 mod config;
 mod model;
 mod per_block;
@@ -15,14 +14,14 @@ mod projection;
 pub(crate) mod resnet;
 mod synchronizer;
 mod time;
-pub(crate) mod transformer;
+mod transformer;
 
 pub use activation::Activation;
 pub use blocks::{DownBlock, MidBlock, UpBlock};
 pub use config::{DownBlockType, MidBlockType, TimeScaleShift, UNetConfig, UNetError, UpBlockType};
 pub use model::UNet;
 pub use per_block::PerBlock;
-pub use projection::Projection;
+pub use projection::PixelProjection;
 pub use resnet::{Downsample, ResnetBlock, Upsample};
 pub use synchronizer::{UnetImages, UnetSynchronizer, UnetSynchronizerConfig};
 pub use time::TimestepEmbedding;

@@ -1,10 +1,9 @@
 //! MMFS against an independent implementation (tools/parity/export_mmfs.py).
 
-mod support;
-
 use burn::tensor::Tensor;
 use deem_model::mmfs::{GatedMmfs, ImageFeatures, Mmfs, UnetMmfs};
-use support::{Golden, flat};
+
+use crate::support::{Golden, flat};
 
 fn features(golden: &mut Golden) -> ImageFeatures {
     let names = (0..4).map(|index| format!("level_{index}"));

@@ -1,9 +1,6 @@
 //! Language model against transformers (tools/parity/export_llama.py), and against itself: with
 //! and without a cache, padding, checkpointing.
 
-#[allow(dead_code)] // shared by all parity tests
-mod support;
-
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use deem_model::llama::{
@@ -14,13 +11,21 @@ use deem_model::mmfs::ImageFeatures;
 use deem_model::weights::init::{Fill, initialize, normal};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use support::{Golden, flat};
+
+use crate::support::{Golden, flat};
 
 fn llama(name: &str) {
+    for recompute in [false, true] {
+        llama_checkpointed(name, recompute);
+    }
+}
+
+fn llama_checkpointed(name: &str, recompute: bool) {
     let mut golden = Golden::open(name);
     let config: LlamaConfig = serde_json::from_value(golden.config()).unwrap();
     config.validate().unwrap();
-    let model = golden.load(Llama::new(&config, None, golden.device()));
+    let model = Llama::new(&config, None, golden.device()).with_checkpointing(recompute);
+    let model = golden.load(model);
     let ids = golden.integers::<2>("input_ids");
     let padding = golden.integers::<2>("attention_mask").equal_elem(1);
     let [batch, seq] = ids.dims();

@@ -1,5 +1,7 @@
 //! Compares a module with its golden file (tools/parity/golden.py).
 
+pub mod hostile;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

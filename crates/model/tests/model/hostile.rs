@@ -1,17 +1,14 @@
 //! Files that are not what they say: each ends in an error that names the file and the broken rule.
 
-#[path = "support/hostile.rs"]
-mod hostile;
-
 use burn::module::Module;
 use burn::tensor::Device;
 use deem_model::nn::Linear;
 use deem_model::weights::{LoadOptions, WeightsFile, load};
 
-use hostile::Hostile;
+use crate::support::hostile::Hostile;
 
 impl Hostile {
-    fn new() -> Self {
+    fn safetensors() -> Self {
         Self::named("hostile.safetensors")
     }
 
@@ -40,14 +37,14 @@ const GOOD: &str = r#"{"weight":{"dtype":"F32","shape":[2,3],"data_offsets":[0,2
 
 #[test]
 fn a_good_file_opens() {
-    let hostile = Hostile::new();
+    let hostile = Hostile::safetensors();
     let file = WeightsFile::open(&hostile.write(&file(GOOD, 24))).unwrap();
     assert_eq!(file.shape("weight"), Some(&[2, 3][..]));
 }
 
 #[test]
 fn truncated() {
-    let hostile = Hostile::new();
+    let hostile = Hostile::safetensors();
     let whole = file(GOOD, 24);
     for (length, rule) in [
         (0, "shorter than its 8-byte header length"),
@@ -64,13 +61,13 @@ fn truncated() {
 
 #[test]
 fn bytes_that_belong_to_nothing() {
-    let text = Hostile::new().header_error(GOOD, 25);
+    let text = Hostile::safetensors().header_error(GOOD, 25);
     assert!(text.contains("file not fully covered"), "{text}");
 }
 
 #[test]
 fn absurd_headers() {
-    let hostile = Hostile::new();
+    let hostile = Hostile::safetensors();
     for (length, rule) in [
         (u64::MAX, "header too large"),
         (1 << 40, "header too large"),
@@ -98,7 +95,7 @@ fn absurd_headers() {
 
 #[test]
 fn offsets_that_overlap_leave_gaps_or_run_backwards() {
-    let hostile = Hostile::new();
+    let hostile = Hostile::safetensors();
     let two = |first: [usize; 2], second: [usize; 2]| {
         let entry = |[start, end]: [usize; 2]| {
             format!(r#"{{"dtype":"F32","shape":[2],"data_offsets":[{start},{end}]}}"#)
@@ -121,7 +118,7 @@ fn offsets_that_overlap_leave_gaps_or_run_backwards() {
 
 #[test]
 fn shapes_and_types_that_cannot_be() {
-    let hostile = Hostile::new();
+    let hostile = Hostile::safetensors();
     let header = |dtype: &str, shape: &str| {
         format!(r#"{{"weight":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[0,24]}}}}"#)
     };
@@ -144,7 +141,7 @@ fn shapes_and_types_that_cannot_be() {
 /// A file that is well formed, but whose tensors are of another type than the module's.
 #[test]
 fn another_type_is_named_with_every_key() {
-    let hostile = Hostile::new();
+    let hostile = Hostile::safetensors();
     let header = r#"{"bias":{"dtype":"BOOL","shape":[2],"data_offsets":[0,2]},"weight":{"dtype":"I32","shape":[2,3],"data_offsets":[2,26]}}"#;
     let file = WeightsFile::open(&hostile.write(&file(header, 26))).unwrap();
     let module = Linear::new(3, 2, true, &Device::flex());

@@ -1,8 +1,6 @@
 //! CLIP towers and pyramids against transformers, timm and an independent ViT adapter
 //! (tools/parity/export_clip.py).
 
-mod support;
-
 use burn::module::Module;
 use deem_model::clip::config::{ClipTextConfig, ClipVisionConfig};
 use deem_model::clip::convnext::ConvNext;
@@ -10,12 +8,20 @@ use deem_model::clip::pyramid::{Pyramid, VisionTower};
 use deem_model::clip::text::ClipText;
 use deem_model::clip::vit::ClipVit;
 use deem_model::mask_extractor::extract;
-use support::{Golden, flat};
+
+use crate::support::{Golden, flat};
 
 fn convnext(name: &str) {
+    for recompute in [false, true] {
+        convnext_checkpointed(name, recompute);
+    }
+}
+
+fn convnext_checkpointed(name: &str, recompute: bool) {
     let mut golden = Golden::open(name);
     let config = serde_json::from_value(golden.config()).unwrap();
-    let tower = golden.load(ConvNext::new(&config, golden.device()));
+    let tower = ConvNext::new(&config, golden.device()).with_checkpointing(recompute);
+    let tower = golden.load(tower);
     let output = tower.forward(golden.input("pixel_values"));
     let [s1, s2, s3, s4] = output.stages.map(|stage| flat(&stage));
     let outputs = [
@@ -45,11 +51,17 @@ fn convnext_with_dilation() {
 }
 
 fn clip_vit(name: &str) {
+    for recompute in [false, true] {
+        clip_vit_checkpointed(name, recompute);
+    }
+}
+
+fn clip_vit_checkpointed(name: &str, recompute: bool) {
     let mut golden = Golden::open(name);
     let config: ClipVisionConfig = serde_json::from_value(golden.config()).unwrap();
     let tower = ClipVit::new(&config, golden.device());
     let tower = tower.with_projection(&config, golden.device());
-    let tower = golden.load(tower);
+    let tower = golden.load(tower.with_checkpointing(recompute));
     let output = tower.forward(golden.input("pixel_values"), &[1]);
     let outputs = [
         ("last_hidden_state", flat(&output.last_hidden_state)),
@@ -105,7 +117,8 @@ fn pyramid(name: &str, projects: bool) {
     let pixels = golden.input("pixels");
     let Pyramid { levels, sequence } = tower.forward(pixels.clone());
     let names = ["level_1", "level_2", "level_3", "level_4"];
-    let mut outputs: Vec<_> = names.into_iter().zip(levels.iter().map(flat)).collect();
+    let levels = levels.into_array().each_ref().map(|level| flat(level));
+    let mut outputs: Vec<_> = names.into_iter().zip(levels).collect();
     outputs.push(("sequence", flat(&sequence)));
     let embeds = tower.image_embeds(pixels);
     assert_eq!(embeds.is_some(), projects);

@@ -1,9 +1,8 @@
 //! Perceiver resampler against transformers' Q-Former (tools/parity/export_perceiver.py).
 
-mod support;
-
 use deem_model::perceiver::Perceiver;
-use support::{Golden, flat};
+
+use crate::support::{Golden, flat};
 
 fn perceiver(name: &str) {
     let mut golden = Golden::open(name);

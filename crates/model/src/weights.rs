@@ -9,6 +9,7 @@ pub mod gguf;
 mod index;
 pub mod init;
 mod load;
+mod mapped;
 mod official;
 mod save;
 mod stream;

@@ -1,12 +1,9 @@
 //! GGUF files that are not what they say: each ends in an error that names the file and the broken rule.
 
-#[path = "support/hostile.rs"]
-mod hostile;
-
 use deem_model::weights::WeightsFile;
 use deem_model::weights::gguf::GgufFile;
 
-use hostile::Hostile;
+use crate::support::hostile::Hostile;
 
 /// Numbers of value types in files.
 const U32: u32 = 4;
@@ -76,7 +73,7 @@ impl Draft {
 }
 
 impl Hostile {
-    fn new() -> Self {
+    fn gguf() -> Self {
         Self::named("hostile.gguf")
     }
 
@@ -93,7 +90,7 @@ impl Hostile {
 
 #[test]
 fn a_good_file_opens() {
-    let file = Hostile::new().open(&Draft::good().bytes()).unwrap();
+    let file = Hostile::gguf().open(&Draft::good().bytes()).unwrap();
     assert_eq!(file.count("a").unwrap(), Some(7));
     assert_eq!(file.f32("second").unwrap(), [0.0; 32]);
     assert!(file.f32("third").is_none());
@@ -101,7 +98,7 @@ fn a_good_file_opens() {
 
 #[test]
 fn truncated_anywhere() {
-    let hostile = Hostile::new();
+    let hostile = Hostile::gguf();
     let whole = Draft::good().bytes();
     let needed = whole.len() - 30; // padding follows
     for length in 0..needed {
@@ -113,7 +110,7 @@ fn truncated_anywhere() {
 
 #[test]
 fn no_byte_can_cause_harm() {
-    let hostile = Hostile::new();
+    let hostile = Hostile::gguf();
     let whole = Draft::good().bytes();
     let mut refused = 0;
     for at in 0..whole.len() {
@@ -137,7 +134,7 @@ fn no_byte_can_cause_harm() {
 
 #[test]
 fn other_files_and_versions() {
-    let hostile = Hostile::new();
+    let hostile = Hostile::gguf();
     hostile.refused(b"{\"a\": 1}", "does not begin with GGUF");
     let version = |version: u32| {
         let mut bytes = Draft::good().bytes();
@@ -152,7 +149,7 @@ fn other_files_and_versions() {
 
 #[test]
 fn absurd_counts_and_lengths() {
-    let hostile = Hostile::new();
+    let hostile = Hostile::gguf();
     let good = Draft::good();
     for counts in [(u64::MAX, 1), (2, u64::MAX), (1 << 40, 1), (2, 1 << 40)] {
         let draft = Draft {
@@ -184,7 +181,7 @@ fn absurd_counts_and_lengths() {
 
 #[test]
 fn tensors_that_cannot_be() {
-    let hostile = Hostile::new();
+    let hostile = Hostile::gguf();
     let refused = |name: &str, shape: &[u64], kind, offset, rule: &str| {
         let draft = Draft::good().tensor(name, shape, kind, offset);
         hostile.refused(&draft.bytes(), rule);
@@ -225,7 +222,7 @@ fn tensors_that_cannot_be() {
 /// Well-formed files that hold no LLaMA, or one that contradicts itself.
 #[test]
 fn other_models_are_named() {
-    let hostile = Hostile::new();
+    let hostile = Hostile::gguf();
     let told = |draft: Draft, rule: &str| {
         let path = hostile.write(&draft.bytes());
         let error = WeightsFile::open(&path).unwrap_err().to_string();

@@ -1,13 +1,11 @@
 //! Autoencoder against diffusers (tools/parity/export_diffusion.py).
 
-#[allow(dead_code)] // shared by all parity tests
-mod support;
-
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use deem_model::autoencoder::{Autoencoder, AutoencoderConfig, has_legacy_keys, legacy_key};
 use deem_model::weights::{LoadOptions, WeightsFile, load};
-use support::{Golden, flat};
+
+use crate::support::{Golden, flat};
 
 fn check(golden: &mut Golden, model: &Autoencoder) {
     let posterior = model.encode(golden.input("pixels"));

@@ -1,8 +1,5 @@
 //! UNet against diffusers (tools/parity/export_diffusion.py), and its MMFS hook.
 
-#[allow(dead_code)] // shared by all parity tests
-mod support;
-
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use deem_model::mmfs::ImageFeatures;
@@ -13,13 +10,21 @@ use deem_model::unet::{
 use deem_model::weights::init::{Fill, initialize, normal};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use support::{Golden, flat};
+
+use crate::support::{Golden, flat};
 
 fn unet(name: &str) {
+    for recompute in [false, true] {
+        unet_checkpointed(name, recompute);
+    }
+}
+
+fn unet_checkpointed(name: &str, recompute: bool) {
     let mut golden = Golden::open(name);
     let config: UNetConfig = serde_json::from_value(golden.config()).unwrap();
     config.validate().unwrap();
-    let model = golden.load(UNet::new(&config, golden.device()));
+    let model = UNet::new(&config, golden.device()).with_checkpointing(recompute);
+    let model = golden.load(model);
     let timesteps = golden.integers::<1>("timestep").into_data();
     let timesteps: Vec<usize> = timesteps.iter::<i64>().map(|t| t as usize).collect();
     let sample = golden.input("sample");

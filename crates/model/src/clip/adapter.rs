@@ -11,6 +11,7 @@
 
 mod attention;
 mod prior;
+mod widths;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -20,10 +21,11 @@ use serde::{Deserialize, Serialize};
 
 use self::attention::DeformableAttention;
 use self::prior::{SpatialPrior, UpConv};
+use self::widths::Widths;
+use super::levels::Levels;
 use super::vit::ClipVit;
 use crate::nn::{Conv2d, Conv2dOptions, LayerNorm, Linear, param};
 use crate::position::{Filter, resize};
-use crate::weights::init::Fill;
 
 /// Quarters of the ViT, and levels of the pyramid.
 const INTERACTIONS: usize = 4;
@@ -65,22 +67,11 @@ impl VitAdapterConfig {
     }
 }
 
-/// Widths that all parts of an adapter share.
-#[derive(Clone, Copy)]
-struct Widths {
-    model: usize,
-    heads: usize,
-    points: usize,
-    value: usize,
-    ffn: usize,
-}
-
 /// What the adapted ViT sees.
 #[derive(Clone, Debug)]
 pub struct VitAdapterOutput {
-    /// Four levels, `[batch, height, width, width of the ViT]`, finest first; the third has the
-    /// ViT's own grid.
-    pub levels: Vec<Tensor<4>>,
+    /// Feature maps `[batch, height, width, width of the ViT]`; `c4` has the ViT's own grid.
+    pub levels: Levels,
     /// `[batch, 1 + patches, width]`: the ViT's tokens, the class token first.
     pub tokens: Tensor<3>,
 }
@@ -122,14 +113,6 @@ impl VitAdapter {
         }
     }
 
-    /// Initial values that differ from the default of [`crate::weights::init`].
-    pub fn init_rules() -> [(&'static str, Fill); 2] {
-        [
-            ("interactions*sampling_offsets.weight", Fill::Constant(0.0)),
-            ("interactions*attention_weights.weight", Fill::Constant(0.0)),
-        ]
-    }
-
     /// Runs the ViT with the adapter around it.
     ///
     /// # Shapes
@@ -143,17 +126,17 @@ impl VitAdapter {
             [height * PRIOR_PATCH, width * PRIOR_PATCH],
             Filter::Bilinear,
         );
-        let prior = self.spm.forward(image);
-        let coarse: Vec<_> = prior[1..].iter().map(grid_of).collect();
+        let [finest, p3, p4, p5] = self.spm.forward(image);
+        let coarse = [&p3, &p4, &p5].map(grid_of);
         let own = [grid];
 
-        let level = |index: usize| {
-            let cells = flatten(prior[index + 1].clone());
+        let level = |index: usize, map: Tensor<4>| {
+            let cells = flatten(map);
             let embed = self.level_embed.val().narrow(0, index, 1);
             let embed = like(embed, &cells);
             cells + embed.unsqueeze::<3>()
         };
-        let mut c = Tensor::cat(vec![level(0), level(1), level(2)], 1);
+        let mut c = Tensor::cat(vec![level(0, p3), level(1, p4), level(2, p5)], 1);
         let mut tokens = tokens;
         let mut outs = Vec::with_capacity(INTERACTIONS);
         let layers = vit.depth();
@@ -172,23 +155,19 @@ impl VitAdapter {
         }
 
         let mut start = 0;
-        let mut levels: Vec<_> = coarse
-            .iter()
-            .map(|size| {
-                let cells = size[0] * size[1];
-                start += cells;
-                unflatten(c.clone().narrow(1, start - cells, cells), *size)
-            })
-            .collect();
-        levels.insert(0, self.up.forward(levels[0].clone()) + prior[0].clone());
-        let levels = levels.into_iter().zip(outs).map(|(level, out)| {
+        let [c3, c4, c5] = coarse.map(|size| {
+            let cells = size[0] * size[1];
+            start += cells;
+            unflatten(c.clone().narrow(1, start - cells, cells), size)
+        });
+        let c2 = self.up.forward(c3.clone()) + finest;
+        let mut outs = outs.into_iter();
+        let levels = Levels { c2, c3, c4, c5 }.map(|level| {
             let size = grid_of(&level);
+            let out = outs.next().expect("one for each quarter of the ViT");
             level + resize(out, size, Filter::Bilinear)
         });
-        VitAdapterOutput {
-            levels: levels.collect(),
-            tokens,
-        }
+        VitAdapterOutput { levels, tokens }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Damaged files: every reader of weights and of public configurations reads or refuses them, by name.
 
-#[path = "../../../fuzz/mutate.rs"]
+#[path = "../../../../fuzz/mutate.rs"]
 mod mutate;
-#[path = "../../../fuzz/readers/model.rs"]
+#[path = "../../../../fuzz/readers/model.rs"]
 mod readers;
 
 use std::fs;

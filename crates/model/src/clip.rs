@@ -7,6 +7,7 @@ pub mod adapter;
 pub mod config;
 pub mod convnext;
 pub mod encoder;
+pub mod levels;
 pub mod pyramid;
 pub mod text;
 pub mod vit;
