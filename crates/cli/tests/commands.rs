@@ -70,6 +70,41 @@ fn every_command_of_the_readme_is_understood() {
     assert!(seen >= 6, "the README shows only {seen} commands");
 }
 
+/// The program says which commit it was built from, not that of the folder it runs in.
+#[test]
+fn the_version_names_the_commit_of_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let git = |folder: &Path, arguments: &[&str]| {
+        let identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"];
+        let mut git = Command::new("git");
+        let output = git
+            .args(identity)
+            .args(arguments)
+            .current_dir(folder)
+            .output();
+        let output = output.ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8(output.stdout).unwrap())
+    };
+    let said = succeeds(&["--version"], folder.path());
+    let version = concat!("deem ", env!("CARGO_PKG_VERSION"), " (");
+    assert!(
+        said.starts_with(version) && said.ends_with(")\n"),
+        "{said:?}"
+    );
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    if root.join(".git").exists()
+        && std::env::var_os("DEEM_COMMIT").is_none()
+        && let Some(head) = git(&root, &["rev-parse", "--short=12", "HEAD"])
+    {
+        assert!(said.contains(head.trim()), "{said} at {head}");
+    }
+    // Another repository around it changes nothing.
+    if git(folder.path(), &["init"]).is_some() {
+        git(folder.path(), &["commit", "--allow-empty", "-m", "x"]).unwrap();
+        assert_eq!(succeeds(&["--version"], folder.path()), said);
+    }
+}
+
 #[test]
 fn asking_restoring_and_drawing_work() {
     let folder = tempfile::tempdir().unwrap();

@@ -6,4 +6,4 @@ mod score;
 
 pub use records::{Record, RecordFile};
 pub use runner::{Reply, Runner};
-pub use score::{Answers, Comparison, RegionScore, Scores};
+pub use score::{Answers, verdict};
