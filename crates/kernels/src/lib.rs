@@ -34,6 +34,7 @@ pub use checkpoint::checkpoint;
 pub use conv::{Conv2dOptions, conv2d};
 pub use cross_entropy::cross_entropy;
 pub use deformable::deformable_attention;
+pub use host::simd::{InstructionSet, InstructionSetError, with_instruction_set};
 pub use linear::linear;
 pub use mlp::{Affine, MlpActivation, mlp, swiglu_mlp};
 pub use mode::{Mode, mode, with_mode};
