@@ -40,7 +40,7 @@ pub struct BatchConfig {
 }
 
 /// Rows of tokens with their images; see the fields for shapes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Batch {
     /// Number of rows.
     pub batch: usize,
@@ -71,7 +71,7 @@ pub struct Batch {
 }
 
 /// Where an image stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchImage {
     /// Row of the batch.
     pub row: usize,

@@ -39,6 +39,22 @@ impl Task for DeemTask {
         Ok(self.batches.get(index)?)
     }
 
+    fn skipped(&self, index: u64) -> Option<u64> {
+        Some(self.batches.skipped(index))
+    }
+
+    fn texts(&self, batch: &Batch) -> Vec<String> {
+        let tokenizer = self.batches.tokenizer();
+        let rows = batch.tokens.chunks(batch.seq.max(1));
+        rows.map(|row| {
+            let ids: Vec<u32> = row.iter().filter_map(|id| (*id).try_into().ok()).collect();
+            tokenizer
+                .decode(&ids)
+                .unwrap_or_else(|error| error.to_string())
+        })
+        .collect()
+    }
+
     fn loss(&self, model: &Deem, batch: &Batch, index: u64) -> Loss {
         self.weighted(model, batch, index, &self.weights)
     }
