@@ -116,7 +116,8 @@ mod tests {
     /// All 65,536 of them: zeros of both signs, subnormals, infinities and NaNs, too.
     #[test]
     fn every_half_is_widened_exactly() {
-        let all = 0..=u16::MAX;
+        let step = if cfg!(miri) { 257 } else { 1 };
+        let all = (0..=u16::MAX).step_by(step);
         check(
             &all.clone().map(f16::from_bits).collect::<Vec<_>>(),
             f16::to_f32,

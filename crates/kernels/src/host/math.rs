@@ -113,13 +113,12 @@ pub(crate) fn ln(x: f32) -> f32 {
     if m > std::f64::consts::SQRT_2 {
         (m, e) = (m * 0.5, e + 1.0);
     }
-    // ln m = 2 artanh s; the first term left out is below 1e-12
+    // ln m = 2 artanh s, as two sums that do not wait for each other; what is left out is below 3e-9 of it
     let s = (m - 1.0) / (m + 1.0);
     let square = s * s;
-    let mut series = 1.0 / 13.0;
-    for n in [11.0, 9.0, 7.0, 5.0, 3.0, 1.0] {
-        series = series * square + 1.0 / n;
-    }
+    let fourth = square * square;
+    let series = (1.0 + square * (1.0 / 3.0))
+        + fourth * ((1.0 / 5.0 + square * (1.0 / 7.0)) + fourth * (1.0 / 9.0));
     (e * std::f64::consts::LN_2 + 2.0 * s * series) as f32
 }
 
@@ -161,8 +160,13 @@ mod tests {
         }
     }
 
+    const STEP: usize = if cfg!(miri) { 97 } else { 1 };
+
     fn check(function: u8, reference: impl Fn(f64) -> f64, relative: bool) {
-        let xs: Vec<f32> = (-3000..=3000).map(|i| i as f32 * 0.029).collect();
+        let xs: Vec<f32> = (-3000..=3000)
+            .step_by(STEP)
+            .map(|i| i as f32 * 0.029)
+            .collect();
         let mut found = xs.clone();
         run(Eval(function, &mut found));
         for set in InstructionSet::available() {
@@ -208,6 +212,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "slow")]
     fn gaussian_distribution_is_accurate() {
         // Φ by Simpson's rule, good to 1e-10 here
         let phi = |t: f64| (-0.5 * t * t).exp() / (2.0 * std::f64::consts::PI).sqrt();
@@ -235,6 +240,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "slow")]
     fn logarithm_is_accurate() {
         for i in 1..20_000 {
             let x = 1.001_f32.powi(i * 4 - 60_000) * 1.7;

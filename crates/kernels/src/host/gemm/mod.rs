@@ -355,6 +355,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "slow")]
     fn columns_at_a_time_are_the_same() {
         let (m, k, n) = (7, 900, 700);
         let (a, b, bias) = (numbers(m * k, 1), numbers(k * n, 2), numbers(n, 3));
@@ -387,6 +388,9 @@ mod tests {
             (25, 3, 100),
             (7, 40, 15),
         ] {
+            if cfg!(miri) && m * k * n > 10_000 {
+                continue; // slow
+            }
             for transposed in [[false, false], [false, true], [true, false], [true, true]] {
                 for start in 0..3 {
                     let check = || check(m, k, n, transposed, start);

@@ -102,7 +102,7 @@ impl Packed {
     ) -> Self {
         let width = panel_width();
         let panels = n.div_ceil(width);
-        let mut data = vec![MaybeUninit::new(0.0); panels * k * width].into_boxed_slice();
+        let mut data = Box::new_zeroed_slice(panels * k * width);
         let shared = Shared::new(&mut data);
         par::ranges(panels, 1, k * width, |range| {
             for panel in range {
