@@ -2,7 +2,7 @@
 //!
 //! Batch number `step` reads the sample indices from `step * batch * samples_per_row` on. A sample that
 //! cannot be read is counted with its cause and replaced by one from a far range of indices; too many of
-//! them stop the run.
+//! them stop the run. One that a rule leaves out is replaced and counted, too, but is no failure.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -56,14 +56,18 @@ pub struct LoaderStats {
     pub skipped: u64,
     /// Failures by kind.
     pub causes: BTreeMap<&'static str, u64>,
+    /// Samples that rules left out, by rule.
+    pub dropped: BTreeMap<&'static str, u64>,
     /// The first messages.
     pub examples: Vec<String>,
 }
 
 /// Samples read before the ceiling applies, so that one early failure does not stop a run.
 const GRACE: u64 = 200;
-/// Substitutes tried for one sample.
-const ATTEMPTS: u64 = 8;
+/// Failures in the place of one sample, after which there is none.
+const FAILURES: u64 = 8;
+/// Samples tried in the place of one; a rule may leave out most of a set.
+const ATTEMPTS: u64 = 64;
 const MAX_EXAMPLES: usize = 8;
 
 /// An iterator over batches. Dropping it ends its threads.
@@ -179,6 +183,7 @@ impl Batches {
                 ));
             }
         }
+        collator.config().views.check()?;
         if source.is_empty() {
             return Err(DataError::Empty {
                 what: "data set".into(),
@@ -220,10 +225,12 @@ impl Batches {
         let samples: Vec<Sample> = (0..(self.config.batch * row) as u64)
             .map(|i| self.sample(first + i))
             .collect::<Result<_, _>>()?;
-        self.collator.rows(&samples.chunks(row).collect::<Vec<_>>())
+        self.collator
+            .draws(&samples.chunks(row).collect::<Vec<_>>(), first)
     }
 
     fn sample(&self, index: u64) -> Result<Sample, DataError> {
+        let mut failures = 0;
         for attempt in 0..ATTEMPTS {
             // Substitutes come from indices that no step reaches.
             let result = self
@@ -236,12 +243,26 @@ impl Batches {
             stats.read += 1;
             match result {
                 Ok(sample) => return Ok(sample),
-                Err(error) => stats.fail(index, &error, self.config.error_ceiling)?,
+                Err(DataError::Dropped { rule, .. }) => {
+                    *stats.dropped.entry(rule).or_default() += 1;
+                }
+                Err(error) => {
+                    stats.fail(index, &error, self.config.error_ceiling)?;
+                    failures += 1;
+                }
+            }
+            if failures == FAILURES {
+                break;
             }
         }
+        let hint = if failures == FAILURES {
+            format!("{FAILURES} samples in its place could not be read")
+        } else {
+            format!("rules left out nearly all of {ATTEMPTS} samples in its place")
+        };
         Err(DataError::Empty {
             what: format!("surroundings of sample {index}"),
-            hint: format!("{ATTEMPTS} samples in a row could not be read"),
+            hint,
         })
     }
 }

@@ -12,7 +12,7 @@ use crate::EngineError;
 use crate::config::{ModelSpec, StageConfig};
 
 /// What batches of a model's training are like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchForm {
     /// Rows of a batch.
     pub rows: usize,
@@ -24,6 +24,10 @@ pub struct BatchForm {
     pub diffusion: bool,
     /// Whether the first image of a row counts in the image loss.
     pub count_first_image: bool,
+    /// How squares are cut from pictures.
+    pub crop: Crop,
+    /// Seed of random crops.
+    pub seed: u64,
 }
 
 /// Batches of a stage of the whole model.
@@ -44,6 +48,8 @@ pub fn stage_batches(
         queries: spec.model.image_encoder.queries,
         diffusion: stage.loss.image > 0.0 || stage.loss.feedback > 0.0,
         count_first_image: stage.count_first_image,
+        crop: stage.crop,
+        seed: context.seed,
     };
     let source = sources.open(&stage.data, context)?;
     batches(source, spec, tokenizer, form)
@@ -73,11 +79,11 @@ pub fn batches(
         views: ViewConfig {
             encoder: spec.model.image_size as u32,
             diffusion,
-            crop: Crop::Center,
+            crop: form.crop,
         },
         padding: Padding::Right,
         fixed_length: None,
-        seed: 0,
+        seed: form.seed,
     };
     let loader = LoaderConfig {
         batch: form.rows,

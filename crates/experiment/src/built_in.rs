@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use deem_data::Batches;
-use deem_data::image::ImageLimits;
+use deem_data::image::{Crop, ImageLimits};
 use deem_data::source::{Source, SourceContext, SourceRegistry};
 use deem_data::text::TextTokenizer;
 use deem_data::world::corpus::Subset;
@@ -129,6 +129,8 @@ impl BuiltIn {
             queries: 1,
             diffusion: false,
             count_first_image: false,
+            crop: Crop::Center,
+            seed: 0,
         };
         batches::batches(source, &preset.spec(), &self.tokenizer, form)
     }

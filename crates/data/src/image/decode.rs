@@ -32,7 +32,15 @@ impl Default for ImageLimits {
 /// # Errors
 /// `Io`, `Image` or `ImageTooLarge`, each naming the file.
 pub fn read_image(path: &Path, limits: ImageLimits) -> Result<RgbImage, DataError> {
-    let bytes = std::fs::read(path).map_err(|e| DataError::io(path, e))?;
+    let io = |e| DataError::io(path, e);
+    // Devices and pipes may never end.
+    if !std::fs::metadata(path).map_err(io)?.is_file() {
+        return Err(DataError::Image {
+            name: path.display().to_string(),
+            reason: "expected a file".into(),
+        });
+    }
+    let bytes = std::fs::read(path).map_err(io)?;
     decode_image(&bytes, &path.display().to_string(), limits)
 }
 
