@@ -8,12 +8,14 @@ mod paths;
 mod records;
 mod registry;
 mod rules;
+mod statistics;
 mod webdataset;
 
 pub use registry::{
     Build, Field, SourceContext, SourceKind, SourceRegistry, SourceSpec, parse_options,
 };
 pub use rules::CaptionRules;
+pub use statistics::{Spread, Statistics};
 
 use serde::Deserialize;
 

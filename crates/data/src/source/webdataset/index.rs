@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek};
 use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 
