@@ -67,7 +67,7 @@ const GRACE: u64 = 200;
 /// Failures in the place of one sample, after which there is none.
 const FAILURES: u64 = 8;
 /// Samples tried in the place of one; a rule may leave out most of a set.
-const ATTEMPTS: u64 = 64;
+const ATTEMPTS: u64 = 1000;
 const MAX_EXAMPLES: usize = 8;
 
 /// An iterator over batches. Dropping it ends its threads.
@@ -328,7 +328,7 @@ mod tests {
         }
     }
 
-    fn loader(threads: usize, start: u64, every_bad: u64, error_ceiling: f64) -> Loader {
+    fn collator() -> Collator {
         let config = BatchConfig {
             pack: PackConfig {
                 max_tokens: 8,
@@ -344,7 +344,20 @@ mod tests {
             fixed_length: None,
             seed: 0,
         };
-        let collator = Collator::new(config, TextTokenizer::builtin().unwrap());
+        Collator::new(config, TextTokenizer::builtin().unwrap())
+    }
+
+    fn batches(source: Arc<dyn Source>, error_ceiling: f64) -> Batches {
+        let config = LoaderConfig {
+            batch: 3,
+            samples_per_row: 2,
+            error_ceiling,
+            ..LoaderConfig::default()
+        };
+        Batches::new(source, collator(), config).unwrap()
+    }
+
+    fn loader(threads: usize, start: u64, every_bad: u64, error_ceiling: f64) -> Loader {
         let config = LoaderConfig {
             batch: 3,
             samples_per_row: 2,
@@ -353,7 +366,7 @@ mod tests {
             prefetch: 1,
             error_ceiling,
         };
-        Loader::new(Arc::new(Words { every_bad }), collator, config).unwrap()
+        Loader::new(Arc::new(Words { every_bad }), collator(), config).unwrap()
     }
 
     #[test]
@@ -372,6 +385,39 @@ mod tests {
         assert_eq!(resumed.step(), 4);
         assert_eq!(resumed.next().unwrap().unwrap(), all[4]);
         assert_eq!(resumed.step(), 5);
+    }
+
+    /// Nine of ten samples are left out by a rule.
+    struct Picky;
+
+    impl Source for Picky {
+        fn len(&self) -> Option<u64> {
+            None
+        }
+        fn get(&self, index: u64) -> Result<Sample, DataError> {
+            if crate::dice::hash(&index.to_le_bytes()) % 10 > 0 {
+                return Err(DataError::Dropped {
+                    name: index.to_string(),
+                    rule: "caption too short",
+                });
+            }
+            Words {
+                every_bad: u64::MAX,
+            }
+            .get(index)
+        }
+    }
+
+    #[test]
+    fn what_a_rule_leaves_out_is_counted_and_no_failure() {
+        let batches = batches(Arc::new(Picky), 0.0);
+        for step in 0..20 {
+            assert_eq!(batches.get(step).unwrap().ids.len(), 6);
+        }
+        let stats = batches.stats();
+        assert_eq!(stats.skipped, 0);
+        assert!(stats.dropped["caption too short"] > 500, "{stats:?}");
+        assert_eq!(stats.read, 120 + stats.dropped["caption too short"]);
     }
 
     #[test]

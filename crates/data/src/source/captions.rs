@@ -83,6 +83,7 @@ impl Source for Captions {
             self.records
                 .malformed(index, "a caption", "an empty list".into())
         })?;
+        self.rules.admit(&self.records.name(index), caption)?;
         let image = SampleImage {
             image: read_image(&self.images.join(&record.image), self.limits)?,
             id: record.image,

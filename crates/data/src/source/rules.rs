@@ -53,23 +53,32 @@ impl CaptionRules {
         Err(DataError::config("data.rules.caption_first", reason))
     }
 
-    /// The sample that a picture and its caption make; `dice` decides which comes first.
+    /// Whether a caption is used at all, to be asked before its picture is read.
     ///
     /// # Errors
     /// `Dropped` for a caption that is too short.
+    pub fn admit(&self, name: &str, caption: &str) -> Result<(), DataError> {
+        if caption.trim().chars().count() >= self.min_chars {
+            return Ok(());
+        }
+        Err(DataError::Dropped {
+            name: name.to_owned(),
+            rule: "caption too short",
+        })
+    }
+
+    /// The sample that a picture and its caption make; `dice` decides which comes first.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
     pub fn sample(
         &self,
         image: SampleImage,
         caption: &str,
         dice: &mut Dice,
     ) -> Result<Sample, DataError> {
+        self.admit(&image.id, caption)?;
         let caption = caption.trim();
-        if caption.chars().count() < self.min_chars {
-            return Err(DataError::Dropped {
-                name: image.id,
-                rule: "caption too short",
-            });
-        }
         let caption_first = dice.chance(self.caption_first);
         let text = Segment::Text {
             text: if self.lower_case {

@@ -128,6 +128,7 @@ impl Source for WebDataset {
             return Err(shard.malformed(&group.key, "a picture", "none"));
         };
         let id = shard.name(&picture.name);
+        self.rules.admit(&id, &caption)?;
         let bytes = shard.read(picture, MAX_PICTURE)?;
         let image = SampleImage {
             image: decode_image(&bytes, &id, self.limits)?,
