@@ -1,10 +1,11 @@
-//! Readers of benchmarks, tokenizers, pictures and drawings, as fuzz targets and damaged files drive them.
+//! Readers of sources, benchmarks, tokenizers, pictures and drawings, as fuzz targets and damaged files drive them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use deem_data::benchmark::{Suite, read_mmvp, read_pope, read_regions, read_robustvqa};
 use deem_data::image::{ImageLimits, decode_image, decode_mask};
+use deem_data::source::{SourceContext, SourceRegistry, SourceSpec};
 use deem_data::text::TextTokenizer;
 use deem_data::world::corpus::Corpus;
 
@@ -16,6 +17,11 @@ const LIMITS: ImageLimits = ImageLimits {
     max_pixels: 1 << 20,
 };
 
+/// A PNG of one pixel, for what refers to a picture.
+const PICTURE: &[u8] =
+    b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0\x3a\x7e\x9b\x55\
+    \0\0\0\x0aIDAT\x78\x9c\x63\x68\0\0\0\x82\0\x81\x77\xcd\x72\xb6\0\0\0\0IEND\xae\x42\x60\x82";
+
 /// The error's text, if there is one.
 pub type Read = Result<(), String>;
 
@@ -26,6 +32,56 @@ fn told(error: impl std::fmt::Display) -> String {
 fn written(path: PathBuf, bytes: &[u8]) -> PathBuf {
     fs::write(&path, bytes).expect("a scratch folder");
     path
+}
+
+/// Opens a source on a file of this name and reads its first samples, what a rule leaves out excepted.
+fn source(folder: &Path, kind: &str, file: &str, bytes: &[u8]) -> Read {
+    written(folder.join(file), bytes);
+    let images = folder.join("pictures");
+    if !images.exists() {
+        fs::create_dir_all(&images).expect("a scratch folder");
+        fs::write(images.join("a.png"), PICTURE).expect("a scratch folder");
+    }
+    let options = match kind {
+        "webdataset" => serde_json::json!({ "shards": file }),
+        _ => serde_json::json!({ "file": file, "images": "pictures" }),
+    };
+    let spec = SourceSpec {
+        kind: kind.into(),
+        weight: 1.0,
+        options: options.as_object().cloned().expect("fields"),
+    };
+    let context = SourceContext {
+        seed: 1,
+        image_size: 16,
+        root: folder.into(),
+        limits: LIMITS,
+    };
+    let source = SourceRegistry::standard()
+        .open(&[spec], &context)
+        .map_err(told)?;
+    for index in 0..source.len().unwrap_or(0).min(4) {
+        match source.get(index) {
+            Ok(_) | Err(deem_data::DataError::Dropped { .. }) => {}
+            Err(error) => return Err(told(error)),
+        }
+    }
+    Ok(())
+}
+
+/// JSON Lines of pictures with captions.
+pub fn captions(folder: &Path, bytes: &[u8]) -> Read {
+    source(folder, "captions", &format!("{NAME}.jsonl"), bytes)
+}
+
+/// Conversations in LLaVA's layout.
+pub fn llava(folder: &Path, bytes: &[u8]) -> Read {
+    source(folder, "llava", &format!("{NAME}.json"), bytes)
+}
+
+/// A WebDataset shard.
+pub fn webdataset(folder: &Path, bytes: &[u8]) -> Read {
+    source(folder, "webdataset", &format!("{NAME}.tar"), bytes)
 }
 
 /// A POPE file.

@@ -454,7 +454,9 @@ pub enum DataCommand {
         #[arg(long)]
         packages: Option<PathBuf>,
     },
-    /// Draw samples of a built-in source into a folder, with their texts.
+    /// List the kinds of sources, and what each needs.
+    List,
+    /// Show samples as a model sees them, and write their pictures into a folder.
     Inspect {
         /// Where pictures and `samples.jsonl` go.
         #[arg(short, long, default_value = "inspect")]
@@ -463,9 +465,39 @@ pub enum DataCommand {
         #[arg(long, default_value_t = 24)]
         count: u64,
         /// Which source.
-        #[arg(long, value_enum, default_value = "alignment")]
-        source: SourceChoice,
+        #[command(flatten)]
+        chosen: ChosenSource,
     },
+    /// Count what samples hold: pictures, text, what cannot be read and what rules leave out.
+    Stats {
+        /// How many samples to read.
+        #[arg(long, default_value_t = 1000)]
+        count: u64,
+        /// Print the figures as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Which source.
+        #[command(flatten)]
+        chosen: ChosenSource,
+    },
+}
+
+/// A source of samples, named or described.
+#[derive(clap::Args, Debug)]
+pub struct ChosenSource {
+    /// A source as in a run's file, as '{ kind = "captions", file = "c.jsonl", images = "." }', or a list of
+    /// them; or of the built-in world: alignment, description, instruction, region, diffusion.
+    #[arg(long, default_value = "alignment", conflicts_with = "config")]
+    pub source: String,
+    /// File of a run, whose sources are looked at as they are mixed.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Stage of that file, if it has several; default: the first.
+    #[arg(long, requires = "config")]
+    pub stage: Option<String>,
+    /// Seed of the samples' order.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
 }
 
 /// What can be fetched.
@@ -475,19 +507,4 @@ pub enum FetchChoice {
     Emoji,
     /// SmolLM2-135M-Instruct (Apache-2.0, 93 MB), the language model of the preset `smol`.
     Smollm2,
-}
-
-/// A built-in source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SourceChoice {
-    /// Stage 1.
-    Alignment,
-    /// The same with captions that say everything.
-    Description,
-    /// Stage 2.
-    Instruction,
-    /// Stage 3.
-    Region,
-    /// Fully described pictures.
-    Diffusion,
 }

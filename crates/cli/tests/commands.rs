@@ -683,3 +683,55 @@ fn device_and_precision_are_options_of_all_commands() {
     assert_eq!(code, Some(2), "{error}");
     assert!(error.contains("expected \"f32\" or \"bf16\""), "{error}");
 }
+
+/// Own data on disk, looked at before a run: a source by itself, and as a run's file has it.
+#[test]
+fn data_of_ones_own_is_listed_inspected_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    picture(folder);
+    let listed = succeeds(&["data", "list"], folder);
+    for kind in ["captions", "llava", "webdataset", "world", "weight"] {
+        assert!(listed.contains(kind), "{listed}");
+    }
+    let lines = "{\"image\": \"0000-0.png\", \"caption\": \"Some Drawings here.\"}\n\
+                 {\"image\": \"0000-0.png\", \"caption\": \"short\"}\n";
+    std::fs::write(folder.join("c.jsonl"), lines).unwrap();
+    let source = "{ kind = \"captions\", file = \"c.jsonl\", images = \"seen\", rules = { caption_first = 0.0 } }";
+    let shown = succeeds(
+        &["data", "inspect", "--source", source, "-o", "own"],
+        folder,
+    );
+    assert!(
+        shown.contains("<s><soi><image 0>[ some drawings here.][</s>]"),
+        "{shown}"
+    );
+    let samples = std::fs::read_to_string(folder.join("own/samples.jsonl")).unwrap();
+    assert_eq!(samples.lines().count(), 1);
+    let figures = succeeds(&["data", "stats", "--json", "--source", source], folder);
+    let figures: serde_json::Value = serde_json::from_str(&figures).unwrap();
+    assert_eq!(figures["read"], 2);
+    assert_eq!(figures["dropped"]["caption too short"], 1);
+
+    // Paths of a run's file start from its folder.
+    std::fs::create_dir(folder.join("run")).unwrap();
+    let run = format!(
+        "[[stages]]\nname = \"a\"\ndata = [{}]\n",
+        source.replace("\"c.jsonl\"", "\"../c.jsonl\"")
+    );
+    let run = run.replace("\"seen\"", "\"../seen\"");
+    std::fs::write(folder.join("run/run.toml"), run).unwrap();
+    let asked = ["data", "inspect", "--config", "run/run.toml", "--stage"];
+    let shown = succeeds(&[&asked[..], &["a", "-o", "own"]].concat(), folder);
+    assert!(shown.contains("some drawings here."), "{shown}");
+    let (_, error) = fails(&[&asked[..], &["b"]].concat(), folder);
+    assert!(error.contains("no stage \"b\""), "{error}");
+    let (_, error) = fails(
+        &["data", "inspect", "--source", "{ kind = \"captions\" }"],
+        folder,
+    );
+    assert!(
+        error.contains("data[0]") && error.contains("file"),
+        "{error}"
+    );
+}

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
-use crate::dice::{Dice, hash};
+use crate::dice::Dice;
 use crate::image::ViewConfig;
 use crate::pack::{IGNORED, PackConfig, Packed};
 use crate::sample::Sample;
@@ -34,7 +34,7 @@ pub struct BatchConfig {
     /// Length of every row; without it the longest row decides.
     #[serde(default)]
     pub fixed_length: Option<usize>,
-    /// Seed of random crops.
+    /// Seed of random crops; with it a sample's place in the run decides.
     #[serde(default)]
     pub seed: u64,
 }
@@ -121,6 +121,15 @@ impl Collator {
     /// # Errors
     /// Those of packing and of the image views; `Config` if a row exceeds the fixed length.
     pub fn rows(&self, rows: &[&[Sample]]) -> Result<Batch, DataError> {
+        self.draws(rows, 0)
+    }
+
+    /// As [`Self::rows`], of the samples at `first` and onwards in the order of a run: that place, and so
+    /// epoch and sample, decides what a random crop shows.
+    ///
+    /// # Errors
+    /// As [`Self::rows`].
+    pub fn draws(&self, rows: &[&[Sample]], first: u64) -> Result<Batch, DataError> {
         let packed: Vec<Packed> = rows
             .iter()
             .map(|r| self.config.pack.pack(r, &self.tokenizer))
@@ -170,7 +179,7 @@ impl Collator {
                 });
             }
         }
-        self.pixels(&mut batch, &packed, rows)?;
+        self.pixels(&mut batch, &packed, rows, first)?;
         Ok(batch)
     }
 
@@ -179,12 +188,16 @@ impl Collator {
         batch: &mut Batch,
         packed: &[Packed],
         rows: &[&[Sample]],
+        first: u64,
     ) -> Result<(), DataError> {
         let mut masks: Vec<Option<Vec<f32>>> = Vec::new();
+        let mut row_starts_at = first;
         for (packed, samples) in packed.iter().zip(rows) {
             for image in &packed.images {
                 let picture = &samples[image.sample].images[image.image];
-                let mut dice = Dice::new(self.config.seed, "crop", hash(picture.id.as_bytes()));
+                let draw = row_starts_at.wrapping_add(image.sample as u64);
+                let purpose = format!("crop {}", image.image);
+                let mut dice = Dice::new(self.config.seed, &purpose, draw);
                 let views = self.config.views.views(
                     &picture.id,
                     &picture.image,
@@ -195,6 +208,7 @@ impl Collator {
                 batch.diffusion_pixels.extend(views.diffusion);
                 masks.push(views.mask);
             }
+            row_starts_at = row_starts_at.wrapping_add(samples.len() as u64);
         }
         if masks.iter().any(Option::is_some) {
             let area = batch.encoder_side * batch.encoder_side;

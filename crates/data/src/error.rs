@@ -51,6 +51,14 @@ pub enum DataError {
         /// Height of the mask.
         found_height: u32,
     },
+    /// A sound record that a rule leaves out, which is no failure.
+    #[error("{name}: left out ({rule})")]
+    Dropped {
+        /// Name of the record.
+        name: String,
+        /// The rule.
+        rule: &'static str,
+    },
     /// A record of a file breaks the file's format.
     #[error("{file}, {place}: expected {expected}, found {found}")]
     Malformed {
@@ -148,6 +156,7 @@ impl DataError {
             Self::Image { .. } => "undecodable picture",
             Self::ImageTooLarge { .. } => "picture too large",
             Self::MaskSize { .. } => "mask of another size",
+            Self::Dropped { rule, .. } => rule,
             Self::Malformed { .. } => "malformed record",
             Self::Tokenizer { .. } => "tokenizer",
             Self::Empty { .. } => "empty set",

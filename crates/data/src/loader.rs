@@ -2,7 +2,7 @@
 //!
 //! Batch number `step` reads the sample indices from `step * batch * samples_per_row` on. A sample that
 //! cannot be read is counted with its cause and replaced by one from a far range of indices; too many of
-//! them stop the run.
+//! them stop the run. One that a rule leaves out is replaced and counted, too, but is no failure.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +46,8 @@ pub struct LoaderStats {
     pub skipped: u64,
     /// Failures by kind.
     pub causes: BTreeMap<&'static str, u64>,
+    /// Samples that rules left out, by rule.
+    pub dropped: BTreeMap<&'static str, u64>,
     /// The first messages.
     pub examples: Vec<String>,
     /// Failures by step of the batch, where there were any.
@@ -54,8 +56,10 @@ pub struct LoaderStats {
 
 /// Samples read before the ceiling applies, so that one early failure does not stop a run.
 const GRACE: u64 = 200;
-/// Substitutes tried for one sample.
-const ATTEMPTS: u64 = 8;
+/// Failures in the place of one sample, after which there is none.
+const FAILURES: u64 = 8;
+/// Samples tried in the place of one; a rule may leave out most of a set.
+const ATTEMPTS: u64 = 1000;
 const MAX_EXAMPLES: usize = 8;
 
 /// Batch `step` of a source as a pure function of `step`, from any thread.
@@ -88,6 +92,7 @@ impl Batches {
                 ));
             }
         }
+        collator.config().views.check()?;
         if source.is_empty() {
             return Err(DataError::Empty {
                 what: "data set".into(),
@@ -132,10 +137,12 @@ impl Batches {
         let samples: Vec<Sample> = (0..(self.config.batch * row) as u64)
             .map(|i| self.sample(step, first + i))
             .collect::<Result<_, _>>()?;
-        self.collator.rows(&samples.chunks(row).collect::<Vec<_>>())
+        self.collator
+            .draws(&samples.chunks(row).collect::<Vec<_>>(), first)
     }
 
     fn sample(&self, step: u64, index: u64) -> Result<Sample, DataError> {
+        let mut failures = 0;
         for attempt in 0..ATTEMPTS {
             // Substitutes come from indices that no step reaches.
             let result = self
@@ -145,15 +152,27 @@ impl Batches {
             stats.read += 1;
             match result {
                 Ok(sample) => return Ok(sample),
+                Err(DataError::Dropped { rule, .. }) => {
+                    *stats.dropped.entry(rule).or_default() += 1;
+                }
                 Err(error) => {
                     *stats.by_step.entry(step).or_default() += 1;
                     stats.fail(index, &error, self.config.error_ceiling)?;
+                    failures += 1;
                 }
             }
+            if failures == FAILURES {
+                break;
+            }
         }
+        let hint = if failures == FAILURES {
+            format!("{FAILURES} samples in its place could not be read")
+        } else {
+            format!("rules left out nearly all of {ATTEMPTS} samples in its place")
+        };
         Err(DataError::Empty {
             what: format!("surroundings of sample {index}"),
-            hint: format!("{ATTEMPTS} samples in a row could not be read"),
+            hint,
         })
     }
 }
@@ -219,7 +238,11 @@ mod tests {
         }
     }
 
-    fn batches(every_bad: u64, error_ceiling: f64) -> Batches {
+    fn words(every_bad: u64) -> Arc<dyn Source> {
+        Arc::new(Words { every_bad })
+    }
+
+    fn collator() -> Collator {
         let config = BatchConfig {
             pack: PackConfig {
                 max_tokens: 8,
@@ -235,27 +258,63 @@ mod tests {
             fixed_length: None,
             seed: 0,
         };
-        let collator = Collator::new(config, TextTokenizer::builtin().unwrap());
+        Collator::new(config, TextTokenizer::builtin().unwrap())
+    }
+
+    fn batches(source: Arc<dyn Source>, error_ceiling: f64) -> Batches {
         let config = LoaderConfig {
             batch: 3,
             samples_per_row: 2,
             error_ceiling,
         };
-        Batches::new(Arc::new(Words { every_bad }), collator, config).unwrap()
+        Batches::new(source, collator(), config).unwrap()
     }
 
     #[test]
     fn a_batch_is_a_function_of_its_step() {
-        let batches = batches(u64::MAX, 0.0);
+        let batches = batches(words(u64::MAX), 0.0);
         let batch = batches.get(1).unwrap();
         assert_eq!(batch.ids, ["6", "7", "8", "9", "10", "11"]);
         batches.get(5).unwrap();
         assert_eq!(batches.get(1).unwrap(), batch);
     }
 
+    /// Nine of ten samples are left out by a rule.
+    struct Picky;
+
+    impl Source for Picky {
+        fn len(&self) -> Option<u64> {
+            None
+        }
+        fn get(&self, index: u64) -> Result<Sample, DataError> {
+            if crate::dice::hash(&index.to_le_bytes()) % 10 > 0 {
+                return Err(DataError::Dropped {
+                    name: index.to_string(),
+                    rule: "caption too short",
+                });
+            }
+            Words {
+                every_bad: u64::MAX,
+            }
+            .get(index)
+        }
+    }
+
+    #[test]
+    fn what_a_rule_leaves_out_is_counted_and_no_failure() {
+        let batches = batches(Arc::new(Picky), 0.0);
+        for step in 0..20 {
+            assert_eq!(batches.get(step).unwrap().ids.len(), 6);
+        }
+        let stats = batches.stats();
+        assert_eq!(stats.skipped, 0);
+        assert!(stats.dropped["caption too short"] > 500, "{stats:?}");
+        assert_eq!(stats.read, 120 + stats.dropped["caption too short"]);
+    }
+
     #[test]
     fn bad_samples_are_counted_replaced_and_stopped_at_the_ceiling() {
-        let tolerant = batches(10, 0.5);
+        let tolerant = batches(words(10), 0.5);
         let all: Vec<Batch> = (0..10).map(|step| tolerant.get(step).unwrap()).collect();
         assert!(all.iter().all(|b| b.ids.len() == 6));
         let stats = tolerant.stats();
@@ -268,7 +327,7 @@ mod tests {
         assert_eq!([0, 1, 2].map(|step| tolerant.skipped(step)), [0, 1, 0]);
         assert_eq!(tolerant.get(1).unwrap(), all[1]);
         assert_eq!(tolerant.skipped(1), 1);
-        let strict = batches(10, 0.01);
+        let strict = batches(words(10), 0.01);
         let error = (0..100).find_map(|step| strict.get(step).err());
         let error = error.unwrap().to_string();
         assert!(

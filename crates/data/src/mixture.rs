@@ -109,16 +109,18 @@ impl Shuffled {
         Self { source, seed }
     }
 
-    /// Sample of the underlying source at `index`: a permutation within each epoch.
+    /// Sample of the underlying source at `index`: a permutation within each epoch, `epoch * len + sample`.
     pub fn at(&self, index: u64) -> u64 {
         let Some(len) = self.source.len().filter(|n| *n > 1) else {
             return index;
         };
-        permute(
-            index % len,
-            len,
-            self.seed ^ (index / len).wrapping_mul(0x9e37_79b9_7f4a_7c15),
-        )
+        let (epoch, place) = (index / len, index % len);
+        let key = self.seed ^ epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let sample = permute(place, len, key);
+        match (index - place).checked_add(sample) {
+            Some(at) => at,
+            None => sample, // the last epoch that 64 bits count is cut off
+        }
     }
 }
 

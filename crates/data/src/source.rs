@@ -1,9 +1,23 @@
 //! Sources of samples. A sample is a function of its index and nothing else, so that a run resumes
 //! from a number.
 
+mod braces;
+mod captions;
+mod llava;
+mod paths;
+mod records;
 mod registry;
+mod rules;
+mod statistics;
+mod webdataset;
 
-pub use registry::{Build, SourceContext, SourceRegistry, SourceSpec, parse_options};
+pub use registry::{
+    Build, Field, SourceContext, SourceKind, SourceRegistry, SourceSpec, parse_options,
+};
+pub use rules::CaptionRules;
+pub use statistics::{Spread, Statistics};
+
+use serde::Deserialize;
 
 use crate::DataError;
 use crate::sample::Sample;
@@ -19,9 +33,29 @@ pub trait Source: Send + Sync {
     }
 
     /// Sample number `index`; the same for the same index, always. Finite sources take it modulo their
-    /// length.
+    /// length for the record and whole for what they draw, so that each epoch draws anew.
     ///
     /// # Errors
     /// The reason why this sample cannot be had; others may be fine.
     fn get(&self, index: u64) -> Result<Sample, DataError>;
+}
+
+/// A text or a list of texts.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "expected a text or a list of texts")]
+pub(crate) enum OneOrMore {
+    /// One.
+    One(String),
+    /// Several, or none.
+    More(Vec<String>),
+}
+
+impl OneOrMore {
+    /// All of them.
+    pub(crate) fn all(&self) -> &[String] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::More(texts) => texts,
+        }
+    }
 }

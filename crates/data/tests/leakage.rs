@@ -1,15 +1,13 @@
 //! No drawing reserved for evaluation may reach any training or pre-training sample.
 
-mod support;
-
 use std::collections::BTreeSet;
 
+use crate::support::picture_sources;
 use deem_data::source::Source;
 use deem_data::world::World;
 use deem_data::world::corpus::{Role, Subset};
 use deem_data::world::scene::SceneConfig;
 use deem_data::world::source::{LanguageConfig, LanguageSource};
-use support::picture_sources;
 
 #[test]
 fn training_sources_use_training_drawings_only_and_all_of_them() {

@@ -1,5 +1,5 @@
-//! Damaged files: every reader of benchmarks, tokenizers, pictures and drawings reads or refuses them, by
-//! name.
+//! Damaged files: every reader of sources, benchmarks, tokenizers, pictures and drawings reads or refuses
+//! them, by name.
 
 #[path = "../../../fuzz/mutate.rs"]
 mod mutate;
@@ -11,6 +11,8 @@ use std::io::Cursor;
 use image::{DynamicImage, ImageFormat};
 use mutate::survives;
 use readers::{NAME, Read};
+
+use crate::support::{archive, png};
 
 fn in_folder(read: fn(&std::path::Path, &[u8]) -> Read) -> impl Fn(&[u8]) -> Read {
     let folder = tempfile::tempdir().unwrap();
@@ -48,6 +50,37 @@ fn benchmarks() {
         &["Questions.csv"],
         in_folder(readers::mmvp),
     );
+}
+
+#[test]
+fn sources() {
+    let captions = r#"{"image": "a.png", "caption": "A red cat on a mat.", "width": 3}
+{"image": "a.png", "caption": ["A blue dog in a car.", "A dog that is blue."]}
+"#;
+    // A picture that is not there is named itself.
+    survives(
+        captions.as_bytes(),
+        &[NAME, "pictures"],
+        in_folder(readers::captions),
+    );
+    let llava = r#"[{"id": "1", "image": "a.png", "conversations": [
+        {"from": "human", "value": "<image>\nWhat is this?"}, {"from": "gpt", "value": "A cat."}]},
+        {"id": 2, "image": ["a.png", "a.png"], "conversations": [
+        {"from": "human", "value": "Is <image> as <image>?"}, {"from": "gpt", "value": "Yes."}]},
+        {"conversations": [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Hello."}]}]"#;
+    survives(
+        llava.as_bytes(),
+        &[NAME, "pictures"],
+        in_folder(readers::llava),
+    );
+    let picture = png(3, 2);
+    let shard = archive(&[
+        ("0.png", &picture),
+        ("0.json", br#"{"caption": "A red cat on a mat."}"#),
+        ("1.txt", b"A blue dog in a car."),
+        ("1.png", &picture),
+    ]);
+    survives(&shard, &[NAME], in_folder(readers::webdataset));
 }
 
 #[test]

@@ -1,13 +1,11 @@
 //! The built-in tokenizer knows every word of every built-in source, and sequences stay short.
 
-mod support;
-
+use crate::support::picture_sources;
 use deem_data::text::TextTokenizer;
 use deem_data::world::World;
 use deem_data::world::corpus::{Role, Subset};
 use deem_data::world::scene::SceneConfig;
 use deem_data::world::source::{DiffusionSource, LanguageConfig, LanguageSource};
-use support::picture_sources;
 
 #[test]
 fn no_builtin_text_has_an_unknown_word() {

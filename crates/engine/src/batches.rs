@@ -26,6 +26,10 @@ pub struct BatchForm {
     pub count_first_image: bool,
     /// Largest share of samples that may be unreadable.
     pub error_ceiling: f64,
+    /// How squares are cut from pictures.
+    pub crop: Crop,
+    /// Seed of random crops.
+    pub seed: u64,
 }
 
 /// Batches of a stage of the whole model.
@@ -47,6 +51,8 @@ pub fn stage_batches(
         diffusion: stage.loss.image > 0.0 || stage.loss.feedback > 0.0,
         count_first_image: stage.count_first_image,
         error_ceiling: stage.error_ceiling,
+        crop: stage.crop,
+        seed: context.seed,
     };
     let source = sources.open(&stage.data, context)?;
     batches(source, spec, tokenizer, form)
@@ -76,11 +82,11 @@ pub fn batches(
         views: ViewConfig {
             encoder: spec.model.image_size as u32,
             diffusion,
-            crop: Crop::Center,
+            crop: form.crop,
         },
         padding: Padding::Right,
         fixed_length: None,
-        seed: 0,
+        seed: form.seed,
     };
     let loader = LoaderConfig {
         batch: form.rows,
@@ -119,4 +125,71 @@ pub fn check_tokenizer(tokenizer: &TextTokenizer, spec: &ModelSpec) -> Result<()
         "model.tokens: expected the tokenizer's bos, eos, pad, soi, image {ids:?}, found {:?}",
         [bos, eos, pad, soi, image]
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use deem_data::image::ImageLimits;
+    use deem_data::source::SourceSpec;
+    use deem_model::deem::DeemConfig;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Preset {
+        max_tokens: usize,
+        model: DeemConfig,
+        stages: Vec<StageConfig>,
+    }
+
+    /// What the model sees of one picture in its first three epochs.
+    fn epochs(crop: Crop, seed: u64) -> Vec<Vec<f32>> {
+        let folder = tempfile::tempdir().unwrap();
+        let picture =
+            image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8 * 6, y as u8 * 8, 0]));
+        picture.save(folder.path().join("a.png")).unwrap();
+        let line = r#"{"image": "a.png", "caption": "a slope of colours"}"#;
+        std::fs::write(folder.path().join("c.jsonl"), line).unwrap();
+        let preset =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins/tiny/preset.toml");
+        let preset: Preset = crate::config::read(&preset, &[]).unwrap();
+        let entry = r#"{"kind": "captions", "file": "c.jsonl", "images": "."}"#;
+        let entry: SourceSpec = serde_json::from_str(entry).unwrap();
+        let stage = StageConfig {
+            crop,
+            batch: 1,
+            samples_per_row: 1,
+            data: vec![entry],
+            ..preset.stages[0].clone()
+        };
+        let context = SourceContext {
+            seed,
+            image_size: 0,
+            root: folder.path().into(),
+            limits: ImageLimits::default(),
+        };
+        let spec = ModelSpec {
+            max_tokens: preset.max_tokens,
+            model: preset.model,
+        };
+        let tokenizer = TextTokenizer::builtin().unwrap();
+        let sources = SourceRegistry::standard();
+        let batches = stage_batches(&stage, &spec, &tokenizer, &sources, &context).unwrap();
+        (0..3)
+            .map(|epoch| batches.get(epoch).unwrap().encoder_pixels)
+            .collect()
+    }
+
+    #[test]
+    fn a_stage_crops_each_epoch_anew_if_it_is_to() {
+        let center = epochs(Crop::Center, 1);
+        assert!(center.iter().all(|pixels| *pixels == center[0]));
+        let random = epochs(Crop::Random(0.6), 1);
+        assert!(random[0] != random[1] && random[1] != random[2] && random[0] != random[2]);
+        assert_eq!(random, epochs(Crop::Random(0.6), 1));
+        assert_ne!(random, epochs(Crop::Random(0.6), 2));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use deem_data::image::Crop;
 use deem_data::source::SourceSpec;
 use deem_model::deem::DeemConfig;
 use serde::de::DeserializeOwned;
@@ -41,6 +42,10 @@ pub struct StageConfig {
     /// Largest share of samples that may be unreadable and be replaced by others; more of them stop the run.
     #[serde(default = "one_percent")]
     pub error_ceiling: f64,
+    /// How squares are cut from pictures: `"center"`, `"squeeze"`, or `{ random = 0.8 }` for one of random
+    /// place and of at least that share of the shorter side, another one each epoch.
+    #[serde(default)]
+    pub crop: Crop,
     /// Loss terms.
     pub loss: LossWeights,
     /// Weight of the alignment of visual tokens with the words of their caption (warm start only).

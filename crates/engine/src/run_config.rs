@@ -291,6 +291,23 @@ train = { save_every = 1, schedule = { steps = 2, warmup = 1 }, groups = [] }
     }
 
     #[test]
+    fn crops_are_said_in_three_ways_and_kept() {
+        use deem_data::image::Crop;
+        assert_eq!(parse("").unwrap().stage.crop, Crop::Center);
+        for (text, crop) in [
+            ("crop = \"center\"", Crop::Center),
+            ("crop = \"squeeze\"", Crop::Squeeze),
+            ("crop = { random = 0.8 }", Crop::Random(0.8)),
+        ] {
+            let run = parse(text).unwrap();
+            assert_eq!(run.stage.crop, crop);
+            let kept = toml::to_string(&run).unwrap();
+            assert_eq!(config::parse::<RunConfig>(&kept, &[]), Ok(run), "{kept}");
+        }
+        assert!(parse("crop = \"random\"").is_err());
+    }
+
+    #[test]
     fn unknown_fields_are_named_wherever_they_are() {
         for (extra, field) in [
             ("bach = 3", "bach"),

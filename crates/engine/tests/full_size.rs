@@ -93,6 +93,15 @@ fn every_shipped_configuration_is_usable() {
         seen += 1;
     }
     assert!(seen >= 6);
+    // Nothing of full size learns from drawings unless asked.
+    for entry in std::fs::read_dir(configs()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let data = read(&name).stage.data;
+        assert!(
+            !data.is_empty() && data.iter().all(|source| source.kind != "world"),
+            "{name}"
+        );
+    }
     let lambda = |name: &str| {
         let loss = read(name).stage.loss;
         (loss.image, loss.feedback)

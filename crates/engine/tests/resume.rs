@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use deem_data::image::ImageLimits;
-use deem_data::source::{Source, SourceContext, SourceRegistry, SourceSpec};
+use deem_data::source::{Source, SourceContext, SourceKind, SourceRegistry, SourceSpec};
 use deem_data::text::TextTokenizer;
 use deem_data::world::corpus::Subset;
 use deem_data::world::source::Task as Purpose;
@@ -412,10 +412,15 @@ fn samples_that_cannot_be_read_are_counted_and_more_than_the_ceiling_stop() {
         weight: 1.0,
         options: serde_json::Map::new(),
     }];
-    let sources = SourceRegistry::standard().with("faulty", |_, context| {
-        let world = World::builtin(Subset::Core)?;
-        let source = world.source(Purpose::Instruction, context.seed, context.image_size)?;
-        Ok(Arc::new(Faulty(source)))
+    let sources = SourceRegistry::standard().with(SourceKind {
+        name: "faulty",
+        about: "every third sample of the world cannot be read",
+        fields: &[],
+        build: |_, context| {
+            let world = World::builtin(Subset::Core)?;
+            let source = world.source(Purpose::Instruction, context.seed, context.image_size)?;
+            Ok(Arc::new(Faulty(source)))
+        },
     });
     let context = SourceContext {
         seed: 3,

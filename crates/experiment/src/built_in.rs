@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use deem_data::Batches;
-use deem_data::image::ImageLimits;
+use deem_data::image::{Crop, ImageLimits};
 use deem_data::source::{Source, SourceContext, SourceRegistry};
 use deem_data::text::TextTokenizer;
 use deem_data::world::corpus::Subset;
@@ -130,6 +130,8 @@ impl BuiltIn {
             diffusion: false,
             count_first_image: false,
             error_ceiling: 0.0,
+            crop: Crop::Center,
+            seed: 0,
         };
         batches::batches(source, &preset.spec(), &self.tokenizer, form)
     }

@@ -1,15 +1,17 @@
-//! `deem data`: look at the built-in data, write the benchmarks.
+//! `deem data`: fetch what does not ship, list kinds of sources, look at samples, count them.
+
+mod choose;
+mod inspect;
+mod stats;
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use deem_data::Segment;
+use anyhow::Result;
 use deem_data::fetch::{FetchOptions, fetch_emoji, fetch_smollm2};
-use deem_data::world::source::Task;
-use deem_experiment::built_in::BuiltIn;
+use deem_data::source::SourceRegistry;
 
 use super::setup::Setup;
-use crate::args::{DataCommand, FetchChoice, SourceChoice};
+use crate::args::{DataCommand, FetchChoice};
 
 /// Runs the command.
 pub fn run(standins: &Setup, command: &DataCommand) -> Result<()> {
@@ -25,15 +27,35 @@ pub fn run(standins: &Setup, command: &DataCommand) -> Result<()> {
                 FetchChoice::Smollm2 => smollm2(&output("weights/smollm2")),
             }
         }
+        DataCommand::List => {
+            list(&SourceRegistry::standard());
+            Ok(())
+        }
         DataCommand::Inspect {
             output,
             count,
-            source,
-        } => {
-            let data = standins.open()?.data()?;
-            inspect(&data, output, *count, *source)
+            chosen,
+        } => inspect::run(&*choose::open(standins, chosen)?, output, *count),
+        DataCommand::Stats {
+            count,
+            json,
+            chosen,
+        } => stats::run(&*choose::open(standins, chosen)?, *count, *json),
+    }
+}
+
+fn list(sources: &SourceRegistry) {
+    for kind in sources.kinds() {
+        println!("{}: {}", kind.name, kind.about);
+        for field in kind.fields {
+            println!("    {:<14}{}", field.name, field.about);
         }
     }
+    println!("all kinds:");
+    println!(
+        "    {:<14}share of the mixture, relative to the other entries; default: 1",
+        "weight"
+    );
 }
 
 fn emoji(output: &Path, packages: Option<&Path>) -> Result<()> {
@@ -54,56 +76,5 @@ fn smollm2(output: &Path) -> Result<()> {
     for file in fetch_smollm2(output, &mut |message| eprintln!("{message}"))? {
         println!("{}", file.display());
     }
-    Ok(())
-}
-
-fn inspect(data: &BuiltIn, output: &Path, count: u64, source: SourceChoice) -> Result<()> {
-    let task = match source {
-        SourceChoice::Alignment => Task::Alignment,
-        SourceChoice::Description => Task::Description,
-        SourceChoice::Instruction => Task::Instruction,
-        SourceChoice::Region => Task::Region,
-        SourceChoice::Diffusion => Task::Captions,
-    };
-    let source = data.world.source(task, 1, data.resolution())?;
-    std::fs::create_dir_all(output).with_context(|| output.display().to_string())?;
-    let mut lines = String::new();
-    for index in 0..count {
-        let sample = source.get(index)?;
-        let mut names = Vec::new();
-        for (number, picture) in sample.images.iter().enumerate() {
-            let name = format!("{index:04}-{number}.png");
-            let path = output.join(&name);
-            picture
-                .image
-                .save(&path)
-                .with_context(|| path.display().to_string())?;
-            if let Some(mask) = &picture.mask {
-                let path = output.join(format!("{index:04}-{number}-mask.png"));
-                mask.save(&path)
-                    .with_context(|| path.display().to_string())?;
-            }
-            names.push(name);
-        }
-        let text: Vec<String> = sample
-            .segments
-            .iter()
-            .map(|segment| match segment {
-                Segment::Text {
-                    text,
-                    counted: true,
-                } => format!("[{text}]"),
-                Segment::Text { text, .. } => text.clone(),
-                Segment::Image { index, .. } => format!("<image {index}>"),
-                Segment::Bos => "<bos>".into(),
-                Segment::Eos { .. } => "<eos>".into(),
-            })
-            .collect();
-        let line = serde_json::json!({ "id": sample.id, "images": names, "text": text.concat() });
-        lines.push_str(&format!("{line}\n"));
-    }
-    let path = output.join("samples.jsonl");
-    std::fs::write(&path, &lines).with_context(|| path.display().to_string())?;
-    println!("{}", path.display());
     Ok(())
 }

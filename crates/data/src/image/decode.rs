@@ -18,6 +18,14 @@ pub struct ImageLimits {
     pub max_pixels: u64,
 }
 
+impl ImageLimits {
+    /// Bytes that the file of such a picture may have: 16 bits times four channels, and as much as a small file
+    /// of its own.
+    fn most_bytes(&self) -> u64 {
+        self.max_pixels.saturating_mul(8).saturating_add(1 << 20)
+    }
+}
+
 impl Default for ImageLimits {
     /// 100 million pixels.
     fn default() -> Self {
@@ -32,7 +40,22 @@ impl Default for ImageLimits {
 /// # Errors
 /// `Io`, `Image` or `ImageTooLarge`, each naming the file.
 pub fn read_image(path: &Path, limits: ImageLimits) -> Result<RgbImage, DataError> {
-    let bytes = std::fs::read(path).map_err(|e| DataError::io(path, e))?;
+    let io = |e| DataError::io(path, e);
+    let metadata = std::fs::metadata(path).map_err(io)?;
+    let wrong = |reason: String| DataError::Image {
+        name: path.display().to_string(),
+        reason,
+    };
+    // Devices and pipes may never end.
+    if !metadata.is_file() {
+        return Err(wrong("expected a file".into()));
+    }
+    let most = limits.most_bytes();
+    if metadata.len() > most {
+        let reason = format!("expected at most {most} bytes, found {}", metadata.len());
+        return Err(wrong(reason));
+    }
+    let bytes = std::fs::read(path).map_err(io)?;
     decode_image(&bytes, &path.display().to_string(), limits)
 }
 
@@ -152,6 +175,21 @@ mod tests {
         let mut bytes = Cursor::new(Vec::new());
         picture.write_to(&mut bytes, ImageFormat::Png).unwrap();
         bytes.into_inner()
+    }
+
+    #[test]
+    fn what_is_no_file_or_too_long_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = ImageLimits { max_pixels: 4 };
+        let error = read_image(folder.path(), limits).unwrap_err().to_string();
+        assert!(error.contains("expected a file"), "{error}");
+        let path = folder.path().join("long.png");
+        std::fs::write(&path, vec![0; (1 << 20) + 33]).unwrap();
+        let error = read_image(&path, limits).unwrap_err().to_string();
+        assert!(
+            error.contains("long.png") && error.contains("at most 1048608 bytes"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -113,12 +113,27 @@ impl ViewConfig {
         })
     }
 
+    /// Whether crops can be cut as the settings say.
+    ///
+    /// # Errors
+    /// `Config` for a share outside `(0, 1]`.
+    pub fn check(&self) -> Result<(), DataError> {
+        match self.crop {
+            Crop::Random(least) if !(least > 0.0 && least <= 1.0) => Err(DataError::config(
+                "crop.random",
+                format!("expected a share of the shorter side in (0, 1], found {least}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn window(&self, width: f32, height: f32, dice: &mut Dice) -> Result<Window, DataError> {
         let short = width.min(height);
         match self.crop {
             Crop::Squeeze => Ok([0.0, 0.0, width, height]),
             Crop::Center => Ok([(width - short) / 2.0, (height - short) / 2.0, short, short]),
-            Crop::Random(least) if least > 0.0 && least <= 1.0 => {
+            Crop::Random(least) => {
+                self.check()?;
                 let side = short * dice.between(least, 1.0);
                 Ok([
                     dice.unit() * (width - side),
@@ -127,10 +142,6 @@ impl ViewConfig {
                     side,
                 ])
             }
-            Crop::Random(least) => Err(DataError::config(
-                "views.crop",
-                format!("{least} is not in (0, 1]"),
-            )),
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Source;
+use super::{Source, captions, llava, webdataset};
 use crate::DataError;
 use crate::image::ImageLimits;
 use crate::mixture::{Mixture, Shuffled};
@@ -44,7 +44,7 @@ pub struct SourceContext {
     pub seed: u64,
     /// Side of the pictures that the encoder sees, in pixels; what draws its pictures draws them so.
     pub image_size: u32,
-    /// Folder that relative paths start from.
+    /// Folder that relative paths start from: that of the run's file.
     pub root: PathBuf,
     /// Largest pictures that are read.
     pub limits: ImageLimits,
@@ -53,10 +53,32 @@ pub struct SourceContext {
 /// Opens a source from its fields.
 pub type Build = fn(&Map<String, Value>, &SourceContext) -> Result<Arc<dyn Source>, DataError>;
 
+/// A field of a kind of source, for listings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// What it says, and what holds without it.
+    pub about: &'static str,
+}
+
+/// A kind of source: how it is called, what it needs, how it is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceKind {
+    /// Its name in `kind = "…"`.
+    pub name: &'static str,
+    /// What it reads.
+    pub about: &'static str,
+    /// Its own fields.
+    pub fields: &'static [Field],
+    /// Opens one.
+    pub build: Build,
+}
+
 /// Kinds of sources by name.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct SourceRegistry {
-    kinds: BTreeMap<String, Build>,
+    kinds: BTreeMap<String, SourceKind>,
 }
 
 impl SourceRegistry {
@@ -65,19 +87,22 @@ impl SourceRegistry {
         let none = Self {
             kinds: BTreeMap::new(),
         };
-        none.with("world", world::source::open)
+        none.with(captions::KIND)
+            .with(llava::KIND)
+            .with(webdataset::KIND)
+            .with(world::source::KIND)
     }
 
     /// As this one, with one more kind (or another one of that name).
     #[must_use]
-    pub fn with(mut self, kind: &str, build: Build) -> Self {
-        self.kinds.insert(kind.to_owned(), build);
+    pub fn with(mut self, kind: SourceKind) -> Self {
+        self.kinds.insert(kind.name.to_owned(), kind);
         self
     }
 
-    /// Names of the kinds.
-    pub fn kinds(&self) -> impl Iterator<Item = &str> {
-        self.kinds.keys().map(String::as_str)
+    /// The kinds, by name.
+    pub fn kinds(&self) -> impl Iterator<Item = &SourceKind> {
+        self.kinds.values()
     }
 
     /// The mixture of a `[[data]]` list. Finite sources are shuffled anew each epoch; a single source stands
@@ -93,12 +118,13 @@ impl SourceRegistry {
     ) -> Result<Arc<dyn Source>, DataError> {
         let mut parts = Vec::new();
         for (index, spec) in specs.iter().enumerate() {
-            let build = self.kinds.get(&spec.kind).ok_or_else(|| {
-                let known: Vec<&str> = self.kinds().collect();
+            let kind = self.kinds.get(&spec.kind).ok_or_else(|| {
+                let known: Vec<&str> = self.kinds().map(|kind| kind.name).collect();
                 let reason = format!("no kind {:?}; there are {}", spec.kind, known.join(", "));
                 DataError::config(format!("data[{index}].kind"), reason)
             })?;
-            let source = build(&spec.options, context).map_err(|error| error.within(index))?;
+            let source =
+                (kind.build)(&spec.options, context).map_err(|error| error.within(index))?;
             let shuffled: Arc<dyn Source> = match source.len() {
                 Some(_) => Arc::new(Shuffled::new(source, context.seed ^ index as u64)),
                 None => source,
@@ -117,6 +143,63 @@ impl SourceRegistry {
 /// # Errors
 /// `Config` naming the field that is missing, unknown or mistyped.
 pub fn parse_options<T: DeserializeOwned>(options: &Map<String, Value>) -> Result<T, DataError> {
-    serde_json::from_value(Value::Object(options.clone()))
-        .map_err(|error| DataError::config("data", error.to_string()))
+    let parse = |options: Map<String, Value>| serde_json::from_value(Value::Object(options));
+    parse(options.clone()).map_err(|error: serde_json::Error| {
+        let reason = error.to_string();
+        // serde does not say which field is mistyped: the one without which the error is another.
+        let culprit = options.keys().find(|name| {
+            let mut others = options.clone();
+            others.remove(*name);
+            match parse(others) {
+                Ok(_) => true,
+                Err(other) => other.to_string() != reason,
+            }
+        });
+        let known = reason.starts_with("missing field") || reason.starts_with("unknown field");
+        match culprit.filter(|_| !known) {
+            Some(name) => DataError::config(format!("data.{name}"), reason),
+            None => DataError::config("data", reason),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Options {
+        file: String,
+        #[serde(default)]
+        count: u8,
+    }
+
+    #[test]
+    fn wrong_options_are_named() {
+        for (options, told) in [
+            (r#"{"file": 3}"#, "data.file"),
+            (r#"{"file": "a", "count": "x"}"#, "data.count"),
+            (r#"{"file": "a", "count": 300}"#, "data.count"),
+            (r#"{"count": 3}"#, "missing field `file`"),
+            (r#"{"file": "a", "cuont": 3}"#, "unknown field `cuont`"),
+        ] {
+            let options = serde_json::from_str(options).unwrap();
+            let error = parse_options::<Options>(&options).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
+    }
+
+    #[test]
+    fn kinds_are_listed_with_their_fields() {
+        let registry = SourceRegistry::standard();
+        let names: Vec<&str> = registry.kinds().map(|kind| kind.name).collect();
+        assert_eq!(names, ["captions", "llava", "webdataset", "world"]);
+        assert!(
+            registry
+                .kinds()
+                .all(|kind| !kind.fields.is_empty() && !kind.about.is_empty())
+        );
+    }
 }

@@ -99,6 +99,25 @@ pub fn dialogue_prompt(starts: bool, images: &[usize], text: &str) -> Vec<Segmen
     segments
 }
 
+/// A further turn whose images stand within its text; `content` is what the user says and shows.
+pub fn inline_prompt(starts: bool, mut content: Vec<Segment>) -> Vec<Segment> {
+    let opening = if starts {
+        format!("{SYSTEM}\n{USER} ")
+    } else {
+        format!("\n{USER} ")
+    };
+    match content.first_mut() {
+        Some(Segment::Text { text, .. }) => text.insert_str(0, &opening),
+        _ => content.insert(0, prompt(opening)),
+    }
+    let closing = format!("\n{ASSISTANT}");
+    match content.last_mut() {
+        Some(Segment::Text { text, .. }) => text.push_str(&closing),
+        _ => content.push(prompt(closing)),
+    }
+    content
+}
+
 /// An answer to learn: the text and the end of the answer, both counted in the loss.
 pub fn answer(text: &str) -> Vec<Segment> {
     vec![

@@ -24,7 +24,7 @@ use super::World;
 use super::corpus::Subset;
 use super::scene::SceneConfig;
 use crate::DataError;
-use crate::source::{Source, SourceContext, parse_options};
+use crate::source::{Field, Source, SourceContext, SourceKind, parse_options};
 
 /// What the built-in world teaches a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,8 +48,18 @@ struct Options {
     task: Task,
 }
 
+pub(crate) const KIND: SourceKind = SourceKind {
+    name: "world",
+    about: "the built-in scenes, drawn as they are asked for; endless",
+    fields: &[Field {
+        name: "task",
+        about: "alignment, description, instruction, region or captions",
+    }],
+    build: open,
+};
+
 /// Opens `{ kind = "world", task = … }`.
-pub(crate) fn open(
+fn open(
     options: &Map<String, Value>,
     context: &SourceContext,
 ) -> Result<Arc<dyn Source>, DataError> {

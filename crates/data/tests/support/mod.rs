@@ -1,6 +1,10 @@
-//! The built-in sources with pictures, all over one kind of feed.
+//! What tests share: the built-in sources with pictures, all over one kind of feed, and small files.
 
-use deem_data::source::Source;
+use std::io::Cursor;
+use std::path::Path;
+
+use deem_data::image::ImageLimits;
+use deem_data::source::{Source, SourceContext, SourceSpec};
 use deem_data::world::SceneFeed;
 use deem_data::world::source::{
     ClipSource, DiffusionSource, InstructConfig, InstructSource, InterleavedConfig,
@@ -23,4 +27,40 @@ pub fn picture_sources(feed: impl Fn(&'static str) -> SceneFeed) -> Vec<Box<dyn 
         )),
         Box::new(RegionSource::new(feed("stage3"))),
     ]
+}
+
+/// A PNG of one colour.
+pub fn png(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image::RgbImage::from_pixel(width, height, image::Rgb([200, 30, 30]))
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .unwrap();
+    bytes.into_inner()
+}
+
+/// A tar archive of files.
+pub fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, bytes) in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, *bytes).unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
+/// An entry of a `[[data]]` list, as JSON.
+pub fn spec(entry: &str) -> SourceSpec {
+    serde_json::from_str(entry).unwrap_or_else(|error| panic!("{entry}: {error}"))
+}
+
+/// What sources below a folder are opened with.
+pub fn context(root: &Path, seed: u64) -> SourceContext {
+    SourceContext {
+        seed,
+        image_size: 16,
+        root: root.into(),
+        limits: ImageLimits::default(),
+    }
 }

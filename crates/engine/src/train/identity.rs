@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
+use deem_data::image::Crop;
 use deem_data::source::SourceSpec;
 use deem_data::text::TextTokenizer;
 use deem_model::weights::{Checksum, WeightsFile, find, sha256};
@@ -63,6 +64,9 @@ pub struct RunIdentity {
     pub samples_per_row: usize,
     /// Whether the first image of a row counts in the image loss.
     pub count_first_image: bool,
+    /// How squares are cut from pictures.
+    #[serde(default)]
+    pub crop: Crop,
     /// Longest sequence in tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<usize>,
@@ -118,6 +122,7 @@ impl RunIdentity {
             batch: 0,
             samples_per_row: 1,
             count_first_image: false,
+            crop: Crop::Center,
             max_tokens: None,
             loss: None,
             align: 0.0,
@@ -128,16 +133,30 @@ impl RunIdentity {
 
     /// A stage of a whole model; seeds, precision, starting weights and tokenizer are to be filled in.
     pub fn of_stage(stage: &StageConfig, spec: &ModelSpec) -> Self {
+        // Every field by name: a new one is in the identity, or says here that it shapes nothing.
+        let StageConfig {
+            name,
+            data,
+            batch,
+            samples_per_row,
+            count_first_image,
+            crop,
+            error_ceiling: _,
+            loss,
+            align,
+            train,
+        } = stage;
         Self {
-            data: stage.data.clone(),
-            batch: stage.batch,
-            samples_per_row: stage.samples_per_row,
-            count_first_image: stage.count_first_image,
+            data: data.clone(),
+            batch: *batch,
+            samples_per_row: *samples_per_row,
+            count_first_image: *count_first_image,
+            crop: *crop,
             max_tokens: Some(spec.max_tokens),
-            loss: Some(stage.loss),
-            align: stage.align,
+            loss: Some(*loss),
+            align: *align,
             model: json(&spec.model),
-            ..Self::new(&stage.name, &stage.train)
+            ..Self::new(name, train)
         }
     }
 

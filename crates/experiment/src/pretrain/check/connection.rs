@@ -8,6 +8,7 @@ use deem_metrics::statistics::Interval;
 use super::{CHUNK, SCENES, SEED, interval};
 use crate::built_in::BuiltIn;
 use crate::standins::StandIns;
+use deem_data::image::Crop;
 use deem_data::world::source::Task;
 use deem_engine::EngineError;
 use deem_engine::batches::{BatchForm, batches};
@@ -30,6 +31,8 @@ pub(super) fn connection(
         diffusion: false,
         count_first_image: false,
         error_ceiling: 0.0,
+        crop: Crop::Center,
+        seed: 0,
     };
     let source = data.world.source(Task::Description, SEED, side)?;
     let batches = batches(source, &preset.spec(), &data.tokenizer, form)?;
