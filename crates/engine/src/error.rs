@@ -59,6 +59,37 @@ pub enum EngineError {
         /// First differing field.
         difference: String,
     },
+    /// A folder that another process is writing into.
+    #[error(
+        "{}: in use by {}; wait until it is done, or choose another --output",
+        path.display(),
+        holder.map_or("another process".to_owned(), |id| format!("process {id}"))
+    )]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+        /// The other process, where it could be read.
+        holder: Option<u32>,
+    },
+    /// Answers that belong to another model, to other questions, or were asked for in another way.
+    #[error(
+        "{}: holds the answers of another evaluation: {}; choose another --output, or delete it to start over",
+        path.display(), differences.join("; ")
+    )]
+    OtherAnswers {
+        /// The directory.
+        path: PathBuf,
+        /// What differs, each with both values.
+        differences: Vec<String>,
+    },
+    /// A benchmark that the registry does not have.
+    #[error("no benchmark {name:?}; there are {}", known.join(", "))]
+    UnknownBenchmark {
+        /// The name asked for.
+        name: String,
+        /// Names that are known.
+        known: Vec<String>,
+    },
     /// A file that cannot be read or written.
     #[error("{}: {cause}", path.display())]
     Io {

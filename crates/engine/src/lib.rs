@@ -12,6 +12,7 @@ mod error;
 pub mod evaluate;
 pub mod foundation;
 pub mod generate;
+mod lock;
 pub mod memory;
 pub mod objective;
 mod precision;
@@ -22,4 +23,5 @@ pub mod train;
 
 pub use device::{Compute, device};
 pub use error::EngineError;
+pub use lock::RunLock;
 pub use precision::Precision;
