@@ -46,6 +46,14 @@ pub enum MetricsError {
         /// How many such questions there are.
         missing: usize,
     },
+    /// A right answer that no answer can be compared with.
+    #[error("the right answer {found:?} is not {expected}; mend it in the benchmark's file")]
+    Truth {
+        /// The right answer, as the benchmark has it.
+        found: String,
+        /// What was expected.
+        expected: &'static str,
+    },
     /// A pair without exactly two members.
     #[error("pair {pair:?} (seed {seed}) has {found} questions instead of 2")]
     IncompletePair {

@@ -8,11 +8,13 @@
 //! - [`yes_no`], [`pope`], [`robust_vqa`], [`ranking`], [`pairs`], [`vqa`]: one benchmark family each
 //! - [`caption`]: BLEU, METEOR, ROUGE-L and CIDEr without Java
 //! - [`ndcg`], [`frechet`]: ranked options and generated images
+//! - [`figures`]: results as a tree of named numbers, what scorers give to reports and to JSON
 #![warn(missing_docs)]
 
 pub mod answer;
 pub mod caption;
 mod error;
+pub mod figures;
 pub mod frechet;
 pub mod ndcg;
 pub mod pairs;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::figures::{Counts, Family, Figure, Part};
 use crate::statistics::{Interval, Scored, accuracy};
 use crate::{MetricsError, Result};
 
@@ -33,6 +34,26 @@ pub struct PairScore {
     pub unparseable: usize,
     /// Number of pairs, counted once for each seed.
     pub pairs: usize,
+}
+
+impl From<&PairScore> for Family {
+    /// Parts: `all`, then each pattern.
+    fn from(score: &PairScore) -> Self {
+        let pairs = |accuracy| Figure::percent("pair_accuracy", accuracy).chance(25.0);
+        let questions = Figure::percent("question_accuracy", score.question_accuracy).chance(50.0);
+        let all = Part::new("all", [pairs(score.pair_accuracy), questions]);
+        let patterns = score.patterns.iter();
+        let patterns = patterns.map(|(name, accuracy)| Part::new(name, [pairs(*accuracy)]));
+        Self {
+            counts: Some(Counts {
+                samples: 2 * score.pairs,
+                unreadable: 0,
+                unparseable: score.unparseable,
+            }),
+            parts: std::iter::once(all).chain(patterns).collect(),
+            ..Self::new("mmvp", "MMVP").about("perception: sees what two look-alikes differ in")
+        }
+    }
 }
 
 /// One score for each pair and seed, for statistics. The stratum is empty: patterns weigh as many pairs as they have.
@@ -161,6 +182,10 @@ mod tests {
         );
         assert_eq!(score.question_accuracy.mean, 0.5);
         assert_eq!((score.unparseable, score.pairs), (1, 4));
+        let family = Family::from(&score);
+        assert_eq!(family.headline().unwrap().mean, 25.0);
+        assert_eq!(family.figure("colour", "pair_accuracy").unwrap().mean, 50.0);
+        assert_eq!(family.counts.unwrap().samples, 8);
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::figures::{Family, Part};
 use crate::statistics::{Interval, Scored, accuracy};
-use crate::yes_no::{YesNoSample, YesNoScore, score as score_yes_no};
+use crate::yes_no::{YesNoSample, YesNoScore, mean_figures, score as score_yes_no};
 
 /// How absent objects were chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,6 +43,20 @@ pub struct PopeScore {
     pub splits: BTreeMap<PopeSplit, YesNoScore>,
     /// Mean of the splits' accuracies, clustered by image across splits.
     pub mean: Interval,
+}
+
+impl From<&PopeScore> for Family {
+    /// Parts: `mean`, then each split.
+    fn from(score: &PopeScore) -> Self {
+        let mean = Part::new("mean", mean_figures(score.mean, score.splits.values()));
+        let splits = score.splits.iter();
+        let splits = splits.map(|(split, s)| Part::new(split.name(), s.figures()));
+        Self {
+            counts: Some(score.splits.values().map(YesNoScore::counts).sum()),
+            parts: std::iter::once(mean).chain(splits).collect(),
+            ..Self::new("pope", "POPE").about("hallucination: knows what is not there")
+        }
+    }
 }
 
 /// Right and wrong answers of all splits, for [`crate::statistics::paired_difference`].
@@ -99,5 +114,13 @@ mod tests {
             serde_json::to_value(&score).unwrap()["splits"]["adversarial"]["unparseable"],
             1
         );
+        let family = Family::from(&score);
+        let names: Vec<&str> = family.parts.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(names, ["mean", "random", "adversarial"]);
+        assert_eq!(family.headline().unwrap().mean, 100.0 * score.mean.mean);
+        // Share of yes: 1/2 and 3/4.
+        assert_eq!(family.figure("mean", "yes_ratio").unwrap().mean, 62.5);
+        let counts = family.counts.unwrap();
+        assert_eq!((counts.samples, counts.unparseable), (6, 1));
     }
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::figures::{Family, Part};
 use crate::statistics::{Interval, Scored, accuracy};
-use crate::yes_no::{YesNoSample, YesNoScore, score as score_yes_no};
+use crate::yes_no::{YesNoSample, YesNoScore, mean_figures, score as score_yes_no};
 
 /// Where the images come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,6 +52,21 @@ pub struct RobustVqaScore {
     pub sets: BTreeMap<RobustSet, YesNoScore>,
     /// Mean of the sets' accuracies.
     pub mean: Interval,
+}
+
+impl From<&RobustVqaScore> for Family {
+    /// Parts: `mean`, then each set.
+    fn from(score: &RobustVqaScore) -> Self {
+        let mean = Part::new("mean", mean_figures(score.mean, score.sets.values()));
+        let sets = score.sets.iter();
+        let sets = sets.map(|(set, s)| Part::new(set.name(), s.figures()));
+        Self {
+            counts: Some(score.sets.values().map(YesNoScore::counts).sum()),
+            parts: std::iter::once(mean).chain(sets).collect(),
+            ..Self::new("robust_vqa", "RobustVQA")
+                .about("robustness: A hard images, R unknown styles, V a fresh draw")
+        }
+    }
 }
 
 /// Right and wrong answers of all sets, for [`crate::statistics::paired_difference`].
@@ -100,5 +116,9 @@ mod tests {
             score.mean
         );
         assert_eq!(score.sets[&RobustSet::V].yes_ratio, 0.0);
+        let family = Family::from(&score);
+        let names: Vec<&str> = family.parts.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(names, ["mean", "A", "V"]);
+        assert_eq!(family.figure("V", "accuracy").unwrap().mean, 50.0);
     }
 }

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::answer::YesNo;
+use crate::answer::{Verdict, YesNo};
+use crate::figures::{Counts, Figure, Unit};
 use crate::statistics::{Interval, Scored, accuracy};
 
 /// One yes/no question with its answer.
@@ -27,7 +28,8 @@ impl YesNoSample {
     /// The sample as right (1) or wrong (0), for statistics. `stratum` names the part of the benchmark.
     #[must_use]
     pub fn scored(&self, stratum: &str) -> Scored {
-        let value = f64::from(u8::from(self.answer == Some(self.truth)));
+        let right = Verdict::of(self.answer, &self.truth).is_right();
+        let value = f64::from(u8::from(right));
         Scored {
             stratum: stratum.to_owned(),
             ..Scored::new(self.seed, self.image.clone(), self.question.clone(), value)
@@ -52,6 +54,47 @@ pub struct YesNoScore {
     pub unparseable: usize,
     /// Number of questions, counted once for each seed.
     pub questions: usize,
+}
+
+impl YesNoScore {
+    /// Accuracy, then what explains it.
+    #[must_use]
+    pub fn figures(&self) -> Vec<Figure> {
+        let percent = |name, share: f64| Figure::plain(name, 100.0 * share, Unit::Percent);
+        vec![
+            accuracy_figure(self.accuracy),
+            percent("precision", self.precision),
+            percent("recall", self.recall),
+            percent("f1", self.f1).titled("F1"),
+            percent("yes_ratio", self.yes_ratio).titled("answered yes"),
+        ]
+    }
+
+    /// What the figures rest on.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            samples: self.questions,
+            unreadable: 0,
+            unparseable: self.unparseable,
+        }
+    }
+}
+
+/// The accuracy of yes/no questions, half of which guessing gets.
+fn accuracy_figure(fraction: Interval) -> Figure {
+    Figure::percent("accuracy", fraction).chance(50.0)
+}
+
+/// Figures of a benchmark as a whole: the mean accuracy of its parts, and their mean share of yes.
+pub(crate) fn mean_figures<'a>(
+    mean: Interval,
+    parts: impl ExactSizeIterator<Item = &'a YesNoScore>,
+) -> Vec<Figure> {
+    let count = parts.len().max(1) as f64;
+    let yes = parts.map(|part| part.yes_ratio).sum::<f64>() / count;
+    let yes = Figure::plain("yes_ratio", 100.0 * yes, Unit::Percent).titled("answered yes");
+    vec![accuracy_figure(mean), yes]
 }
 
 /// Scores yes/no answers; yes is the positive class.

@@ -10,4 +10,4 @@ pub use benchmarks::{benchmarks, text_options};
 pub use control::shuffled_images;
 pub use records::{Record, RecordFile};
 pub use runner::{Reply, Runner};
-pub use score::{Answers, Comparison, RegionScore, Scores};
+pub use score::{Answers, verdict};

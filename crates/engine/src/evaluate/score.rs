@@ -2,43 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use deem_metrics::answer::{ParseMode, exact_match, parse_choice, parse_yes_no};
+use deem_metrics::answer::{AnswerKind, ParseMode, Verdict, judge, parse_yes_no};
 use deem_metrics::caption::{CaptionSample, Meteor, score as score_captions};
-use deem_metrics::pairs::{self, PairSample, PairScore};
-use deem_metrics::pope::{self, PopeScore, PopeSplit};
+use deem_metrics::figures::{Counts, Family, Figure, Part, Unit};
+use deem_metrics::pairs::{self, PairSample};
+use deem_metrics::pope::{self, PopeSplit};
 use deem_metrics::ranking::rank_by_margin;
-use deem_metrics::robust_vqa::{self, RobustSet, RobustVqaScore};
+use deem_metrics::robust_vqa::{self, RobustSet};
 use deem_metrics::statistics::{
-    Difference, Interval, Scored, accuracy, mean, paired_by_part, paired_difference,
+    Interval, Scored, accuracy, mean, paired_by_part, paired_difference,
 };
 use deem_metrics::yes_no::YesNoSample;
 
 use super::records::Record;
 use crate::EngineError;
 
-/// Region descriptions.
+/// Descriptions of regions.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RegionScore {
+struct RegionScore {
     /// CIDEr-D times 100, as papers print it.
-    pub cider: Interval,
+    cider: Interval,
     /// Share of descriptions equal to a reference, as a fraction.
-    pub exact: Interval,
-}
-
-/// All figures of one arm, over all its seeds. Fractions.
-#[derive(Clone, Debug)]
-pub struct Scores {
-    /// RobustVQA.
-    pub robust_vqa: RobustVqaScore,
-    /// POPE.
-    pub pope: PopeScore,
-    /// MMVP.
-    pub mmvp: PairScore,
-    /// Region descriptions, if evaluated.
-    pub region: Option<RegionScore>,
-    /// RobustVQA free of yes-bias: how often "yes" is likelier for the true label than for the mined
-    /// one.
-    pub ranking: Interval,
+    exact: Interval,
+    /// Descriptions.
+    samples: usize,
 }
 
 /// Parsed answers of one arm, over all its seeds.
@@ -48,60 +35,82 @@ pub struct Answers {
     pope: BTreeMap<PopeSplit, Vec<YesNoSample>>,
     mmvp: Vec<PairSample>,
     region: BTreeMap<u64, Vec<(CaptionSample, Scored)>>,
+    /// Questions whose picture could not be read, by family.
+    unreadable: BTreeMap<String, usize>,
 }
 
 impl Answers {
     /// Adds the records of one seed.
-    pub fn add(&mut self, seed: u64, records: &[Record], mode: ParseMode) {
+    ///
+    /// # Errors
+    /// `Metrics` for a record whose right answer no answer can be compared with.
+    pub fn add(
+        &mut self,
+        seed: u64,
+        records: &[Record],
+        mode: ParseMode,
+    ) -> Result<(), EngineError> {
         for record in records {
-            let (family, part) = record
-                .benchmark
-                .split_once('/')
-                .unwrap_or((&record.benchmark, ""));
+            let (family, part) = family_and_part(record);
+            if record.error.is_some() {
+                *self.unreadable.entry(family.to_owned()).or_default() += 1;
+            }
             match family {
                 "robust_vqa" => {
                     if let Some(set) = RobustSet::ALL.into_iter().find(|s| s.name() == part) {
-                        self.robust
-                            .entry(set)
-                            .or_default()
-                            .extend(yes_no(seed, record, mode));
+                        let samples = self.robust.entry(set).or_default();
+                        samples.extend(yes_no(seed, record, mode));
                     }
                 }
                 "pope" => {
                     if let Some(split) = PopeSplit::ALL.into_iter().find(|s| s.name() == part) {
-                        self.pope
-                            .entry(split)
-                            .or_default()
-                            .extend(yes_no(seed, record, mode));
+                        let samples = self.pope.entry(split).or_default();
+                        samples.extend(yes_no(seed, record, mode));
                     }
                 }
                 "mmvp" => self.mmvp.push(PairSample {
                     seed,
                     pair: record.cluster.clone(),
                     pattern: record.pattern.clone().unwrap_or_default(),
-                    correct: choice(record, mode),
+                    correct: verdict(record, mode)?.correct(),
                 }),
                 _ => {
                     let answers = self.region.entry(seed).or_default();
-                    answers.push(region(seed, record, mode));
+                    answers.push(region(seed, record, mode)?);
                 }
             }
         }
+        Ok(())
     }
 
-    /// The figures.
+    /// The figures, a family for each benchmark.
     ///
     /// # Errors
     /// `Metrics` if a benchmark has no answers or an incomplete pair.
-    pub fn scores(&self) -> Result<Scores, EngineError> {
+    pub fn families(&self) -> Result<Vec<Family>, EngineError> {
         let robust: Vec<YesNoSample> = self.robust.values().flatten().cloned().collect();
-        Ok(Scores {
-            robust_vqa: robust_vqa::score(&self.robust)?,
-            pope: pope::score(&self.pope)?,
-            mmvp: pairs::score(&self.mmvp)?,
-            region: self.region_score()?,
-            ranking: accuracy(&rank_by_margin(&robust, "")?)?,
-        })
+        let mut robust_vqa = Family::from(&robust_vqa::score(&self.robust)?);
+        if let Some(mean) = robust_vqa.parts.first_mut() {
+            // Free of a liking for either word: how often yes is likelier for the true than for the mined label.
+            let ranking = accuracy(&rank_by_margin(&robust, "")?)?;
+            let ranking = Figure::percent("ranking", ranking).chance(50.0);
+            mean.figures.push(ranking);
+        }
+        let mut families = vec![
+            (&pairs::score(&self.mmvp)?).into(),
+            (&pope::score(&self.pope)?).into(),
+            robust_vqa,
+        ];
+        families.extend(self.region_score()?.map(Family::from));
+        for family in &mut families {
+            let unreadable = self.unreadable.get(&family.name).copied();
+            if let (Some(counts), Some(unreadable)) = (&mut family.counts, unreadable) {
+                counts.unreadable = unreadable;
+                // The scorers saw them as answers that say nothing.
+                counts.unparseable = counts.unparseable.saturating_sub(unreadable);
+            }
+        }
+        Ok(families)
     }
 
     fn region_score(&self) -> Result<Option<RegionScore>, EngineError> {
@@ -132,64 +141,90 @@ impl Answers {
         Ok(Some(RegionScore {
             cider: mean(&cider)?,
             exact: accuracy(&exact)?,
+            samples: exact.len(),
         }))
     }
 
-    /// Paired differences to another arm on the same questions and seeds: RobustVQA, POPE, MMVP.
+    /// Paired differences to another arm on the same questions and seeds, in percentage points.
     ///
     /// # Errors
     /// `Metrics` if the arms did not answer the same questions.
-    pub fn differences(&self, control: &Self) -> Result<[Comparison; 3], EngineError> {
+    pub fn differences(&self, control: &Self) -> Result<Vec<Family>, EngineError> {
         let pattern_of: BTreeMap<&str, &str> = self
             .mmvp
             .iter()
             .map(|s| (s.pair.as_str(), s.pattern.as_str()))
             .collect();
+        let pattern =
+            |pair: &Scored| (*pattern_of.get(pair.question.as_str()).unwrap_or(&"")).to_owned();
         let stratum = |scored: &Scored| scored.stratum.clone();
-        Ok([
-            Comparison::new(
-                &robust_vqa::scored(&self.robust),
-                &robust_vqa::scored(&control.robust),
-                stratum,
-            )?,
-            Comparison::new(
-                &pope::scored(&self.pope),
-                &pope::scored(&control.pope),
-                stratum,
-            )?,
-            Comparison::new(
-                &pairs::scored(&self.mmvp)?,
-                &pairs::scored(&control.mmvp)?,
-                |pair| (*pattern_of.get(pair.question.as_str()).unwrap_or(&"")).to_owned(),
-            )?,
-        ])
+        let mut compared = Vec::new();
+        for family in self.families()? {
+            compared.push(match family.name.as_str() {
+                "mmvp" => {
+                    let (ours, theirs) = (pairs::scored(&self.mmvp)?, pairs::scored(&control.mmvp)?);
+                    compare(&family, &ours, &theirs, pattern)?
+                }
+                "pope" => {
+                    let (ours, theirs) = (pope::scored(&self.pope), pope::scored(&control.pope));
+                    compare(&family, &ours, &theirs, stratum)?
+                }
+                "robust_vqa" => {
+                    let ours = robust_vqa::scored(&self.robust);
+                    let theirs = robust_vqa::scored(&control.robust);
+                    compare(&family, &ours, &theirs, stratum)?
+                }
+                _ => continue,
+            });
+        }
+        Ok(compared)
     }
 }
 
-/// Paired difference in one benchmark, as fractions.
-#[derive(Clone, Debug)]
-pub struct Comparison {
-    /// Over all questions.
-    pub total: Difference,
-    /// For each set, split or pattern.
-    pub parts: BTreeMap<String, Difference>,
+/// Compares two runs in one benchmark; `part` names the part that a question belongs to.
+fn compare(
+    family: &Family,
+    treatment: &[Scored],
+    control: &[Scored],
+    part: impl Fn(&Scored) -> String,
+) -> Result<Family, EngineError> {
+    let total = paired_difference(treatment, control)?;
+    let parts = paired_by_part(treatment, control, part)?;
+    Ok(family.differences(&total, &parts))
 }
 
-impl Comparison {
-    /// Compares two runs; `part` names the part that a question belongs to.
-    ///
-    /// # Errors
-    /// `Metrics` if they did not answer the same questions.
-    pub fn new(
-        treatment: &[Scored],
-        control: &[Scored],
-        part: impl Fn(&Scored) -> String,
-    ) -> Result<Self, EngineError> {
-        Ok(Self {
-            total: paired_difference(treatment, control)?,
-            parts: paired_by_part(treatment, control, part)?,
-        })
+impl From<RegionScore> for Family {
+    fn from(score: RegionScore) -> Self {
+        let cider = Figure::new("cider", score.cider, Unit::Score).titled("CIDEr");
+        let exact = Figure::percent("exact", score.exact).titled("exact match");
+        Self {
+            counts: Some(Counts {
+                samples: score.samples,
+                ..Counts::default()
+            }),
+            parts: vec![Part::new("all", [cider, exact])],
+            ..Self::new("region", "Regions").about("descriptions of a marked region")
+        }
     }
+}
+
+/// Whether a record's answer is right: what scores count and what examples show.
+///
+/// # Errors
+/// `Metrics` if the right answer is none that an answer can be compared with.
+pub fn verdict(record: &Record, mode: ParseMode) -> Result<Verdict, EngineError> {
+    let options: Vec<&str> = record.options.iter().flatten().map(String::as_str).collect();
+    let kind = match family_and_part(record).0 {
+        _ if !options.is_empty() => AnswerKind::Choice(&options),
+        "pope" | "robust_vqa" => AnswerKind::YesNo,
+        _ => AnswerKind::Text,
+    };
+    Ok(judge(&record.answer, &record.truth, kind, mode)?)
+}
+
+fn family_and_part(record: &Record) -> (&str, &str) {
+    let benchmark = record.benchmark.as_str();
+    benchmark.split_once('/').unwrap_or((benchmark, ""))
 }
 
 fn yes_no(seed: u64, record: &Record, mode: ParseMode) -> Option<YesNoSample> {
@@ -203,26 +238,17 @@ fn yes_no(seed: u64, record: &Record, mode: ParseMode) -> Option<YesNoSample> {
     })
 }
 
-fn choice(record: &Record, mode: ParseMode) -> Option<bool> {
-    let options = record.options.as_ref()?;
-    let options = [options[0].as_str(), options[1].as_str()];
-    let chosen = parse_choice(&record.answer, &options, mode)?;
-    let truth = parse_choice(record.truth.first()?, &options, ParseMode::Strict)?;
-    Some(chosen == truth)
-}
-
-fn region(seed: u64, record: &Record, mode: ParseMode) -> (CaptionSample, Scored) {
-    let right = record
-        .truth
-        .iter()
-        .any(|t| exact_match(&record.answer, t, mode));
+fn region(
+    seed: u64,
+    record: &Record,
+    mode: ParseMode,
+) -> Result<(CaptionSample, Scored), EngineError> {
+    let right = verdict(record, mode)?.is_right();
     let caption = CaptionSample {
         candidate: record.answer.trim().to_owned(),
         references: record.truth.clone(),
     };
     let value = f64::from(u8::from(right));
-    (
-        caption,
-        Scored::new(seed, record.cluster.clone(), record.id.clone(), value),
-    )
+    let scored = Scored::new(seed, record.cluster.clone(), record.id.clone(), value);
+    Ok((caption, scored))
 }

@@ -3,14 +3,18 @@
 //! Two modes: [`ParseMode::Strict`] reads whole words, treats answer and truth alike, and returns nothing where the
 //! answer is not clear, so that it is counted as unparseable instead of guessed. [`ParseMode::Paper`] does what the
 //! official DEEM code does, substring quirks included, for comparison with published numbers.
+//!
+//! [`judge`] decides whether an answer is right, for scores and for display alike.
 
 mod choice;
 mod extract;
+mod judge;
 mod normalize;
 mod yes_no;
 
 pub use choice::parse_choice;
 pub use extract::extract_answer;
+pub use judge::{AnswerKind, Verdict, judge};
 pub use normalize::{exact_match, normalize, normalize_vqa};
 pub use yes_no::{YesNo, parse_yes_no};
 
