@@ -9,7 +9,7 @@ use deem_engine::probe::Component;
 
 /// Multimodal models whose image encoder is corrected by a diffusion model.
 #[derive(Parser, Debug)]
-#[command(name = "deem", version, about, max_term_width = 100)]
+#[command(name = "deem", version = crate::version::VERSION, about, max_term_width = 100)]
 pub struct Args {
     /// More messages (-v, -vv).
     #[arg(short, long, global = true, action = ArgAction::Count)]

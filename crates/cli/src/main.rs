@@ -9,8 +9,8 @@ mod args;
 mod commands;
 mod interrupt;
 mod progress;
-mod report;
 mod summary;
+mod version;
 
 fn main() -> ExitCode {
     allocator::keep_freed_memory();

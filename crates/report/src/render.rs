@@ -13,15 +13,42 @@ const TEMPLATES: [(&str, &str); 12] = [
     ("page.html", include_str!("../templates/page.html")),
     ("header.html", include_str!("../templates/header.html")),
     ("parts.html", include_str!("../templates/parts.html")),
-    ("sections/differences.html", include_str!("../templates/sections/differences.html")),
-    ("sections/results.html", include_str!("../templates/sections/results.html")),
-    ("sections/details.html", include_str!("../templates/sections/details.html")),
-    ("sections/restorations.html", include_str!("../templates/sections/restorations.html")),
-    ("sections/examples.html", include_str!("../templates/sections/examples.html")),
-    ("sections/training.html", include_str!("../templates/sections/training.html")),
-    ("sections/controls.html", include_str!("../templates/sections/controls.html")),
-    ("sections/limits.html", include_str!("../templates/sections/limits.html")),
-    ("sections/reproduce.html", include_str!("../templates/sections/reproduce.html")),
+    (
+        "sections/differences.html",
+        include_str!("../templates/sections/differences.html"),
+    ),
+    (
+        "sections/results.html",
+        include_str!("../templates/sections/results.html"),
+    ),
+    (
+        "sections/details.html",
+        include_str!("../templates/sections/details.html"),
+    ),
+    (
+        "sections/restorations.html",
+        include_str!("../templates/sections/restorations.html"),
+    ),
+    (
+        "sections/examples.html",
+        include_str!("../templates/sections/examples.html"),
+    ),
+    (
+        "sections/training.html",
+        include_str!("../templates/sections/training.html"),
+    ),
+    (
+        "sections/controls.html",
+        include_str!("../templates/sections/controls.html"),
+    ),
+    (
+        "sections/limits.html",
+        include_str!("../templates/sections/limits.html"),
+    ),
+    (
+        "sections/reproduce.html",
+        include_str!("../templates/sections/reproduce.html"),
+    ),
 ];
 
 const STYLE: &str = include_str!("../templates/style.css");

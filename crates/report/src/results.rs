@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ReportError, Result};
 
-pub(crate) use outline::merged;
 pub use outline::Row;
+pub(crate) use outline::merged;
 
 /// Results of a study: arms, and differences between them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

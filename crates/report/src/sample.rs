@@ -142,8 +142,9 @@ fn arm(name: &str, gain: f64) -> ArmResults {
                 Part::new("own images", [accuracy(61.0 + gain)]),
                 Part::new("images of other questions", [accuracy(33.5)]),
             ],
-            ..Family::new("attribute_questions", "Attribute questions")
-                .about("if answers did not depend on the image, exchanging images would cost nothing")
+            ..Family::new("attribute_questions", "Attribute questions").about(
+                "if answers did not depend on the image, exchanging images would cost nothing",
+            )
         }],
         costs,
     }
@@ -244,22 +245,23 @@ pub(crate) fn sample() -> Report {
         arm("no-feedback", 0.0),
         arm("paper-baseline <script>alert(1)</script>", -2.0),
     ];
-    let example = |i: u64, benchmark: &str, question: &str, truth: &str, said: [(&str, bool); 2]| {
-        let answers = ["feedback", "no-feedback"].into_iter().zip(said);
-        Example {
-            image: scene(i, 0.0),
-            benchmark: benchmark.to_owned(),
-            question: question.to_owned(),
-            truth: truth.to_owned(),
-            answers: answers
-                .map(|(arm, (text, right))| Answer {
-                    arm: arm.into(),
-                    text: text.into(),
-                    right,
-                })
-                .collect(),
-        }
-    };
+    let example =
+        |i: u64, benchmark: &str, question: &str, truth: &str, said: [(&str, bool); 2]| {
+            let answers = ["feedback", "no-feedback"].into_iter().zip(said);
+            Example {
+                image: scene(i, 0.0),
+                benchmark: benchmark.to_owned(),
+                question: question.to_owned(),
+                truth: truth.to_owned(),
+                answers: answers
+                    .map(|(arm, (text, right))| Answer {
+                        arm: arm.into(),
+                        text: text.into(),
+                        right,
+                    })
+                    .collect(),
+            }
+        };
     let restorations = [
         "an apple beside two boats",
         "three cats",

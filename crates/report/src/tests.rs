@@ -39,7 +39,8 @@ fn with_class<'a>(node: Node<'a, 'a>, class: &'a str) -> impl Iterator<Item = No
 }
 
 fn section<'a>(page: &'a Document<'a>, id: &str) -> Option<Node<'a, 'a>> {
-    page.descendants().find(|n| n.has_tag_name("section") && n.attribute("id") == Some(id))
+    page.descendants()
+        .find(|n| n.has_tag_name("section") && n.attribute("id") == Some(id))
 }
 
 /// A copy without arms, extras and differences.
@@ -80,13 +81,18 @@ fn the_page_is_complete_and_needs_nothing_else() {
     );
     let links = page.descendants().filter_map(|n| n.attribute("href"));
     let links: Vec<&str> = links.collect();
-    assert_eq!(links, ids.iter().map(|id| format!("#{id}")).collect::<Vec<_>>());
+    assert_eq!(
+        links,
+        ids.iter().map(|id| format!("#{id}")).collect::<Vec<_>>()
+    );
     for loader in ["http://", "https://", "<script", "<link", "@import", "url("] {
         assert!(!PAGE.contains(loader), "{loader}");
     }
     let body = page.descendants().find(|n| n.has_tag_name("body")).unwrap();
     let attributes = body.descendants().flat_map(|n| n.attributes());
-    let attributes = attributes.filter(|a| !matches!(a.name(), "src" | "preserveAspectRatio")).map(|a| a.value());
+    let attributes = attributes
+        .filter(|a| !matches!(a.name(), "src" | "preserveAspectRatio"))
+        .map(|a| a.value());
     let printed: Vec<String> = attributes.map(str::to_owned).chain([text(body)]).collect();
     for odd in ["NaN", "inf", "{{", "{%", "none", "None", "undefined"] {
         let found = printed.iter().find(|printed| printed.contains(odd));
@@ -110,14 +116,22 @@ fn a_benchmark_that_nobody_here_knows_appears_everywhere() {
     for id in ["differences", "results"] {
         let section = section(&page, id).unwrap();
         let mut labels = with_class(section, "label").map(text);
-        assert!(labels.any(|label| label.starts_with("Counting & <more>")), "{id}");
+        assert!(
+            labels.any(|label| label.starts_with("Counting & <more>")),
+            "{id}"
+        );
     }
     let cards = with_class(page.root(), "card").map(text);
-    let card = cards.into_iter().find(|card| card.starts_with("Counting")).unwrap();
+    let card = cards
+        .into_iter()
+        .find(|card| card.starts_with("Counting"))
+        .unwrap();
     assert!(card.contains("points 95 % interval ["), "{card}");
     let results = section(&page, "results").unwrap();
     let rows = results.descendants().filter(|n| n.has_tag_name("tr"));
-    let row = rows.map(text).find(|row| row.starts_with("Counting & <more> within one"));
+    let row = rows
+        .map(text)
+        .find(|row| row.starts_with("Counting & <more> within one"));
     // Three arms and the main difference.
     assert_eq!(row.unwrap().matches('[').count(), 4);
 }
@@ -126,7 +140,11 @@ fn a_benchmark_that_nobody_here_knows_appears_everywhere() {
 fn figures_in_other_units_stand_in_the_table_only() {
     let page = parse(&PAGE);
     let results = section(&page, "results").unwrap();
-    assert!(!with_class(results, "rows").map(text).any(|t| t.contains("CIDEr")));
+    assert!(
+        !with_class(results, "rows")
+            .map(text)
+            .any(|t| t.contains("CIDEr"))
+    );
     let rows = results.descendants().filter(|n| n.has_tag_name("tr"));
     assert!(rows.map(text).any(|row| row.starts_with("Regions CIDEr 9")));
 }
@@ -187,7 +205,9 @@ fn one_arm_of_one_seed_is_shown_without_a_comparison() {
     let html = render(&one).unwrap();
     let page = parse(&html);
     assert!(section(&page, "differences").is_none());
-    assert!(text(section(&page, "results").unwrap()).contains("how much runs differ stays unknown"));
+    assert!(
+        text(section(&page, "results").unwrap()).contains("how much runs differ stays unknown")
+    );
 }
 
 #[test]
@@ -205,9 +225,15 @@ fn the_results_file_has_the_promised_shape_and_is_read_back() {
         "/difference/feedback - no-feedback/families/mmvp/figures/all/pair_accuracy/mean",
         "/difference/feedback - no-feedback/families/mmvp/figures/all/pair_accuracy/paired/wins",
     ] {
-        assert!(json.pointer(path).is_some_and(serde_json::Value::is_number), "{path}");
+        assert!(
+            json.pointer(path).is_some_and(serde_json::Value::is_number),
+            "{path}"
+        );
     }
-    assert_eq!(json["difference"]["feedback - no-feedback"]["control"], "no-feedback");
+    assert_eq!(
+        json["difference"]["feedback - no-feedback"]["control"],
+        "no-feedback"
+    );
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("results.json");
     results.save(&path).unwrap();

@@ -79,15 +79,24 @@ mod tests {
     #[test]
     fn numbers_as_people_write_them() {
         assert_eq!(number(-1.25, 1), "\u{2212}1.2");
-        assert_eq!((number(-0.04, 1), number(3.0, 1)), ("0.0".into(), "3.0".into()));
+        assert_eq!(
+            (number(-0.04, 1), number(3.0, 1)),
+            ("0.0".into(), "3.0".into())
+        );
         assert_eq!(grouped(494_770_000), "494\u{202f}770\u{202f}000");
-        assert_eq!((grouped(12), grouped(1234)), ("12".into(), "1\u{202f}234".into()));
+        assert_eq!(
+            (grouped(12), grouped(1234)),
+            ("12".into(), "1\u{202f}234".into())
+        );
     }
 
     #[test]
     fn units_decide_the_decimals() {
         assert_eq!(value(12.345, Unit::Percent), "12.3");
-        assert_eq!((value(84.0, Unit::Score), value(0.034, Unit::Score)), ("84.0".into(), "0.034".into()));
+        assert_eq!(
+            (value(84.0, Unit::Score), value(0.034, Unit::Score)),
+            ("84.0".into(), "0.034".into())
+        );
         assert_eq!(value(3_481_216.0, Unit::Count), "3\u{202f}481\u{202f}216");
         assert_eq!(signed(6.54, Unit::Points), "+6.5");
         assert_eq!(signed(-6.54, Unit::Points), "\u{2212}6.5");
@@ -96,7 +105,11 @@ mod tests {
 
     #[test]
     fn unknown_bounds_are_dashes() {
-        let interval = Interval { mean: 0.0, low: -1.0, high: f64::INFINITY };
+        let interval = Interval {
+            mean: 0.0,
+            low: -1.0,
+            high: f64::INFINITY,
+        };
         let figure = Figure::new("x", interval, Unit::Points);
         assert_eq!(range(&figure, signed).unwrap(), "[\u{2212}1.0, \u{2013}]");
         assert_eq!(range(&Figure::plain("x", 0.0, Unit::Points), signed), None);

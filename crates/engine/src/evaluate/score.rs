@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use deem_metrics::MetricsError;
 use deem_metrics::answer::{AnswerKind, ParseMode, Verdict, judge, parse_yes_no};
 use deem_metrics::caption::{CaptionSample, Meteor, score as score_captions};
 use deem_metrics::figures::{Counts, Family, Figure, Part, Unit};
@@ -59,13 +60,13 @@ impl Answers {
                 "robust_vqa" => {
                     if let Some(set) = RobustSet::ALL.into_iter().find(|s| s.name() == part) {
                         let samples = self.robust.entry(set).or_default();
-                        samples.extend(yes_no(seed, record, mode));
+                        samples.push(yes_no(seed, record, mode)?);
                     }
                 }
                 "pope" => {
                     if let Some(split) = PopeSplit::ALL.into_iter().find(|s| s.name() == part) {
                         let samples = self.pope.entry(split).or_default();
-                        samples.extend(yes_no(seed, record, mode));
+                        samples.push(yes_no(seed, record, mode)?);
                     }
                 }
                 "mmvp" => self.mmvp.push(PairSample {
@@ -162,7 +163,8 @@ impl Answers {
         for family in self.families()? {
             compared.push(match family.name.as_str() {
                 "mmvp" => {
-                    let (ours, theirs) = (pairs::scored(&self.mmvp)?, pairs::scored(&control.mmvp)?);
+                    let (ours, theirs) =
+                        (pairs::scored(&self.mmvp)?, pairs::scored(&control.mmvp)?);
                     compare(&family, &ours, &theirs, pattern)?
                 }
                 "pope" => {
@@ -213,7 +215,12 @@ impl From<RegionScore> for Family {
 /// # Errors
 /// `Metrics` if the right answer is none that an answer can be compared with.
 pub fn verdict(record: &Record, mode: ParseMode) -> Result<Verdict, EngineError> {
-    let options: Vec<&str> = record.options.iter().flatten().map(String::as_str).collect();
+    let options: Vec<&str> = record
+        .options
+        .iter()
+        .flatten()
+        .map(String::as_str)
+        .collect();
     let kind = match family_and_part(record).0 {
         _ if !options.is_empty() => AnswerKind::Choice(&options),
         "pope" | "robust_vqa" => AnswerKind::YesNo,
@@ -227,12 +234,16 @@ fn family_and_part(record: &Record) -> (&str, &str) {
     benchmark.split_once('/').unwrap_or((benchmark, ""))
 }
 
-fn yes_no(seed: u64, record: &Record, mode: ParseMode) -> Option<YesNoSample> {
-    Some(YesNoSample {
+fn yes_no(seed: u64, record: &Record, mode: ParseMode) -> Result<YesNoSample, EngineError> {
+    let truth = record.truth.first().map_or("", String::as_str);
+    Ok(YesNoSample {
         seed,
         image: record.cluster.clone(),
         question: record.id.clone(),
-        truth: parse_yes_no(record.truth.first()?, ParseMode::Strict)?,
+        truth: parse_yes_no(truth, ParseMode::Strict).ok_or_else(|| MetricsError::Truth {
+            found: truth.to_owned(),
+            expected: "yes or no",
+        })?,
         answer: parse_yes_no(&record.answer, mode),
         margin: record.error.is_none().then_some(record.margin),
     })
@@ -251,4 +262,113 @@ fn region(
     let value = f64::from(u8::from(right));
     let scored = Scored::new(seed, record.cluster.clone(), record.id.clone(), value);
     Ok((caption, scored))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use deem_metrics::figures::named;
+
+    fn record(benchmark: &str, id: &str, cluster: &str, truth: &str, answer: &str) -> Record {
+        Record {
+            id: id.into(),
+            benchmark: benchmark.into(),
+            cluster: cluster.into(),
+            pattern: None,
+            prompt: String::new(),
+            options: None,
+            truth: vec![truth.into()],
+            answer: answer.into(),
+            margin: 0.5,
+            error: None,
+        }
+    }
+
+    /// A pair about orientation: truth by letter, answers in the options' words.
+    fn orientation(id: &str, truth: &str, answer: &str) -> Record {
+        Record {
+            pattern: Some("orientation".into()),
+            options: Some(["upright".into(), "upside down".into()]),
+            ..record("mmvp/pairs", id, "pair 1", truth, answer)
+        }
+    }
+
+    fn records() -> Vec<Record> {
+        let unreadable = Record {
+            error: Some("cannot read 2.png".into()),
+            ..record("pope/random", "2", "2.png", "no", "")
+        };
+        vec![
+            orientation("1", "(a)", "upright"),
+            orientation("2", "(b)", "upside down"),
+            record("pope/random", "1", "1.png", "yes", "Yes."),
+            unreadable,
+            record("robust_vqa/A", "1", "1.png", "yes", "yes"),
+            record("robust_vqa/A", "2", "1.png", "no", "perhaps"),
+            record("region/captions", "1", "1.png", "a red cat", "red cat"),
+        ]
+    }
+
+    fn answers(records: &[Record]) -> Answers {
+        let mut answers = Answers::default();
+        answers.add(1, records, ParseMode::Strict).unwrap();
+        answers
+    }
+
+    #[test]
+    fn what_is_shown_as_right_is_what_scores_count() {
+        let records = records();
+        let right: Vec<bool> = records
+            .iter()
+            .map(|record| verdict(record, ParseMode::Strict).unwrap().is_right())
+            .collect();
+        assert_eq!(right, [true, true, true, false, true, false, true]);
+        let families = answers(&records).families().unwrap();
+        let score = |family: &str, part: &str, figure: &str| {
+            let family = named::find(&families, family).unwrap();
+            family.figure(part, figure).unwrap().mean
+        };
+        assert_eq!(score("mmvp", "orientation", "pair_accuracy"), 100.0);
+        assert_eq!(score("pope", "random", "accuracy"), 50.0);
+        assert_eq!(score("robust_vqa", "mean", "accuracy"), 50.0);
+        assert_eq!(score("robust_vqa", "mean", "ranking"), 50.0);
+        assert_eq!(score("region", "all", "exact"), 100.0);
+    }
+
+    #[test]
+    fn unreadable_pictures_and_unclear_answers_are_counted_apart() {
+        let families = answers(&records()).families().unwrap();
+        let counts = |name: &str| named::find(&families, name).unwrap().counts.unwrap();
+        let pope = counts("pope");
+        assert_eq!((pope.samples, pope.unreadable, pope.unparseable), (2, 1, 0));
+        let robust = counts("robust_vqa");
+        assert_eq!((robust.unreadable, robust.unparseable), (0, 1));
+    }
+
+    #[test]
+    fn differences_have_the_names_of_the_figures() {
+        let mut worse = records();
+        worse[0].answer = "upside down".into();
+        let (treatment, control) = (answers(&records()), answers(&worse));
+        let differences = treatment.differences(&control).unwrap();
+        let names: Vec<&str> = differences.iter().map(|f| f.name.as_str()).collect();
+        assert_eq!(names, ["mmvp", "pope", "robust_vqa"]);
+        let lost = differences[0]
+            .figure("orientation", "pair_accuracy")
+            .unwrap();
+        assert_eq!((lost.mean, lost.unit), (100.0, Unit::Points));
+    }
+
+    #[test]
+    fn a_truth_that_no_answer_can_equal_is_an_error() {
+        for bad in [
+            orientation("1", "(c)", "upright"),
+            record("pope/random", "1", "1.png", "maybe", "yes"),
+        ] {
+            let error = Answers::default()
+                .add(1, &[bad], ParseMode::Strict)
+                .unwrap_err();
+            assert!(error.to_string().contains("right answer"), "{error}");
+        }
+    }
 }

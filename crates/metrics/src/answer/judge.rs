@@ -133,7 +133,10 @@ mod tests {
         assert_eq!(of("(b) three", "three", numbers), Verdict::Right);
         assert_eq!(of("3", "three", numbers), Verdict::Right);
         assert_eq!(of("not two", "two", numbers), Verdict::Unparseable);
-        assert_eq!(of("A red cat.", "red cat", AnswerKind::Text), Verdict::Right);
+        assert_eq!(
+            of("A red cat.", "red cat", AnswerKind::Text),
+            Verdict::Right
+        );
         assert_eq!(of("a cat", "red cat", AnswerKind::Text), Verdict::Wrong);
     }
 

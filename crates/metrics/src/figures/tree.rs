@@ -174,7 +174,11 @@ impl Family {
     #[must_use]
     pub fn differences(&self, total: &Difference, parts: &BTreeMap<String, Difference>) -> Self {
         let compared = self.parts.iter().enumerate().filter_map(|(at, part)| {
-            let difference = if at == 0 { total } else { parts.get(&part.name)? };
+            let difference = if at == 0 {
+                total
+            } else {
+                parts.get(&part.name)?
+            };
             let figure = part.figures.first()?;
             let points = Figure::points(&figure.name, difference);
             Some(Part::new(
@@ -362,10 +366,7 @@ mod tests {
         let figure = r#"{"mean":1,"low":null,"high":null,"unit":"score"}"#;
         let json = format!(r#"{{"title":"x","figures":{{"a":{{"b":{figure},"b":{figure}}}}}}}"#);
         let error = serde_json::from_str::<Family>(&json).unwrap_err();
-        assert!(
-            error.to_string().contains("\"b\" occurs twice"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("\"b\" occurs twice"), "{error}");
     }
 
     #[test]

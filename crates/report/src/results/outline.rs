@@ -11,28 +11,23 @@ pub struct Row {
     pub part: String,
     /// Name of the figure.
     pub figure: String,
-    /// What the row is called: the family's title, or the part's name.
+    /// What the row is called: the family's title; below it a further figure of the whole, or a part's name.
     pub label: String,
-    /// Which of several figures it is, in words; empty in rows of parts.
+    /// Which of several figures it is, in words; empty in minor rows.
     pub detail: String,
-    /// Whether it is about a part of the family above.
+    /// Whether it belongs to the family above.
     pub minor: bool,
 }
 
 impl Row {
-    fn new(family: &Family, part: &Part, figure: &Figure, minor: bool) -> Self {
-        let (label, detail) = if minor {
-            (part.name.clone(), String::new())
-        } else {
-            (family.title.clone(), figure.label())
-        };
+    fn new(family: &Family, part: &Part, figure: &Figure, label: &str, detail: &str) -> Self {
         Self {
             family: family.name.clone(),
             part: part.name.clone(),
             figure: figure.name.clone(),
-            label,
-            detail,
-            minor,
+            label: label.to_owned(),
+            detail: detail.to_owned(),
+            minor: detail.is_empty(),
         }
     }
 
@@ -49,8 +44,14 @@ pub(super) fn main_rows(families: &[Family]) -> Vec<Row> {
     for family in families {
         for (at, part) in family.parts.iter().enumerate() {
             let shown = if at == 0 { part.figures.len() } else { 1 };
-            let figures = part.figures.iter().take(shown);
-            rows.extend(figures.map(|figure| Row::new(family, part, figure, at > 0)));
+            for (number, figure) in part.figures.iter().take(shown).enumerate() {
+                let label = figure.label();
+                rows.push(match (at, number) {
+                    (0, 0) => Row::new(family, part, figure, &family.title, &label),
+                    (0, _) => Row::new(family, part, figure, &label, ""),
+                    _ => Row::new(family, part, figure, &part.name, ""),
+                });
+            }
         }
     }
     rows
@@ -104,7 +105,10 @@ mod tests {
 
     #[test]
     fn what_only_one_arm_has_gets_a_row_among_its_kin() {
-        let first = [family("a", &[("all", &["x"])]), family("c", &[("all", &["x"])])];
+        let first = [
+            family("a", &[("all", &["x"])]),
+            family("c", &[("all", &["x"])]),
+        ];
         let second = [family("a", &[("all", &["x", "y"]), ("part", &["x", "y"])])];
         let all = merged([&first[..], &second[..]]);
         let rows: Vec<(String, String, bool)> = main_rows(&all)
@@ -116,7 +120,7 @@ mod tests {
             rows,
             [
                 row("A", "x", false),
-                row("A", "y", false),
+                row("y", "", true),
                 row("part", "", true),
                 row("C", "x", false)
             ]

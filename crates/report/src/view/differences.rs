@@ -67,7 +67,11 @@ fn rows(family: &Family) -> Vec<Row<'_>> {
         let figure = part.figures.first()?;
         (figure.unit == Unit::Points).then(|| Row {
             label: if at == 0 { &family.title } else { &part.name }.clone(),
-            detail: if at == 0 { figure.label() } else { String::new() },
+            detail: if at == 0 {
+                figure.label()
+            } else {
+                String::new()
+            },
             minor: at > 0,
             value: Some((signed(figure.mean, figure.unit), range(figure, signed))),
             reference: Some(0.0),

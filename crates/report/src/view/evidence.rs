@@ -14,7 +14,12 @@ pub(super) fn restorations(report: &Report) -> Option<Section> {
         figures: Vec<(String, Picture)>,
     }
 
-    let strip = |Restoration { label, input, before, after }: &Restoration| {
+    let strip = |Restoration {
+                     label,
+                     input,
+                     before,
+                     after,
+                 }: &Restoration| {
         let own = [("the image", input), ("before training", before)];
         let after = after.iter().map(|(arm, image)| (arm.as_str(), image));
         let figures = own.into_iter().chain(after).map(|(name, image)| {

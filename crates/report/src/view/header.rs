@@ -128,6 +128,9 @@ mod tests {
     #[test]
     fn long_commits_are_cut_and_keep_their_mark() {
         assert_eq!(short("3f9c1d2a7b8e4455a0c1+"), "3f9c1d2a7b8e+");
-        assert_eq!((short("unknown"), short("")), ("unknown".into(), String::new()));
+        assert_eq!(
+            (short("unknown"), short("")),
+            ("unknown".into(), String::new())
+        );
     }
 }

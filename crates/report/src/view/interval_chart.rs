@@ -109,7 +109,11 @@ impl IntervalChart {
         });
         Some(Self {
             ticks: ticks.collect(),
-            grid: scale.ticks.iter().map(|t| place(scale.percent(*t))).collect(),
+            grid: scale
+                .ticks
+                .iter()
+                .map(|t| place(scale.percent(*t)))
+                .collect(),
             unit: symbol(unit),
             rows: rows.iter().any(|row| !row.marks.is_empty()).then(|| {
                 let rows = rows.into_iter();
@@ -122,19 +126,31 @@ impl IntervalChart {
 fn draw(row: Row, scale: &Scale, write: impl Fn(f64, Unit) -> String + Copy) -> DrawnRow {
     let at = |value: f64| place(scale.percent(value));
     let marks: Vec<DrawnMark> = (row.marks.iter().enumerate())
-        .map(|(i, Mark { class, name, figure })| DrawnMark {
-            class: *class,
-            title: format!(
-                "{name}: {}{}{}",
-                write(figure.mean, figure.unit),
-                symbol(figure.unit),
-                range(figure, write).map_or(String::new(), |range| format!(" {range}"))
-            ),
-            y: i * MARK + MARK / 2 + MARGIN / 2,
-            mean: at(figure.mean),
-            whisker: figure.low.zip(figure.high).map(|(low, high)| (at(low), at(high))),
-            singles: figure.per_seed.values().map(|value| at(*value)).collect(),
-        })
+        .map(
+            |(
+                i,
+                Mark {
+                    class,
+                    name,
+                    figure,
+                },
+            )| DrawnMark {
+                class: *class,
+                title: format!(
+                    "{name}: {}{}{}",
+                    write(figure.mean, figure.unit),
+                    symbol(figure.unit),
+                    range(figure, write).map_or(String::new(), |range| format!(" {range}"))
+                ),
+                y: i * MARK + MARK / 2 + MARGIN / 2,
+                mean: at(figure.mean),
+                whisker: figure
+                    .low
+                    .zip(figure.high)
+                    .map(|(low, high)| (at(low), at(high))),
+                singles: figure.per_seed.values().map(|value| at(*value)).collect(),
+            },
+        )
         .collect();
     let spoken: Vec<&str> = marks.iter().map(|mark| mark.title.as_str()).collect();
     DrawnRow {

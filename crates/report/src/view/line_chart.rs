@@ -125,7 +125,9 @@ fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let group = whole.len().div_ceil(POINTS).max(1);
     let mean = |chunk: &[(f64, f64)]| {
         let n = chunk.len() as f64;
-        let (x, y) = chunk.iter().fold((0.0, 0.0), |(x, y), p| (x + p.0, y + p.1));
+        let (x, y) = chunk
+            .iter()
+            .fold((0.0, 0.0), |(x, y), p| (x + p.0, y + p.1));
         (x / n, y / n)
     };
     whole.chunks(group).map(mean).collect()

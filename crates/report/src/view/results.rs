@@ -40,7 +40,9 @@ pub(super) fn section(results: &Results) -> Option<Section> {
         "results",
         "Results",
         "What each arm scores",
-        format!("In percent unless a row says otherwise, with 95 % intervals over {over}. Dashed lines are blind guessing."),
+        format!(
+            "In percent unless a row says otherwise, with 95 % intervals over {over}. Dashed lines are blind guessing."
+        ),
         Content {
             chart: IntervalChart::new(rows.collect(), Unit::Percent, value),
             table: main_table(results, &arms),
@@ -62,28 +64,35 @@ pub(super) fn details(results: &Results) -> Option<Section> {
 
     let arms = arms(results);
     let difference = results.difference.first();
-    let charts = families(results).into_iter().filter(many).filter_map(|mut family| {
-        let compared = difference.and_then(|d| named::find(&d.families, &family.name));
-        let gain = |part: &str| Some(named::find(&compared?.parts, part)?.figures.first()?.mean);
-        family.parts[1..].sort_by(|a, b| {
-            let [a, b] = [a, b].map(|part| gain(&part.name).unwrap_or(f64::NEG_INFINITY));
-            b.total_cmp(&a)
+    let charts = families(results)
+        .into_iter()
+        .filter(many)
+        .filter_map(|mut family| {
+            let compared = difference.and_then(|d| named::find(&d.families, &family.name));
+            let gain =
+                |part: &str| Some(named::find(&compared?.parts, part)?.figures.first()?.mean);
+            family.parts[1..].sort_by(|a, b| {
+                let [a, b] = [a, b].map(|part| gain(&part.name).unwrap_or(f64::NEG_INFINITY));
+                b.total_cmp(&a)
+            });
+            let mut rows = rows(&family, 1..family.parts.len(), results, &arms);
+            for row in &mut rows {
+                row.minor = false;
+                row.value = gain(&row.label).map(|gain| (signed(gain, Unit::Points), None));
+            }
+            Some(Detail {
+                chart: IntervalChart::new(rows, Unit::Percent, value)?,
+                title: family.title,
+                about: family.about,
+                arms: arms.clone(),
+            })
         });
-        let mut rows = rows(&family, 1..family.parts.len(), results, &arms);
-        for row in &mut rows {
-            row.minor = false;
-            row.value = gain(&row.label).map(|gain| (signed(gain, Unit::Points), None));
-        }
-        Some(Detail {
-            chart: IntervalChart::new(rows, Unit::Percent, value)?,
-            title: family.title,
-            about: family.about,
-            arms: arms.clone(),
-        })
-    });
     let charts: Vec<Detail> = charts.collect();
     let beside = difference.map_or(String::new(), |d| {
-        format!(" Beside each row: {} \u{2212} {}, in points.", d.treatment, d.control)
+        format!(
+            " Beside each row: {} \u{2212} {}, in points.",
+            d.treatment, d.control
+        )
     });
     (!charts.is_empty()).then(|| {
         Section::new(
@@ -114,10 +123,12 @@ pub(super) fn controls(results: &Results) -> Option<Section> {
             rows.extend(part.figures.iter().map(|figure| {
                 let of = |arm: &ArmResults| {
                     let found = named::find(&arm.controls, &family.name)?;
-                    found.figure(&part.name, &figure.name).map(|figure| match figure.unit {
-                        Unit::Points => Cell::difference(figure),
-                        _ => Cell::figure(figure),
-                    })
+                    found
+                        .figure(&part.name, &figure.name)
+                        .map(|figure| match figure.unit {
+                            Unit::Points => Cell::difference(figure),
+                            _ => Cell::figure(figure),
+                        })
                 };
                 Line {
                     label: family.title.clone(),
@@ -135,13 +146,15 @@ pub(super) fn controls(results: &Results) -> Option<Section> {
             costs.push(cost);
         }
     }
-    rows.extend(costs.into_iter().map(|cost| Line {
-        label: cost.label(),
-        detail: String::new(),
-        minor: false,
-        cells: (results.arms.iter())
-            .map(|arm| named::find(&arm.costs, &cost.name).map(Cell::figure))
-            .collect(),
+    rows.extend(costs.into_iter().map(|cost| {
+        Line {
+            label: cost.label(),
+            detail: String::new(),
+            minor: false,
+            cells: (results.arms.iter())
+                .map(|arm| named::find(&arm.costs, &cost.name).map(Cell::figure))
+                .collect(),
+        }
     }));
     let notes = families.into_iter();
     let notes = notes.filter_map(|family| Some((family.title, family.about?)));
@@ -189,7 +202,11 @@ fn rows<'a>(
         });
         (figure.unit == Unit::Percent).then(|| Row {
             label: if at == 0 { &family.title } else { &part.name }.clone(),
-            detail: if at == 0 { figure.label() } else { String::new() },
+            detail: if at == 0 {
+                figure.label()
+            } else {
+                String::new()
+            },
             minor: at > 0,
             value: None,
             reference: figure.chance,

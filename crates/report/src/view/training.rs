@@ -16,9 +16,16 @@ pub(super) fn section(report: &Report) -> Option<Section> {
     }
 
     let arms = arms(&report.results);
-    let class = |name: &str| arms.iter().find(|arm| arm.name == name).map_or(0, |arm| arm.class);
+    let class = |name: &str| {
+        arms.iter()
+            .find(|arm| arm.name == name)
+            .map_or(0, |arm| arm.class)
+    };
     let mut terms: Vec<(&str, &str)> = Vec::new();
-    let explained = report.terms.iter().map(|t| (t.name.as_str(), t.note.as_str()));
+    let explained = report
+        .terms
+        .iter()
+        .map(|t| (t.name.as_str(), t.note.as_str()));
     let logged = report.curves.iter().map(|curve| (curve.term.as_str(), ""));
     for (name, note) in explained.chain(logged) {
         if !terms.iter().any(|(known, _)| *known == name) {
@@ -45,7 +52,11 @@ pub(super) fn section(report: &Report) -> Option<Section> {
             "One line for each seed.",
             Content {
                 charts,
-                stages: report.stages.iter().map(|s| (s.name.clone(), s.step)).collect(),
+                stages: report
+                    .stages
+                    .iter()
+                    .map(|s| (s.name.clone(), s.step))
+                    .collect(),
                 arms: arms.clone(),
             },
         )
