@@ -1,5 +1,8 @@
 //! The commands of the README, run as a user would, with the shipped stand-ins.
 
+#[path = "commands/evaluate.rs"]
+mod evaluate;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -68,6 +71,32 @@ fn every_command_of_the_readme_is_understood() {
         seen += 1;
     }
     assert!(seen >= 6, "the README shows only {seen} commands");
+}
+
+/// The program says where it comes from, not where it is run.
+#[test]
+fn the_version_names_the_commit_of_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.args(["-c", "user.name=x", "-c", "user.email=x@example.org"]);
+        git.args(arguments).current_dir(folder.path()).output()
+    };
+    let said = succeeds(&["--version"], folder.path());
+    let commit = said
+        .strip_prefix(concat!("deem ", env!("CARGO_PKG_VERSION"), " ("))
+        .and_then(|rest| rest.trim_end().strip_suffix(')'))
+        .unwrap_or_else(|| panic!("{said:?}"));
+    let hash = commit.trim_end_matches('+');
+    let hex = hash.len() == 12 && hash.chars().all(|c| c.is_ascii_hexdigit());
+    assert!(
+        hex || commit == "unknown" || option_env!("DEEM_COMMIT").is_some(),
+        "{said}"
+    );
+    // Another repository around it changes nothing.
+    if git(&["init"]).is_ok() && git(&["commit", "--allow-empty", "-m", "x"]).is_ok() {
+        assert_eq!(succeeds(&["--version"], folder.path()), said);
+    }
 }
 
 #[test]

@@ -118,6 +118,14 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Whether the user stopped it: everything finished is kept.
+    pub fn is_interruption(&self) -> bool {
+        matches!(
+            self,
+            Self::Interrupted { .. } | Self::Stopped | Self::Data(DataError::Interrupted)
+        )
+    }
+
     /// Attaches a path to an operating-system error.
     pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();

@@ -6,20 +6,25 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use deem_data::benchmark::{Benchmarks, Suite};
+use deem_data::benchmark::Item;
 use deem_data::image::ImageLimits;
 use deem_data::world::corpus::Role;
 use deem_engine::EngineError;
-use deem_engine::evaluate::{Answers, Record};
+use deem_engine::evaluate::{AnswerForm, Answers, Exam, Record, verdict};
 use deem_engine::generate::{ImageOptions, restore};
 use deem_engine::train::{Observer, read_metrics};
-use deem_experiment::benchmarks::benchmarks;
+use deem_experiment::benchmarks::{benchmarks, registry};
 use deem_experiment::pretrain::pixels;
 use deem_experiment::shuffled_images;
 use deem_experiment::study::{Arm, ArmRun, Study};
-use deem_metrics::answer::ParseMode;
-use deem_metrics::statistics::{Scored, accuracy};
+use deem_metrics::answer::{ParseMode, parse_choice};
+use deem_metrics::figures::{Family, Figure, Part, Unit};
+use deem_metrics::statistics::{Scored, accuracy, paired_difference};
 use deem_model::deem::Deem;
+use deem_report::{
+    Answer, ArmResults, Comparison, Curve, Example, Published, Report, Restoration, Results, Stage,
+    Term, render,
+};
 use image::RgbImage;
 
 use super::session::to_picture;
@@ -27,11 +32,8 @@ use super::setup::Setup;
 use crate::args::{ArmChoice, Reproduce};
 use crate::interrupt;
 use crate::progress::{Progress, TrainProgress};
-use crate::report::{
-    ArmResults, Curve, Differences, Example, Region, ReportInput, Restoration, Results, RobustVqa,
-    SeedResults, ShuffledImages, difference_name, render,
-};
 use crate::summary::table;
+use crate::version::COMMIT;
 
 /// Attribute questions of the shuffled-image control.
 const CONTROL_QUESTIONS: usize = 240;
@@ -56,7 +58,15 @@ pub fn run(choice: &Setup, args: &Reproduce) -> Result<()> {
     let config = toml::to_string(preset)?;
     claim(&args.output, &identity(args, &config, &standins.identity()))?;
     let compute = choice.compute()?;
-    let set = benchmarks(&standins, &data, role, &compute.device)?;
+    eprintln!("making the benchmarks");
+    let set = benchmarks(
+        &standins,
+        &data,
+        role,
+        &compute.device,
+        &registry(),
+        &interrupt::asked,
+    )?;
     let study = Study {
         standins: &standins,
         data: &data,
@@ -76,24 +86,17 @@ pub fn run(choice: &Setup, args: &Reproduce) -> Result<()> {
         let own = seeds.iter().filter_map(|seed| runs.remove(&(*seed, arm)));
         outcomes.insert(arm, Outcome::new(arm, own.collect())?);
     }
-    let mut difference = BTreeMap::new();
+    let mut difference = Vec::new();
     if let Some(feedback) = outcomes.get(&Arm::Feedback) {
         for (arm, control) in outcomes.iter().filter(|(arm, _)| **arm != Arm::Feedback) {
-            let [robust_vqa, pope, mmvp] = feedback.answers.differences(&control.answers)?;
-            let differences = Differences {
-                robust_vqa: robust_vqa.into(),
-                pope: pope.into(),
-                mmvp: mmvp.into(),
-            };
-            difference.insert(
-                difference_name(Arm::Feedback.name(), arm.name()),
-                differences,
-            );
+            let families = feedback.answers.differences(&control.answers)?;
+            let (treatment, control) = (Arm::Feedback.name(), arm.name());
+            difference.push(Comparison::new(treatment, control, families));
         }
     }
     let results = Results {
         version: env!("CARGO_PKG_VERSION").into(),
-        commit: commit(),
+        commit: COMMIT.into(),
         seeds,
         steps: preset
             .stages
@@ -101,8 +104,8 @@ pub fn run(choice: &Setup, args: &Reproduce) -> Result<()> {
             .map(|stage| stage.train.schedule.steps)
             .sum(),
         arms: outcomes
-            .iter()
-            .map(|(arm, outcome)| (arm.name().to_owned(), outcome.results.clone()))
+            .values()
+            .map(|outcome| outcome.results.clone())
             .collect(),
         difference,
     };
@@ -139,7 +142,7 @@ fn side_by_side(
     study: &Study,
     jobs: Vec<(u64, Arm)>,
     most: Option<usize>,
-    set: &Benchmarks,
+    set: &[Exam],
     role: Role,
 ) -> Result<(Runs, usize)> {
     let cores = rayon::current_num_threads();
@@ -175,11 +178,11 @@ fn side_by_side(
     Ok((runs.into_iter().flatten().collect(), threads))
 }
 
-fn one_run(study: &Study, arm: Arm, seed: u64, set: &Benchmarks, role: Role) -> Result<Finished> {
+fn one_run(study: &Study, arm: Arm, seed: u64, set: &[Exam], role: Role) -> Result<Finished> {
     let mut observer = |name: &str| Box::new(TrainProgress::new(name, false)) as Box<dyn Observer>;
     let run = study.train(arm, seed, &mut observer)?;
     let name = format!("{} {seed} questions", arm.name());
-    let mut progress = Progress::new(&name, set.items.len() as u64);
+    let mut progress = Progress::new(&name, set.iter().map(|exam| exam.items.len() as u64).sum());
     let mut done = 0;
     let records = study.evaluate(&run, arm, seed, set, &mut |count| {
         done += count as u64;
@@ -189,7 +192,15 @@ fn one_run(study: &Study, arm: Arm, seed: u64, set: &Benchmarks, role: Role) -> 
     progress.finish();
     let side = study.standins.preset().model.image_size as u32;
     let runner = study.runner(&run.answering);
-    let control = shuffled_images(&runner, study.data, role, side, CONTROL_QUESTIONS, seed)?;
+    let control = shuffled_images(
+        &runner,
+        study.data,
+        role,
+        side,
+        CONTROL_QUESTIONS,
+        seed,
+        &interrupt::asked,
+    )?;
     Ok(Finished {
         seed,
         records,
@@ -212,22 +223,17 @@ struct Outcome {
 
 impl Outcome {
     fn new(arm: Arm, runs: Vec<Finished>) -> Result<Self> {
-        let mut answers = Answers::default();
+        let registry = registry();
+        let mut answers = Answers::new(&registry, ParseMode::Strict);
         let mut curves = Vec::new();
         let [mut own, mut shuffled] = [Vec::new(), Vec::new()];
-        let (mut first, mut per_seed) = (None, BTreeMap::new());
+        let (mut first, mut alone) = (None, Vec::new());
         for finished in runs {
             let seed = finished.seed;
-            answers.add(seed, &finished.records, ParseMode::Strict);
-            let mut alone = Answers::default();
-            alone.add(seed, &finished.records, ParseMode::Strict);
-            let scores = alone.scores()?;
-            let figures = SeedResults {
-                robust_vqa: 100.0 * scores.robust_vqa.mean.mean,
-                pope: 100.0 * scores.pope.mean.mean,
-                mmvp: 100.0 * scores.mmvp.pair_accuracy.mean,
-            };
-            per_seed.insert(seed, figures);
+            answers.add(seed, finished.records.clone());
+            let mut own_answers = Answers::new(&registry, ParseMode::Strict);
+            own_answers.add(seed, finished.records.clone());
+            alone.push((seed, own_answers.families()?));
             let [with_own, with_others] = finished.control;
             own.extend(with_own);
             shuffled.extend(with_others);
@@ -235,23 +241,28 @@ impl Outcome {
             first.get_or_insert((finished.records, finished.run));
         }
         let (records, run) = first.context("at least one seed")?;
-        let scores = answers.scores()?;
+        let mut families = answers.families()?;
+        for (seed, alone) in &alone {
+            for (family, alone) in families.iter_mut().zip(alone) {
+                family.add_seed(*seed, alone);
+            }
+        }
+        let seconds = median(points(&curves, "seconds"));
+        let mut costs = vec![
+            Figure::plain("seconds_per_step", seconds, Unit::Seconds),
+            Figure::plain("trainable_parameters", run.trainable as f64, Unit::Count)
+                .titled("parameters trained"),
+        ];
+        if arm == Arm::Feedback {
+            let ratio = average(points(&curves, "gradient_ratio"));
+            let ratio = Figure::plain("gradient_ratio", ratio, Unit::Ratio);
+            costs.push(ratio.titled("gradient ratio, feedback / text"));
+        }
         let results = ArmResults {
-            robust_vqa: RobustVqa::new(&scores.robust_vqa, Some(scores.ranking)),
-            pope: (&scores.pope).into(),
-            mmvp: (&scores.mmvp).into(),
-            region: scores
-                .region
-                .map(|region| Region::new(region.cider, region.exact)),
-            shuffled_images: Some(ShuffledImages {
-                own: accuracy(&own)?.percent(),
-                shuffled: accuracy(&shuffled)?.percent(),
-            }),
-            seconds_per_step: median(points(&curves, "seconds")),
-            trainable_parameters: run.trainable as u64,
-            gradient_ratio: (arm == Arm::Feedback)
-                .then(|| average(points(&curves, "gradient_ratio"))),
-            per_seed,
+            name: arm.name().into(),
+            families,
+            controls: vec![attribute_questions(&own, &shuffled)?],
+            costs,
         };
         curves.retain(|curve| curve.term != "seconds");
         Ok(Self {
@@ -262,6 +273,25 @@ impl Outcome {
             curves,
         })
     }
+}
+
+/// The control with exchanged images, as figures.
+fn attribute_questions(own: &[Scored], shuffled: &[Scored]) -> Result<Family> {
+    let part = |name, figure| Part::new(name, [figure]);
+    let lost = paired_difference(shuffled, own)?;
+    Ok(Family {
+        parts: vec![
+            part("own images", Figure::percent("accuracy", accuracy(own)?)),
+            part(
+                "images of other questions",
+                Figure::percent("accuracy", accuracy(shuffled)?),
+            ),
+            part("lost by exchanging", Figure::points("accuracy", &lost)),
+        ],
+        ..Family::new("attribute_questions", "Attribute questions").about(
+            "if answers did not depend on the image, exchanging the images between questions would cost nothing",
+        )
+    })
 }
 
 /// Curves of all stages of one run, one step axis for all; `seconds` of the first stage only.
@@ -321,7 +351,7 @@ fn average(values: Vec<f64>) -> f64 {
 
 fn report(
     study: &Study,
-    set: &Benchmarks,
+    set: &[Exam],
     outcomes: &BTreeMap<Arm, Outcome>,
     results: &Results,
     config: &str,
@@ -333,13 +363,20 @@ fn report(
         .stages
         .iter()
         .map(|stage| {
+            let first = step;
             step += stage.train.schedule.steps;
-            (step - stage.train.schedule.steps, stage.name.clone())
+            Stage {
+                name: stage.name.clone(),
+                step: first,
+            }
         })
         .collect();
     let names: Vec<&str> = outcomes.keys().map(|arm| arm.name()).collect();
-    let input = ReportInput {
+    Ok(render(&Report {
         title: "Generative feedback on emoji scenes".into(),
+        subject: "Diffusion feedback for a vision-language model".into(),
+        published: published(),
+        terms: terms(),
         results: results.clone(),
         curves: outcomes.values().flat_map(|o| o.curves.clone()).collect(),
         stages,
@@ -353,8 +390,37 @@ fn report(
         ),
         facts,
         limits: LIMITS.map(String::from).to_vec(),
+    })?)
+}
+
+/// The paper's own gains, at full size.
+fn published() -> Vec<Published> {
+    let gain = |(family, value): (&str, f64)| Published {
+        family: family.into(),
+        source: "The paper, at full size".into(),
+        value,
     };
-    Ok(render(&input))
+    [("mmvp", 6.5), ("pope", 12.8), ("robust_vqa", 4.0)]
+        .map(gain)
+        .to_vec()
+}
+
+/// What the curves show.
+fn terms() -> Vec<Term> {
+    [
+        ("L_NTP", "next token"),
+        ("L_CSR", "restoring the image: the feedback"),
+        ("L_NIP", "next image"),
+        (
+            "gradient_ratio",
+            "feedback over text, at the encoder, λ included: how loud feedback is, which λ alone does not say",
+        ),
+    ]
+    .map(|(name, note)| Term {
+        name: name.into(),
+        note: note.into(),
+    })
+    .to_vec()
 }
 
 fn facts(study: &Study, threads: usize, took: std::time::Duration) -> Vec<(String, String)> {
@@ -374,21 +440,24 @@ fn facts(study: &Study, threads: usize, took: std::time::Duration) -> Vec<(Strin
     .to_vec()
 }
 
-const LIMITS: [&str; 4] = [
+const LIMITS: [&str; 5] = [
     "Emoji drawings composed to scenes are not photographs; what holds here need not hold there.",
     "The foundation models are small stand-ins of the published architectures, trained in minutes. Their gates \
      stand in the model cards: a diffusion model that does not listen to an attribute cannot teach it.",
     "One seed says little about the spread between runs; the interval then covers the questions only.",
     "Questions and captions come from templates.",
+    "Ranking asks whether yes is likelier for the true than for the false label of an image: free of a liking for \
+     either word, which accuracy is not.",
 ];
 
 fn restorations(
     study: &Study,
-    set: &Benchmarks,
+    set: &[Exam],
     outcomes: &BTreeMap<Arm, Outcome>,
 ) -> Result<Vec<Restoration>> {
     let mut pictures: Vec<(String, RgbImage)> = Vec::new();
-    let items = set.suite(Suite::Mmvp);
+    let items = set.iter().flat_map(|exam| &exam.items);
+    let items: Vec<&Item> = items.filter(|item| item.pattern.is_some()).collect();
     let spread = (items.len() / RESTORED).max(1);
     for item in items.into_iter().step_by(spread).take(RESTORED) {
         let image = item.picture.load(ImageLimits::default())?;
@@ -440,31 +509,53 @@ fn draw(
 }
 
 /// Questions of the first seed that the arms answer differently, from every benchmark in turn.
-fn examples(set: &Benchmarks, outcomes: &BTreeMap<Arm, Outcome>) -> Result<Vec<Example>> {
+fn examples(set: &[Exam], outcomes: &BTreeMap<Arm, Outcome>) -> Result<Vec<Example>> {
     let mut by_family: BTreeMap<&str, Vec<Example>> = BTreeMap::new();
-    for item in set.items.iter().filter(|item| item.suite != Suite::Region) {
-        let benchmark = format!("{}/{}", item.suite.family(), item.suite.part());
-        let given: Vec<(String, String)> = outcomes
-            .iter()
-            .filter_map(|(arm, outcome)| {
-                let mut records = outcome.records.iter();
-                let found = records.find(|r| r.benchmark == benchmark && r.id == item.id)?;
-                Some((arm.name().to_owned(), found.answer.trim().to_owned()))
-            })
-            .collect();
-        let differ = given.windows(2).any(|pair| pair[0].1 != pair[1].1);
-        let family = by_family.entry(item.suite.family()).or_default();
+    let items = set
+        .iter()
+        .flat_map(|exam| exam.items.iter().map(move |item| (&exam.benchmark, item)));
+    for (benchmark, item) in items {
+        let name = benchmark.name();
+        let question = benchmark.ask(item);
+        if question.form == AnswerForm::Text {
+            continue;
+        }
+        let mut given: Vec<Answer> = Vec::new();
+        for (arm, outcome) in outcomes {
+            let mut records = outcome.records.iter();
+            let found = records
+                .find(|r| (r.benchmark.as_str(), &r.part, &r.id) == (name, &item.part, &item.id));
+            if let Some(record) = found {
+                given.push(Answer {
+                    arm: arm.name().to_owned(),
+                    text: record.answer.trim().to_owned(),
+                    right: verdict(record, ParseMode::Strict)?.is_right(),
+                });
+            }
+        }
+        let differ = given.windows(2).any(|pair| pair[0].text != pair[1].text);
+        let family = by_family.entry(name).or_default();
         if differ && family.len() < EXAMPLES / 3 {
             family.push(Example {
                 image: item.picture.load(ImageLimits::default())?.as_ref().clone(),
-                benchmark,
-                question: item.prompt(),
-                truth: item.answers.first().cloned().unwrap_or_default(),
+                benchmark: format!("{name}/{}", item.part),
+                question: question.text,
+                truth: truth(item),
                 answers: given,
             });
         }
     }
     Ok(by_family.into_values().flatten().collect())
+}
+
+/// The right answer as people read it: the letter of an option with its words.
+fn truth(item: &Item) -> String {
+    let truth = item.answers.first().cloned().unwrap_or_default();
+    let options: Vec<&str> = item.options.iter().map(String::as_str).collect();
+    match parse_choice(&truth, &options, ParseMode::Strict) {
+        Some(right) if truth != options[right] => format!("{truth} {}", options[right]),
+        _ => truth,
+    }
 }
 
 fn chosen(choices: &[ArmChoice]) -> BTreeSet<Arm> {
@@ -510,15 +601,4 @@ fn claim(output: &Path, identity: &str) -> Result<()> {
         }
         Err(_) => std::fs::write(&path, identity).with_context(|| path.display().to_string()),
     }
-}
-
-/// Commit of the source tree, if this runs in one.
-fn commit() -> Option<String> {
-    let output = std::process::Command::new("git")
-        .args(["rev-parse", "--short=12", "HEAD"])
-        .stderr(std::process::Stdio::null())
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
-    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }

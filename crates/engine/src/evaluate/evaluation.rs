@@ -265,7 +265,12 @@ pub fn weights_digest<M: Module>(model: &M) -> String {
 
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let data = param.val().into_data();
-            let head = format!("{} {:?} {:?}", self.path.join("."), data.dtype, data.shape);
+            let head = format!(
+                "{} {:?} {:?}",
+                self.path.join("."),
+                data.dtype(),
+                data.shape()
+            );
             add(&mut self.digest, head.as_bytes());
             add(&mut self.digest, data.as_bytes());
         }

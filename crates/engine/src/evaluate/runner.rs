@@ -152,8 +152,8 @@ impl<'a> Runner<'a> {
         Ok(choices)
     }
 
-    /// Asks the questions of an exam that are not yet in the file; `tick` hears how many were just done and may stop
-    /// the evaluation by returning false. Questions whose picture cannot be read are recorded as such.
+    /// Asks the questions of an exam that are not yet in the file; `tick` hears first how many are, then how many
+    /// were just done, and may stop the evaluation by returning false. Questions whose picture cannot be read are recorded as such.
     ///
     /// # Errors
     /// Those of answering, `Io` of the file, `Stopped` after `tick` said so.
@@ -163,16 +163,15 @@ impl<'a> Runner<'a> {
         file: &mut RecordFile,
         tick: &mut dyn FnMut(usize) -> bool,
     ) -> Result<(), EngineError> {
+        let name = exam.benchmark.name();
+        let is_open = |file: &RecordFile, i: &Item| file.get(name, &i.part, &i.id).is_none();
+        let done = exam.items.iter().filter(|item| !is_open(file, item));
+        if !tick(done.count()) {
+            return Err(EngineError::Stopped);
+        }
         for part in exam.parts() {
             let items: Vec<&Item> = exam.items.iter().filter(|i| i.part == part).collect();
-            let name = exam.benchmark.name();
-            let open: Vec<bool> = items
-                .iter()
-                .map(|item| file.get(name, &item.part, &item.id).is_none())
-                .collect();
-            if !tick(open.iter().filter(|open| !**open).count()) {
-                return Err(EngineError::Stopped);
-            }
+            let open: Vec<bool> = items.iter().map(|item| is_open(file, item)).collect();
             // The same questions share a batch whenever a run was stopped: padding may touch an answer's last digits.
             let batch = self.batch.max(1);
             for (chunk, open) in items.chunks(batch).zip(open.chunks(batch)) {
