@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use deem_engine::Precision;
-use deem_engine::probe::Component;
+use deem_engine::probe::Network;
 
 /// Multimodal models whose image encoder is corrected by a diffusion model.
 #[derive(Parser, Debug)]
@@ -40,7 +40,7 @@ pub struct Args {
 pub enum Command {
     /// Run the built-in experiment: train with and without feedback, evaluate, report.
     Reproduce(Reproduce),
-    /// Train a stage (or all stages) from a TOML file.
+    /// Train a stage, or stages in order, each from where the one before it ended.
     Train(Train),
     /// Make the stand-in foundation models.
     Pretrain(Pretrain),
@@ -110,13 +110,17 @@ pub struct Reproduce {
 /// Arguments of `deem train`.
 #[derive(clap::Args, Debug)]
 pub struct Train {
-    /// TOML file of a run: the fields of the preset's `[[stages]]`, and for another model than the
-    /// stand-ins `[model]` and `[weights]` (see configs/).
+    /// TOML file of a run: the fields of one of the preset's `[[stages]]`, or a list `[[stages]]`, and for another
+    /// model than the stand-ins `[model]` and `[weights]` (see configs/); default: the preset's stages in order.
     pub config: Option<PathBuf>,
-    /// Where the run goes; an existing one is resumed.
+    /// Where the run goes, several stages each into a folder of its name; an existing one is resumed.
     #[arg(short, long, default_value = "runs/train")]
     pub output: PathBuf,
-    /// Weights to start from, as `model.safetensors` of a finished run; default: the warm start.
+    /// Only this one of several stages; it starts from the one before it in --output, which must be finished,
+    /// unless --from says otherwise.
+    #[arg(long, value_name = "NAME")]
+    pub stage: Option<String>,
+    /// Weights to start from, a finished run's folder, its checkpoint, or a file; default: the warm start.
     #[arg(long)]
     pub from: Option<PathBuf>,
     /// Seed of data order, noise and timesteps.
@@ -125,10 +129,14 @@ pub struct Train {
     /// Continue the run in --output (it is continued anyway; without a checkpoint this is an error).
     #[arg(long)]
     pub resume: bool,
+    /// Compute a batch again whose loss or gradient was not finite, and say which term it is: the
+    /// `not-finite-step-N.json` that the error named. The other arguments as when it was trained.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["resume", "print_config"])]
+    pub replay: Option<PathBuf>,
     /// Use no network: weights must lie here or in the cache.
     #[arg(long)]
     pub offline: bool,
-    /// Print a complete configuration and stop.
+    /// Print the complete configuration of what would run, and stop.
     #[arg(long)]
     pub print_config: bool,
 }
@@ -137,7 +145,7 @@ pub struct Train {
 #[derive(clap::Args, Debug)]
 pub struct Probe {
     /// The network.
-    #[arg(value_parser = PossibleValuesParser::new(Component::ALL.map(|(name, _)| name)))]
+    #[arg(value_parser = PossibleValuesParser::new(Network::ALL.map(|(name, _)| name)))]
     pub component: String,
     /// JSON configuration of its public class.
     #[arg(long)]

@@ -73,28 +73,37 @@ fn every_command_of_the_readme_is_understood() {
     assert!(seen >= 6, "the README shows only {seen} commands");
 }
 
-/// The program says where it comes from, not where it is run.
+/// The program says which commit it was built from, not that of the folder it runs in.
 #[test]
 fn the_version_names_the_commit_of_the_program() {
     let folder = tempfile::tempdir().unwrap();
-    let git = |arguments: &[&str]| {
+    let git = |folder: &Path, arguments: &[&str]| {
+        let identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"];
         let mut git = Command::new("git");
-        git.args(["-c", "user.name=x", "-c", "user.email=x@example.org"]);
-        git.args(arguments).current_dir(folder.path()).output()
+        let output = git
+            .args(identity)
+            .args(arguments)
+            .current_dir(folder)
+            .output();
+        let output = output.ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8(output.stdout).unwrap())
     };
     let said = succeeds(&["--version"], folder.path());
-    let commit = said
-        .strip_prefix(concat!("deem ", env!("CARGO_PKG_VERSION"), " ("))
-        .and_then(|rest| rest.trim_end().strip_suffix(')'))
-        .unwrap_or_else(|| panic!("{said:?}"));
-    let hash = commit.trim_end_matches('+');
-    let hex = hash.len() == 12 && hash.chars().all(|c| c.is_ascii_hexdigit());
+    let version = concat!("deem ", env!("CARGO_PKG_VERSION"), " (");
     assert!(
-        hex || commit == "unknown" || option_env!("DEEM_COMMIT").is_some(),
-        "{said}"
+        said.starts_with(version) && said.ends_with(")\n"),
+        "{said:?}"
     );
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    if root.join(".git").exists()
+        && std::env::var_os("DEEM_COMMIT").is_none()
+        && let Some(head) = git(&root, &["rev-parse", "--short=12", "HEAD"])
+    {
+        assert!(said.contains(head.trim()), "{said} at {head}");
+    }
     // Another repository around it changes nothing.
-    if git(&["init"]).is_ok() && git(&["commit", "--allow-empty", "-m", "x"]).is_ok() {
+    if git(folder.path(), &["init"]).is_some() {
+        git(folder.path(), &["commit", "--allow-empty", "-m", "x"]).unwrap();
         assert_eq!(succeeds(&["--version"], folder.path()), said);
     }
 }
@@ -362,11 +371,19 @@ fn questions_need_no_picture() {
 #[test]
 fn configurations_are_printed_checked_and_overridden() {
     let folder = tempfile::tempdir().unwrap();
-    let config = succeeds(
-        &["train", "--print-config", "--set", "batch=3"],
-        folder.path(),
+    let one = [
+        "train",
+        "--print-config",
+        "--stage",
+        "stage1",
+        "--set",
+        "batch=3",
+    ];
+    let config = succeeds(&one, folder.path());
+    assert!(
+        config.contains("batch = 3") && !config.contains("stages"),
+        "{config}"
     );
-    assert!(config.contains("batch = 3"), "{config}");
     std::fs::write(
         folder.path().join("run.toml"),
         config + "\nlearning_speed = 1\n",
@@ -377,6 +394,144 @@ fn configurations_are_printed_checked_and_overridden() {
     assert!(
         message.contains("run.toml") && message.contains("learning_speed"),
         "{message}"
+    );
+
+    let all = ["train", "--print-config", "--set", "stages.1.batch=3"];
+    let config = succeeds(&all, folder.path());
+    assert_eq!(config.matches("batch = 3\n").count(), 1, "{config}");
+    assert_eq!(config.matches("[[stages]]").count(), 3, "{config}");
+    std::fs::write(folder.path().join("list.toml"), &config).unwrap();
+    let again = ["train", "list.toml", "--print-config"];
+    assert_eq!(succeeds(&again, folder.path()), config);
+    let (_, message) = fails(&[&again[..], &["--set", "batch=3"]].concat(), folder.path());
+    assert!(message.contains("stages.0.batch"), "{message}");
+    let (_, message) = fails(&[&again[..], &["--stage", "four"]].concat(), folder.path());
+    assert!(message.contains("stage1, stage2, stage3"), "{message}");
+}
+
+/// Arguments that make the preset's stages take a moment.
+fn quick_stages() -> Vec<String> {
+    (0..3)
+        .flat_map(|stage| {
+            ["batch=2", "train.schedule.steps=1", "train.probe_every=0"]
+                .map(|field| ["--set".to_owned(), format!("stages.{stage}.{field}")])
+        })
+        .flatten()
+        .collect()
+}
+
+#[test]
+fn stages_follow_one_another_and_only_the_same_run_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let quick = quick_stages();
+    let arguments: Vec<&str> = ["train", "-o", "run"]
+        .into_iter()
+        .chain(quick.iter().map(String::as_str))
+        .collect();
+    let done = succeeds(&arguments, folder.path());
+    assert_eq!(done, "run/stage3/checkpoint/model.safetensors\n");
+    let keys = |stage: &str| -> Vec<String> {
+        let checkpoint = folder.path().join("run").join(stage).join("checkpoint");
+        let file = deem_model::weights::WeightsFile::open(&checkpoint.join("model.safetensors"));
+        file.unwrap().keys().map(str::to_owned).collect()
+    };
+    let last = keys("stage3");
+    assert!(keys("stage1").iter().all(|key| last.contains(key)));
+    assert_eq!(
+        succeeds(&arguments, folder.path()),
+        done,
+        "nothing is left to do"
+    );
+
+    let other = [&arguments[..], &["--set", "stages.1.loss.image=2.0"]].concat();
+    let (code, message) = fails(&other, folder.path());
+    assert_eq!(code, Some(1));
+    assert!(
+        message.contains("run/stage2") && message.contains("loss.image: 0.0 there, 2.0 now"),
+        "{message}"
+    );
+    let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let config = text("run/stage2/config.toml");
+    assert!(config.contains("image = 0.0"), "{config}");
+    let identity: serde_json::Value = serde_json::from_str(&text("run/stage2/run.json")).unwrap();
+    assert_eq!(identity["task"], "stage2");
+    assert!(identity["weights"]["from"].is_string(), "{identity}");
+
+    // One stage alone goes on where the one before it ended, if it has.
+    let single = |output: &'static str| {
+        let quick = ["--set", "batch=2", "--set", "train.schedule.steps=1"];
+        [&["train", "--stage", "stage2", "-o", output][..], &quick].concat()
+    };
+    let (_, message) = fails(&single("new"), folder.path());
+    assert!(
+        message.contains("stage2 starts from stage1") && message.contains("--from"),
+        "{message}"
+    );
+    let from = [&single("new")[..], &["--from", "run/stage1"]].concat();
+    assert_eq!(
+        succeeds(&from, folder.path()),
+        "new/stage2/checkpoint/model.safetensors\n"
+    );
+    let weights = |run: &str| std::fs::read(folder.path().join(run)).unwrap();
+    assert!(
+        weights("new/stage2/checkpoint/model.safetensors")
+            == weights("run/stage2/checkpoint/model.safetensors"),
+        "one way or the other"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_is_interrupted_orderly_and_used_by_one_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = [
+        "train",
+        "--stage",
+        "stage1",
+        "-o",
+        "run",
+        "--set",
+        "batch=2",
+        "--set",
+        "train.schedule.steps=9999",
+    ];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_deem"))
+        .args(arguments)
+        .current_dir(folder.path())
+        .env(
+            "DEEM_ASSETS",
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets"),
+        )
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let log = folder.path().join("run/stage1/metrics.jsonl");
+    let started = std::time::Instant::now();
+    while std::fs::read_to_string(&log).map_or(0, |text| text.lines().count()) < 2 {
+        assert!(
+            started.elapsed().as_secs() < 300,
+            "no step after five minutes"
+        );
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let (code, message) = fails(&arguments, folder.path());
+    assert_eq!(code, Some(1));
+    let process = format!("in use by process {}", child.id());
+    assert!(
+        message.contains(&process) && message.contains("run/stage1"),
+        "{message}"
+    );
+    let signal = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(signal.unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(
+        folder
+            .path()
+            .join("run/stage1/checkpoint/state.json")
+            .is_file()
     );
 }
 

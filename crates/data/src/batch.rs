@@ -40,7 +40,7 @@ pub struct BatchConfig {
 }
 
 /// Rows of tokens with their images; see the fields for shapes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Batch {
     /// Number of rows.
     pub batch: usize,
@@ -54,6 +54,10 @@ pub struct Batch {
     pub valid: Vec<bool>,
     /// The images, row by row, in reading order.
     pub images: Vec<BatchImage>,
+    /// Side E of the encoder view.
+    pub encoder_side: usize,
+    /// Side D of the diffusion view; 0 without one.
+    pub diffusion_side: usize,
     /// `[images, 3, E, E]`, `[0, 1]`
     pub encoder_pixels: Vec<f32>,
     /// `[images, 3, D, D]`, `[0, 1]`; empty without a diffusion view.
@@ -67,7 +71,7 @@ pub struct Batch {
 }
 
 /// Where an image stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchImage {
     /// Row of the batch.
     pub row: usize,
@@ -134,6 +138,8 @@ impl Collator {
             tokens: vec![i64::from(self.tokenizer.special().pad); rows.len() * seq],
             labels: vec![IGNORED; rows.len() * seq],
             valid: vec![false; rows.len() * seq],
+            encoder_side: self.config.views.encoder as usize,
+            diffusion_side: self.config.views.diffusion as usize,
             ..Batch::default()
         };
         for (row, (packed, samples)) in packed.iter().zip(rows).enumerate() {
@@ -191,7 +197,7 @@ impl Collator {
             }
         }
         if masks.iter().any(Option::is_some) {
-            let area = (self.config.views.encoder * self.config.views.encoder) as usize;
+            let area = batch.encoder_side * batch.encoder_side;
             batch.masks = Some(
                 masks
                     .into_iter()
@@ -281,6 +287,7 @@ mod tests {
     fn pixels_and_masks_stand_in_image_order() {
         let samples = [sample("a cat", 255, false), sample("a", 0, true)];
         let batch = collator(Padding::Right, None).samples(&samples).unwrap();
+        assert_eq!((batch.encoder_side, batch.diffusion_side), (2, 4));
         assert_eq!(batch.encoder_pixels.len(), 2 * 3 * 4);
         assert_eq!(batch.diffusion_pixels.len(), 2 * 3 * 16);
         assert_eq!(batch.encoder_pixels[..4], [1.0; 4]);

@@ -24,7 +24,7 @@ mod sample;
 pub use batch::{Batch, BatchConfig, BatchImage, Collator, Padding};
 pub use dice::Dice;
 pub use error::DataError;
-pub use loader::{Batches, Loader, LoaderConfig, LoaderStats};
+pub use loader::{Batches, LoaderConfig, LoaderStats};
 pub use mixture::{Mixture, Shuffled};
 pub use pack::{IGNORED, PackConfig, Packed, PackedImage};
 pub use sample::{Sample, SampleImage, Segment};

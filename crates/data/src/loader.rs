@@ -1,13 +1,11 @@
-//! Makes batches ahead of time in background threads, in an order that depends on the step only.
+//! Makes batches, each a function of its step only, so that any number of threads can make them ahead of time.
 //!
 //! Batch number `step` reads the sample indices from `step * batch * samples_per_row` on. A sample that
 //! cannot be read is counted with its cause and replaced by one from a far range of indices; too many of
 //! them stop the run.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +13,7 @@ use crate::DataError;
 use crate::batch::{Batch, Collator};
 use crate::sample::Sample;
 use crate::source::Source;
+use crate::text::TextTokenizer;
 
 /// Settings of a loader.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,12 +23,6 @@ pub struct LoaderConfig {
     pub batch: usize,
     /// Samples offered to each row; what does not fit is left out.
     pub samples_per_row: usize,
-    /// First step: 0, or where a run resumes.
-    pub start: u64,
-    /// Background threads.
-    pub threads: usize,
-    /// Batches that each thread makes ahead.
-    pub prefetch: usize,
     /// Largest share of samples that may be unreadable.
     pub error_ceiling: f64,
 }
@@ -39,9 +32,6 @@ impl Default for LoaderConfig {
         Self {
             batch: 16,
             samples_per_row: 1,
-            start: 0,
-            threads: 1,
-            prefetch: 2,
             error_ceiling: 0.01,
         }
     }
@@ -58,6 +48,8 @@ pub struct LoaderStats {
     pub causes: BTreeMap<&'static str, u64>,
     /// The first messages.
     pub examples: Vec<String>,
+    /// Failures by step of the batch, where there were any.
+    pub by_step: BTreeMap<u64, u64>,
 }
 
 /// Samples read before the ceiling applies, so that one early failure does not stop a run.
@@ -66,16 +58,7 @@ const GRACE: u64 = 200;
 const ATTEMPTS: u64 = 8;
 const MAX_EXAMPLES: usize = 8;
 
-/// An iterator over batches. Dropping it ends its threads.
-pub struct Loader {
-    receivers: Vec<Receiver<Result<Batch, DataError>>>,
-    threads: Vec<JoinHandle<()>>,
-    stats: Arc<Mutex<LoaderStats>>,
-    next: usize,
-    step: u64,
-}
-
-/// Batch `step` of a source as a pure function of `step`; what a [`Loader`]'s threads run.
+/// Batch `step` of a source as a pure function of `step`, from any thread.
 #[derive(Clone)]
 pub struct Batches {
     source: Arc<dyn Source>,
@@ -84,84 +67,11 @@ pub struct Batches {
     stats: Arc<Mutex<LoaderStats>>,
 }
 
-impl Loader {
-    /// Starts the threads.
-    ///
-    /// # Errors
-    /// `Config` for a batch, row or thread count of 0; `Empty` for an empty source; `Io` if a thread
-    /// cannot be started.
-    pub fn new(
-        source: Arc<dyn Source>,
-        collator: Collator,
-        config: LoaderConfig,
-    ) -> Result<Self, DataError> {
-        let work = Batches::new(source, collator, config)?;
-        let (config, stats) = (work.config.clone(), work.stats.clone());
-        let (mut receivers, mut threads) = (Vec::new(), Vec::new());
-        for thread in 0..config.threads {
-            let work = work.clone();
-            let (sender, receiver) = sync_channel(config.prefetch.max(1));
-            receivers.push(receiver);
-            let name = format!("loader-{thread}");
-            let handle = std::thread::Builder::new()
-                .name(name.clone())
-                .spawn(move || work.run(thread as u64, &sender))
-                .map_err(|e| DataError::io(name, e))?;
-            threads.push(handle);
-        }
-        Ok(Self {
-            receivers,
-            threads,
-            stats,
-            next: 0,
-            step: config.start,
-        })
-    }
-
-    /// Samples read and failed so far, those of batches made ahead included.
-    pub fn stats(&self) -> LoaderStats {
-        self.stats.lock().map(|s| s.clone()).unwrap_or_default()
-    }
-
-    /// Step of the batch that comes next.
-    pub fn step(&self) -> u64 {
-        self.step
-    }
-}
-
-impl Iterator for Loader {
-    type Item = Result<Batch, DataError>;
-
-    /// The next batch; `None` after an error has been returned.
-    fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.receivers.get(self.next)?.recv().ok()?;
-        self.next = (self.next + 1) % self.receivers.len();
-        if batch.is_ok() {
-            self.step += 1;
-        } else {
-            self.receivers.clear();
-        }
-        Some(batch)
-    }
-}
-
-impl Drop for Loader {
-    fn drop(&mut self) {
-        // Threads notice the closed channel at their next batch.
-        self.receivers.clear();
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a loader thread panicked");
-            }
-        }
-    }
-}
-
 impl Batches {
-    /// Batches of a source; `start`, `threads` and `prefetch` of the configuration are for a [`Loader`].
+    /// Batches of a source.
     ///
     /// # Errors
-    /// `Config` for a batch, row or thread count of 0; `Empty` for an empty source.
+    /// `Config` for a batch or row of 0 samples; `Empty` for an empty source.
     pub fn new(
         source: Arc<dyn Source>,
         collator: Collator,
@@ -170,7 +80,6 @@ impl Batches {
         for (field, value) in [
             ("batch", config.batch),
             ("samples_per_row", config.samples_per_row),
-            ("threads", config.threads),
         ] {
             if value == 0 {
                 return Err(DataError::config(
@@ -193,21 +102,23 @@ impl Batches {
         })
     }
 
-    /// Samples read and failed so far.
+    /// Samples read and failed so far, those of batches made ahead included.
     pub fn stats(&self) -> LoaderStats {
-        self.stats.lock().map(|s| s.clone()).unwrap_or_default()
+        self.counted().clone()
     }
 
-    fn run(&self, thread: u64, sender: &SyncSender<Result<Batch, DataError>>) {
-        let mut step = self.config.start + thread;
-        loop {
-            let batch = self.get(step);
-            let failed = batch.is_err();
-            if sender.send(batch).is_err() || failed {
-                return;
-            }
-            step += self.config.threads as u64;
-        }
+    /// Samples that could not be read when batch `step` was made the last time, and were replaced.
+    pub fn skipped(&self, step: u64) -> u64 {
+        self.counted().by_step.get(&step).copied().unwrap_or(0)
+    }
+
+    /// What turns text to tokens.
+    pub fn tokenizer(&self) -> &TextTokenizer {
+        self.collator.tokenizer()
+    }
+
+    fn counted(&self) -> MutexGuard<'_, LoaderStats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Batch number `step`.
@@ -217,26 +128,27 @@ impl Batches {
     pub fn get(&self, step: u64) -> Result<Batch, DataError> {
         let row = self.config.samples_per_row;
         let first = step * (self.config.batch * row) as u64;
+        self.counted().by_step.remove(&step);
         let samples: Vec<Sample> = (0..(self.config.batch * row) as u64)
-            .map(|i| self.sample(first + i))
+            .map(|i| self.sample(step, first + i))
             .collect::<Result<_, _>>()?;
         self.collator.rows(&samples.chunks(row).collect::<Vec<_>>())
     }
 
-    fn sample(&self, index: u64) -> Result<Sample, DataError> {
+    fn sample(&self, step: u64, index: u64) -> Result<Sample, DataError> {
         for attempt in 0..ATTEMPTS {
             // Substitutes come from indices that no step reaches.
             let result = self
                 .source
                 .get(index.wrapping_add(attempt << 48).wrapping_add(attempt));
-            let mut stats = match self.stats.lock() {
-                Ok(stats) => stats,
-                Err(poisoned) => poisoned.into_inner(),
-            };
+            let mut stats = self.counted();
             stats.read += 1;
             match result {
                 Ok(sample) => return Ok(sample),
-                Err(error) => stats.fail(index, &error, self.config.error_ceiling)?,
+                Err(error) => {
+                    *stats.by_step.entry(step).or_default() += 1;
+                    stats.fail(index, &error, self.config.error_ceiling)?;
+                }
             }
         }
         Err(DataError::Empty {
@@ -307,7 +219,7 @@ mod tests {
         }
     }
 
-    fn loader(threads: usize, start: u64, every_bad: u64, error_ceiling: f64) -> Loader {
+    fn batches(every_bad: u64, error_ceiling: f64) -> Batches {
         let config = BatchConfig {
             pack: PackConfig {
                 max_tokens: 8,
@@ -327,51 +239,41 @@ mod tests {
         let config = LoaderConfig {
             batch: 3,
             samples_per_row: 2,
-            start,
-            threads,
-            prefetch: 1,
             error_ceiling,
         };
-        Loader::new(Arc::new(Words { every_bad }), collator, config).unwrap()
+        Batches::new(Arc::new(Words { every_bad }), collator, config).unwrap()
     }
 
     #[test]
-    fn order_does_not_depend_on_threads_and_resumes() {
-        let all: Vec<Batch> = loader(1, 0, u64::MAX, 0.0)
-            .take(7)
-            .map(Result::unwrap)
-            .collect();
-        assert_eq!(all[1].ids, ["6", "7", "8", "9", "10", "11"]);
-        let three: Vec<Batch> = loader(3, 0, u64::MAX, 0.0)
-            .take(7)
-            .map(Result::unwrap)
-            .collect();
-        assert_eq!(all, three);
-        let mut resumed = loader(2, 4, u64::MAX, 0.0);
-        assert_eq!(resumed.step(), 4);
-        assert_eq!(resumed.next().unwrap().unwrap(), all[4]);
-        assert_eq!(resumed.step(), 5);
+    fn a_batch_is_a_function_of_its_step() {
+        let batches = batches(u64::MAX, 0.0);
+        let batch = batches.get(1).unwrap();
+        assert_eq!(batch.ids, ["6", "7", "8", "9", "10", "11"]);
+        batches.get(5).unwrap();
+        assert_eq!(batches.get(1).unwrap(), batch);
     }
 
     #[test]
     fn bad_samples_are_counted_replaced_and_stopped_at_the_ceiling() {
-        let mut tolerant = loader(1, 0, 10, 0.5);
-        let batches: Vec<Batch> = tolerant.by_ref().take(10).map(Result::unwrap).collect();
-        assert!(batches.iter().all(|b| b.ids.len() == 6));
+        let tolerant = batches(10, 0.5);
+        let all: Vec<Batch> = (0..10).map(|step| tolerant.get(step).unwrap()).collect();
+        assert!(all.iter().all(|b| b.ids.len() == 6));
         let stats = tolerant.stats();
         assert!(
             stats.skipped >= 5 && stats.causes["undecodable picture"] == stats.skipped,
             "{stats:?}"
         );
         assert!(stats.examples[0].contains("9.png"));
-        let mut strict = loader(1, 0, 10, 0.01);
-        let error = strict.by_ref().find_map(Result::err).unwrap().to_string();
+        // Sample 9 is in batch 1; making a batch again counts it once.
+        assert_eq!([0, 1, 2].map(|step| tolerant.skipped(step)), [0, 1, 0]);
+        assert_eq!(tolerant.get(1).unwrap(), all[1]);
+        assert_eq!(tolerant.skipped(1), 1);
+        let strict = batches(10, 0.01);
+        let error = (0..100).find_map(|step| strict.get(step).err());
+        let error = error.unwrap().to_string();
         assert!(
             error.contains("undecodable picture") && error.contains("1.0 %"),
             "{error}"
         );
-        assert!(strict.next().is_none());
-        let again: Vec<Batch> = loader(2, 0, 10, 0.5).take(10).map(Result::unwrap).collect();
-        assert_eq!(batches, again);
     }
 }

@@ -13,3 +13,7 @@ mod vocabulary;
 
 pub use feed::{SceneFeed, ScenePair, World};
 pub use vocabulary::{builtin_tokenizer_json, builtin_words};
+
+/// Version of what is drawn and said for a seed and an index. It grows whenever a change makes samples other than
+/// they were, so that no run goes on with other data than it began with.
+pub const VERSION: u32 = 1;

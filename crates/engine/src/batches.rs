@@ -6,13 +6,13 @@ use deem_data::image::{Crop, ViewConfig};
 use deem_data::source::{Source, SourceContext, SourceRegistry};
 use deem_data::text::TextTokenizer;
 use deem_data::{BatchConfig, Batches, Collator, LoaderConfig, PackConfig, Padding};
-use deem_model::layout::SpecialTokens;
+use deem_model::layout::StructureTokens;
 
 use crate::EngineError;
 use crate::config::{ModelSpec, StageConfig};
 
 /// What batches of a model's training are like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchForm {
     /// Rows of a batch.
     pub rows: usize,
@@ -24,6 +24,8 @@ pub struct BatchForm {
     pub diffusion: bool,
     /// Whether the first image of a row counts in the image loss.
     pub count_first_image: bool,
+    /// Largest share of samples that may be unreadable.
+    pub error_ceiling: f64,
 }
 
 /// Batches of a stage of the whole model.
@@ -44,6 +46,7 @@ pub fn stage_batches(
         queries: spec.model.image_encoder.queries,
         diffusion: stage.loss.image > 0.0 || stage.loss.feedback > 0.0,
         count_first_image: stage.count_first_image,
+        error_ceiling: stage.error_ceiling,
     };
     let source = sources.open(&stage.data, context)?;
     batches(source, spec, tokenizer, form)
@@ -82,7 +85,7 @@ pub fn batches(
     let loader = LoaderConfig {
         batch: form.rows,
         samples_per_row: form.samples_per_row,
-        ..LoaderConfig::default()
+        error_ceiling: form.error_ceiling,
     };
     let collator = Collator::new(config, tokenizer.clone());
     Ok(Batches::new(source, collator, loader)?)
@@ -102,7 +105,7 @@ pub fn check_tokenizer(tokenizer: &TextTokenizer, spec: &ModelSpec) -> Result<()
         special.soi,
         special.image,
     ];
-    let SpecialTokens {
+    let StructureTokens {
         bos,
         eos,
         pad,

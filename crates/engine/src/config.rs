@@ -38,6 +38,9 @@ pub struct StageConfig {
     /// says no.
     #[serde(default)]
     pub count_first_image: bool,
+    /// Largest share of samples that may be unreadable and be replaced by others; more of them stop the run.
+    #[serde(default = "one_percent")]
+    pub error_ceiling: f64,
     /// Loss terms.
     pub loss: LossWeights,
     /// Weight of the alignment of visual tokens with the words of their caption (warm start only).
@@ -49,6 +52,10 @@ pub struct StageConfig {
 
 fn one() -> usize {
     1
+}
+
+fn one_percent() -> f64 {
+    0.01
 }
 
 /// Reads a TOML file and applies overrides of the form `a.b=value`. A file that says `extends =

@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 use deem_data::DataError;
 use deem_model::weights::WeightsError;
 
+use crate::train::Difference;
+
 /// What can go wrong while training, generating or evaluating.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -24,9 +26,10 @@ pub enum EngineError {
     },
     /// The loss or a gradient is not a number.
     #[error(
-        "step {step}: {what} is {value}; training stopped before the update. The batch was saved to {}; \
-         resume from the last checkpoint with a lower learning rate, or inspect the batch",
-        saved.display()
+        "step {step}: {what} is {value}; training stopped before the update. The batch was saved to {file}; \
+         `deem train --replay {file}` (and what else the run was started with) computes it again and says which term \
+         it is. Resume from the last checkpoint with a lower learning rate, or mend the data",
+        file = saved.display()
     )]
     NotFinite {
         /// Optimizer step, from 0.
@@ -35,7 +38,7 @@ pub enum EngineError {
         what: String,
         /// Its value.
         value: f64,
-        /// Where the offending batch lies.
+        /// The description of the offending batch; its arrays lie beside it.
         saved: PathBuf,
     },
     /// Stopped by the user after saving a checkpoint.
@@ -49,15 +52,15 @@ pub enum EngineError {
     Stopped,
     /// A run directory that belongs to something else.
     #[error(
-        "{}: this run directory was made by another configuration ({difference}); \
-         choose another --output, or delete it to start over",
-        path.display()
+        "{}: this run directory was made by another configuration:\n{}choose another --output, or delete it to \
+         start over",
+        path.display(), listed(differences)
     )]
     OtherRun {
         /// The directory.
         path: PathBuf,
-        /// First differing field.
-        difference: String,
+        /// Every field that differs.
+        differences: Vec<Difference>,
     },
     /// A folder that another process is writing into.
     #[error(
@@ -131,4 +134,11 @@ impl EngineError {
         let path = path.to_owned();
         move |cause| Self::Io { path, cause }
     }
+}
+
+fn listed(differences: &[Difference]) -> String {
+    let lines = differences.iter();
+    lines
+        .map(|difference| format!("  {difference}\n"))
+        .collect()
 }

@@ -11,11 +11,9 @@
 
 mod config_file;
 mod files;
-mod init;
 mod language;
 
 pub use files::{DIFFUSION, LLAMA, Needs, PICKLED, SMALL, TOKENIZER, TRAINED, VISION};
-pub use init::init_rules;
 pub use language::{Language, published_files};
 
 use std::path::{Path, PathBuf};
@@ -24,15 +22,14 @@ use burn::module::Module;
 use burn::tensor::Device;
 use deem_model::autoencoder::{has_legacy_keys, legacy_key};
 use deem_model::clip::pyramid::{VisionConfig, VisionTower};
+use deem_model::component::DRAWING;
 use deem_model::deem::{Deem, DeemConfig};
+use deem_model::init;
 use deem_model::weights::init::{Fill, initialize_rest};
 use deem_model::weights::{LoadOptions, WeightsFile, find, load};
 
 use self::config_file::{check, check_vision};
 use crate::EngineError;
-
-/// What only drawing needs: beginnings of parameter paths.
-pub const DRAWING: [&str; 3] = ["unet.", "autoencoder.", "image_decoder."];
 
 /// Where the parts of a model lie: folders, or weights files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +71,7 @@ impl Foundation {
         if let Some(path) = &self.trained {
             model = replace_but(model, path, skip)?;
         }
-        let rules = init_rules(config);
+        let rules = init::rules(config);
         let rules = rules
             .iter()
             .map(|(pattern, fill)| (pattern.as_str(), *fill));

@@ -1,22 +1,24 @@
 //! How much memory a run takes, from its configuration alone: an estimate.
 //!
 //! Weights, gradients and optimizer moments are counted exactly. Activations are counted by layer: what
-//! the backward pass needs of each, in values per token or per cell of a map. Attention keeps no scores.
+//! the backward pass needs of each, in values per token or per cell of a map. Attention keeps no scores. A
+//! network that checkpoints its blocks keeps their inputs, and the values of one block at a time.
 //! Allocators, temporaries and program are a tenth on top.
 
 use deem_model::clip::pyramid::VisionConfig;
+use deem_model::component::Component;
 use deem_model::deem::DeemConfig;
 use deem_model::perceiver::PerceiverConfig;
+use deem_model::unet::DownBlockType;
 use serde::Serialize;
 
 use crate::config::{ModelSpec, StageConfig};
-use crate::foundation::DRAWING;
 use crate::train::ParameterInfo;
 
-/// Number format of a run.
+/// Number format of the values that are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Precision {
+pub enum NumberFormat {
     /// Everything in 32 bits.
     F32,
     /// Frozen matrices of the language model in the 16 bits in which they are published, everything else in
@@ -27,7 +29,7 @@ pub enum Precision {
     Bf16,
 }
 
-impl Precision {
+impl NumberFormat {
     /// Bytes of a value that is computed.
     fn bytes(self) -> u64 {
         match self {
@@ -40,8 +42,7 @@ impl Precision {
     fn weights<'a>(self, parameters: impl Iterator<Item = (&'a ParameterInfo, bool)>) -> u64 {
         let bytes = |parameter: &ParameterInfo, frozen: bool| {
             let matrix = parameter.rank == 2 && !parameter.path.ends_with("embed_tokens.weight");
-            let published =
-                parameter.path.starts_with("llama.") && !parameter.path.contains(".mmfs.");
+            let published = Component::LanguageModel.contains(&parameter.path);
             match self {
                 Self::Stored16 if frozen && matrix && published => 2,
                 _ => self.bytes(),
@@ -75,22 +76,24 @@ pub fn training(
     spec: &ModelSpec,
     stage: &StageConfig,
     parameters: &[ParameterInfo],
-    precision: Precision,
+    precision: NumberFormat,
 ) -> Memory {
     let trained = parameters.iter().filter(|p| p.group.is_some());
     let trained: u64 = trained.map(|p| p.count as u64).sum();
     let per_trained = match precision {
-        Precision::F32 | Precision::Stored16 => 12,
-        Precision::Bf16 => 16,
+        NumberFormat::F32 | NumberFormat::Stored16 => 12,
+        NumberFormat::Bf16 => 16,
     };
     let model = &spec.model;
     let rows = stage.batch as u64;
     let images = rows * stage.samples_per_row as u64;
     let tokens = rows * spec.max_tokens as u64;
-    let mut values = images * image_encoder(model) + tokens * language_model(model);
+    let recompute = model.checkpoint_blocks;
+    let mut values = images * image_encoder(model, recompute.image_encoder)
+        + tokens * language_model(model, recompute.llama);
     let heads = u64::from(stage.loss.image > 0.0) + u64::from(stage.loss.feedback > 0.0);
     if heads > 0 {
-        values += images * (heads * unet(model) + autoencoder(model));
+        values += images * (heads * unet(model, recompute.unet) + autoencoder(model));
     }
     if stage.loss.image > 0.0 {
         values += images * resampler(&model.image_decoder.resampler, model.image_encoder.queries);
@@ -107,17 +110,18 @@ pub fn training(
 pub fn inference(
     spec: &ModelSpec,
     parameters: &[ParameterInfo],
-    precision: Precision,
+    precision: NumberFormat,
     draws: bool,
 ) -> Memory {
-    let loaded = |p: &&ParameterInfo| draws || !DRAWING.iter().any(|part| p.path.starts_with(part));
+    let for_drawing = |path: &str| Component::of(path).is_some_and(Component::is_for_drawing);
+    let loaded = |p: &&ParameterInfo| draws || !for_drawing(&p.path);
     let model = &spec.model;
     let llama = &model.llama;
     let cache = 2 * llama.num_hidden_layers * llama.kv_heads() * llama.head_width();
     let reading = spec.max_tokens as u64 * (cache + 4 * llama.intermediate_size) as u64;
     // Layers give their values back at once: the widest maps count, not all.
-    let drawing = (unet(model) / 8).max(autoencoder(model));
-    let largest = (image_encoder(model) / 8).max(if draws { drawing } else { 0 });
+    let drawing = (unet(model, false) / 8).max(autoencoder(model));
+    let largest = (image_encoder(model, false) / 8).max(if draws { drawing } else { 0 });
     Memory {
         weights: precision.weights(parameters.iter().filter(loaded).map(|p| (p, true))),
         training: 0,
@@ -125,9 +129,28 @@ pub fn inference(
     }
 }
 
+/// Values that equal blocks of a network keep.
+struct Blocks {
+    count: usize,
+    /// What one of them starts from.
+    input: usize,
+    /// All that its backward pass needs.
+    all: usize,
+}
+
+/// What blocks keep together.
+fn kept(blocks: impl IntoIterator<Item = Blocks>, recompute: bool) -> usize {
+    let (mut sum, mut largest) = (0, 0);
+    for Blocks { count, input, all } in blocks {
+        sum += count * if recompute { input } else { all };
+        largest = largest.max(all);
+    }
+    sum + if recompute { largest } else { 0 }
+}
+
 /// Values kept per token: of each layer two norms and residuals, queries, keys, values and their
 /// result, and three times the MLP's width; logits and their softmax.
-fn language_model(model: &DeemConfig) -> u64 {
+fn language_model(model: &DeemConfig, recompute: bool) -> u64 {
     let llama = &model.llama;
     let attention = llama.head_width() * (2 * llama.num_attention_heads + 2 * llama.kv_heads());
     let layer = 4 * llama.hidden_size + attention + 3 * llama.intermediate_size;
@@ -137,11 +160,16 @@ fn language_model(model: &DeemConfig) -> u64 {
         blocks.count() * (4 * llama.hidden_size + mmfs.attention_dim + samples)
     });
     let logits = 2 * (llama.vocab_size + model.new_tokens);
-    (llama.num_hidden_layers * layer + mmfs + logits) as u64
+    let layers = Blocks {
+        count: llama.num_hidden_layers,
+        input: llama.hidden_size,
+        all: layer,
+    };
+    (kept([layers], recompute) + mmfs + logits) as u64
 }
 
 /// Values kept per image by E_V, its pyramid and R_V.
-fn image_encoder(model: &DeemConfig) -> u64 {
+fn image_encoder(model: &DeemConfig, recompute: bool) -> u64 {
     let encoder = &model.image_encoder;
     let side = model.image_size;
     let tower = match &encoder.vision {
@@ -149,16 +177,26 @@ fn image_encoder(model: &DeemConfig) -> u64 {
             let stages = trunk.depths.iter().zip(trunk.dims).enumerate();
             let stages = stages.map(|(stage, (depth, width))| {
                 let cells = ((side / trunk.patch_size) >> stage).pow(2);
-                // Depthwise result, norm, residual; four times the width before and after GELU.
-                depth * cells * width * (3 + 2 * 4)
+                Blocks {
+                    count: *depth,
+                    input: cells * width,
+                    // Depthwise result, norm, residual; four times the width before and after GELU.
+                    all: cells * width * (3 + 2 * 4),
+                }
             });
-            stages.sum::<usize>()
+            kept(stages, recompute)
         }
         VisionConfig::Vit { trunk, .. } => {
             let tokens = (side / trunk.patch_size).pow(2) + 1;
             let layer = 8 * trunk.hidden_size + 2 * trunk.intermediate_size;
-            // The adapter's convolutions and four exchanges weigh about as much as a third of it.
-            trunk.num_hidden_layers * tokens * layer * 4 / 3
+            let layers = Blocks {
+                count: trunk.num_hidden_layers,
+                input: tokens * trunk.hidden_size,
+                all: tokens * layer,
+            };
+            // The adapter's convolutions and four exchanges weigh about as much as a third of all layers.
+            let adapter = trunk.num_hidden_layers * tokens * layer / 3;
+            kept([layers], recompute) + adapter
         }
     };
     let levels = (0..4)
@@ -175,18 +213,23 @@ fn resampler(config: &PerceiverConfig, queries: usize) -> u64 {
 }
 
 /// Values kept per image by the UNet: of each residual block six maps, of each transformer block
-/// twenty (its MLP is eight times as wide before the gate), on the way down and up.
-fn unet(model: &DeemConfig) -> u64 {
+/// twenty (its MLP is eight times as wide before the gate), on the way down and up. A layer starts from its
+/// map and, on the way up, the one it is joined with.
+fn unet(model: &DeemConfig, recompute: bool) -> u64 {
     let unet = &model.unet;
     let side = model.diffusion_size / model.autoencoder.reduction().max(1);
     let widths = unet.block_out_channels.iter().enumerate();
     let blocks = widths.map(|(block, width)| {
         let cells = (side >> block).pow(2);
         let layers = 2 * unet.layers_per_block.at(block) + 1;
-        let attends = format!("{:?}", unet.down_block_types[block]).contains("CrossAttn");
-        cells * width * layers * if attends { 6 + 20 } else { 6 }
+        let attends = unet.down_block_types[block] == DownBlockType::CrossAttnDownBlock2D;
+        Blocks {
+            count: layers,
+            input: 2 * cells * width,
+            all: cells * width * if attends { 6 + 20 } else { 6 },
+        }
     });
-    blocks.sum::<usize>() as u64
+    kept(blocks, recompute) as u64
 }
 
 /// Values that encoding one image holds at once: a few maps of the first width at full size.
@@ -200,6 +243,8 @@ mod tests {
     use std::path::Path;
 
     use burn::tensor::Device;
+    use deem_model::checkpointing::CheckpointBlocks;
+    use deem_model::component::DRAWING;
     use deem_model::deem::Deem;
 
     use super::*;
@@ -223,10 +268,10 @@ mod tests {
     #[test]
     fn weights_and_optimizer_are_counted_exactly() {
         let (spec, stage, parameters) = full_size("deem-7b-stage1.toml");
-        let memory = training(&spec, &stage, &parameters, Precision::F32);
+        let memory = training(&spec, &stage, &parameters, NumberFormat::F32);
         assert_eq!(memory.weights, 4 * 8_182_751_353);
         assert_eq!(memory.training, 12 * 494_771_150);
-        let memory = training(&spec, &stage, &parameters, Precision::Bf16);
+        let memory = training(&spec, &stage, &parameters, NumberFormat::Bf16);
         assert_eq!(memory.weights, 2 * 8_182_751_353);
         assert_eq!(memory.training, 16 * 494_771_150);
     }
@@ -235,19 +280,19 @@ mod tests {
     fn answers_of_a_published_model_fit_where_drawing_in_32_bits_does_not() {
         let (spec, _, parameters) = full_size("deem-7b-stage1.toml");
         let weights = |precision, draws| inference(&spec, &parameters, precision, draws).weights;
-        let (all, drawing) = (4 * 8_182_751_353, weights(Precision::F32, true));
+        let (all, drawing) = (4 * 8_182_751_353, weights(NumberFormat::F32, true));
         assert_eq!(all, drawing);
         // Projections and MLPs of 32 layers, and the head, at two bytes less each.
         let matrices = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008) + 32_000 * 4096;
-        assert_eq!(weights(Precision::Stored16, true), all - 2 * matrices);
+        assert_eq!(weights(NumberFormat::Stored16, true), all - 2 * matrices);
         let only = |part: &str| -> u64 {
             let parts = parameters.iter().filter(|p| p.path.starts_with(part));
             parts.map(|p| 4 * p.count as u64).sum()
         };
-        let drawn = ["unet.", "autoencoder.", "image_decoder."].map(only);
+        let drawn = DRAWING.map(only);
         assert!(drawn.iter().all(|bytes| *bytes > 0));
         let answers = all - drawn.iter().sum::<u64>();
-        assert_eq!(weights(Precision::F32, false), answers);
+        assert_eq!(weights(NumberFormat::F32, false), answers);
     }
 
     #[test]
@@ -256,13 +301,17 @@ mod tests {
         let activations = |change: &dyn Fn(&mut StageConfig)| {
             let mut stage = stage.clone();
             change(&mut stage);
-            training(&spec, &stage, &parameters, Precision::Bf16).activations
+            training(&spec, &stage, &parameters, NumberFormat::Bf16).activations
         };
         let whole = activations(&|_| {});
+        let mut plain = spec.clone();
+        plain.model.checkpoint_blocks = CheckpointBlocks::default();
+        let plain = training(&plain, &stage, &parameters, NumberFormat::Bf16).activations;
+        assert!(whole < plain / 3, "{whole} of {plain}");
         assert_eq!(activations(&|s| s.batch *= 2), 2 * whole);
         assert!(activations(&|s| s.loss.feedback = 0.0) < whole);
-        let answer = inference(&spec, &parameters, Precision::Bf16, true);
-        assert!(answer.activations < whole / 8 && answer.training == 0);
+        let answer = inference(&spec, &parameters, NumberFormat::Bf16, true);
+        assert!(answer.activations < plain / 8 && answer.training == 0);
         assert!(answer.total() > answer.weights);
     }
 }

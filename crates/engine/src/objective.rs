@@ -1,6 +1,7 @@
-//! The three losses of the method (spec: DEEM §2.2), each a plain function of a model, a batch and
-//! given noise and timesteps.
+//! The three losses of the method (DEEM §2.2) and those of pre-training, each a plain function of a model,
+//! a batch and given noise and timesteps.
 
+mod alignment;
 mod contrastive;
 mod draws;
 mod feedback;
@@ -8,9 +9,10 @@ mod image;
 mod text;
 mod total;
 
+pub use alignment::alignment_loss;
 pub use contrastive::{contrastive, normalize};
 pub use draws::Draws;
 pub use feedback::feedback_loss;
 pub use image::{image_targets, next_image_loss};
-pub use text::{IGNORE, counted_cross_entropy, counted_losses, next_token_loss};
+pub use text::{counted_cross_entropy, counted_losses, next_token_loss};
 pub use total::{DeemBatch, LossWeights, Terms, deem_loss};

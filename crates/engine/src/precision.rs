@@ -15,11 +15,13 @@ use std::str::FromStr;
 use burn::tensor::{Device, FloatDType};
 use deem_model::deem::Deem;
 use deem_model::weights::narrow;
+use serde::{Deserialize, Serialize};
 
 use crate::EngineError;
 
 /// The float type that a model computes in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 32 bits.
     F32,

@@ -20,13 +20,13 @@ use deem_model::weights::{self, LoadOptions, WeightsFile, load};
 use safetensors::Dtype;
 
 use crate::{Compute, EngineError, Precision};
-pub use components::Component;
+pub use components::Network;
 use tensors::Tensors;
 
 /// What is probed.
 pub struct Probe<'a> {
     /// The network.
-    pub component: Component,
+    pub component: Network,
     /// JSON configuration of its public class.
     pub config: &'a Path,
     /// Its weights, for components that have any.
@@ -54,7 +54,7 @@ impl Probe<'_> {
         };
         // The whole model is told what to compute in; layers follow their inputs.
         let precision = match self.component {
-            Component::Deem => Precision::F32,
+            Network::Deem => Precision::F32,
             _ => self.compute.precision,
         };
         let mut tensors = Tensors::open(self.inputs, self.gradients, &device, precision)?;

@@ -1,33 +1,33 @@
-//! One TOML file for one run: a stage, and, unless it concerns the stand-ins, the model that it
-//! trains and where that model's weights come from.
+//! One TOML file for one run: a stage or a list of them, and, unless it concerns the stand-ins, the model that is
+//! trained and where that model's weights come from.
 //!
 //! The same file serves `deem train`, `params`, `doctor` and every command that uses a model.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use deem_model::deem::DeemConfig;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use toml::{Table, Value};
 
 use crate::EngineError;
 use crate::config::{self, ModelSpec, StageConfig};
 
-/// A run: the fields of [`StageConfig`], and what is here.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A run. In a file, the fields of one [`StageConfig`] stand beside those that are here; several stages stand in a
+/// list `[[stages]]`, and the fields here are common to all of them.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "Table")]
 pub struct RunConfig {
-    /// What is trained, on what, how.
-    #[serde(flatten)]
+    /// What is trained, on what, how; the first of several.
     pub stage: StageConfig,
+    /// The stages after it, each of which starts from the one before.
+    pub following: Vec<StageConfig>,
     /// Longest sequence in tokens; absent: the stand-ins'.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<usize>,
     /// Where the model's weights come from.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<WeightSources>,
     /// The networks; absent: the stand-ins'.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<DeemConfig>,
 }
 
@@ -85,6 +85,69 @@ impl RunConfig {
         Ok(run)
     }
 
+    /// A run of stages of the stand-ins' model; nothing if there is no stage.
+    ///
+    /// # Errors
+    /// As [`Self::read`] for names.
+    pub fn of_stages(stages: &[StageConfig]) -> Result<Self, EngineError> {
+        Self::from_stages(stages.to_vec(), None, None, None).map_err(EngineError::Config)
+    }
+
+    /// The stages in order.
+    pub fn stages(&self) -> impl Iterator<Item = &StageConfig> {
+        [&self.stage].into_iter().chain(&self.following)
+    }
+
+    /// The same model with one of the stages alone.
+    ///
+    /// # Errors
+    /// `Config` naming the stages that there are.
+    pub fn only(&self, stage: &str) -> Result<Self, EngineError> {
+        let found = self.stages().find(|own| own.name == stage);
+        let found = found.ok_or_else(|| {
+            let names: Vec<&str> = self.stages().map(|stage| stage.name.as_str()).collect();
+            EngineError::Config(format!(
+                "no stage {stage:?}; there are {}",
+                names.join(", ")
+            ))
+        })?;
+        Ok(Self {
+            stage: found.clone(),
+            following: Vec::new(),
+            ..self.clone()
+        })
+    }
+
+    fn from_stages(
+        mut stages: Vec<StageConfig>,
+        max_tokens: Option<usize>,
+        weights: Option<WeightSources>,
+        model: Option<DeemConfig>,
+    ) -> Result<Self, String> {
+        let mut names = BTreeSet::new();
+        for (index, stage) in stages.iter().enumerate() {
+            let name = stage.name.as_str();
+            let wrong = |what: &str| Err(format!("stages[{index}].name: {what}, found {name:?}"));
+            if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
+                return wrong("expected the name of a folder");
+            }
+            if !names.insert(name) {
+                return wrong("expected a name of its own for each stage");
+            }
+        }
+        if stages.is_empty() {
+            return Err("stages: expected at least one, found none".into());
+        }
+        let following = stages.split_off(1);
+        Ok(Self {
+            stage: stages.remove(0),
+            following,
+            max_tokens,
+            weights,
+            model,
+        })
+    }
+
     /// This run's model and length; what it does not say is as in `default`.
     pub fn spec(&self, default: &ModelSpec) -> ModelSpec {
         ModelSpec {
@@ -99,14 +162,54 @@ impl TryFrom<Table> for RunConfig {
     type Error = String;
 
     fn try_from(mut table: Table) -> Result<Self, String> {
-        Ok(Self {
-            max_tokens: take(&mut table, "max_tokens")?,
-            weights: take(&mut table, "weights")?,
-            model: take(&mut table, "model")?,
-            stage: Value::Table(table)
-                .try_into()
-                .map_err(|e: toml::de::Error| e.to_string())?,
-        })
+        let max_tokens = take(&mut table, "max_tokens")?;
+        let weights = take(&mut table, "weights")?;
+        let model = take(&mut table, "model")?;
+        let stages = match take::<Vec<StageConfig>>(&mut table, "stages")? {
+            None => vec![
+                Value::Table(table)
+                    .try_into()
+                    .map_err(|e: toml::de::Error| e.to_string())?,
+            ],
+            Some(stages) => match table.keys().next() {
+                None => stages,
+                Some(field) => {
+                    return Err(format!(
+                        "unknown field `{field}` beside `stages`: expected `max_tokens`, `weights` or `model`; what \
+                         one stage is trained with belongs to it, as stages.0.{field}"
+                    ));
+                }
+            },
+        };
+        Self::from_stages(stages, max_tokens, weights, model)
+    }
+}
+
+/// As it is read: one stage with the other fields, several as a list.
+impl Serialize for RunConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct File<'a> {
+            #[serde(flatten)]
+            stage: Option<&'a StageConfig>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            max_tokens: Option<usize>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            weights: &'a Option<WeightSources>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            model: &'a Option<DeemConfig>,
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            stages: Vec<&'a StageConfig>,
+        }
+        let single = self.following.is_empty();
+        let file = File {
+            stage: single.then_some(&self.stage),
+            max_tokens: self.max_tokens,
+            weights: &self.weights,
+            model: &self.model,
+            stages: self.stages().filter(|_| !single).collect(),
+        };
+        file.serialize(serializer)
     }
 }
 
@@ -145,6 +248,46 @@ train = { save_every = 1, schedule = { steps = 2, warmup = 1 }, groups = [] }
         assert_eq!((run.stage.batch, run.max_tokens), (2, Some(7)));
         let text = toml::to_string(&run).unwrap();
         assert_eq!(config::parse::<RunConfig>(&text, &[]), Ok(run));
+    }
+
+    #[test]
+    fn a_list_of_stages_shares_model_and_weights() {
+        let stage = |name: &str| {
+            let stage = STAGE.replace("\"s\"", &format!("{name:?}"));
+            format!("[[stages]]\n{stage}\n")
+        };
+        let text = format!("max_tokens = 7\n{}{}", stage("one"), stage("two"));
+        let parse = |text: &str, overrides: &[&str]| {
+            let overrides: Vec<String> = overrides.iter().map(|o| (*o).to_owned()).collect();
+            config::parse::<RunConfig>(text, &overrides)
+        };
+        let run = parse(&text, &["stages.1.batch=9"]).unwrap();
+        let found: Vec<_> = run.stages().map(|s| (s.name.as_str(), s.batch)).collect();
+        assert_eq!(found, [("one", 2), ("two", 9)]);
+        assert_eq!(run.max_tokens, Some(7));
+        let again = toml::to_string(&run).unwrap();
+        assert_eq!(parse(&again, &[]), Ok(run.clone()));
+
+        let two = run.only("two").unwrap();
+        assert_eq!((two.stage.batch, two.following.len()), (9, 0));
+        assert_eq!(two.max_tokens, Some(7));
+        let again = toml::to_string(&two).unwrap();
+        assert!(!again.contains("[[stages]]"), "{again}");
+        assert_eq!(parse(&again, &[]), Ok(two));
+        let error = run.only("three").unwrap_err().to_string();
+        assert!(error.contains("one, two"), "{error}");
+
+        let twice = format!("{}{}", stage("one"), stage("one"));
+        for (text, overrides, expected) in [
+            (&*text, &["batch=3"][..], "stages.0.batch"),
+            (&*text, &["stages.1.bach=3"], "bach"),
+            (&*text, &["stages.1.name=../x"], "stages[1].name"),
+            (&*twice, &[], "stages[1].name"),
+            ("stages = []", &[], "at least one"),
+        ] {
+            let error = parse(text, overrides).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[test]

@@ -1,16 +1,31 @@
 //! The training loop and its parts; what is learned is a [`Task`]'s business.
 
+mod batch_file;
 mod checkpoint;
+mod config;
+mod identity;
 mod log;
 mod optimizer;
 pub mod parameters;
+mod prefetch;
+mod replay;
+mod run;
 mod schedule;
+mod task;
 mod tensorboard;
 mod trainer;
 
-pub use checkpoint::{Checkpoint, Position};
+pub use batch_file::{BatchFile, HostBatch, flags, floats, integers};
+pub use checkpoint::{Checkpoint, Contents, Saved, State};
+pub use config::TrainConfig;
+pub use identity::{
+    Difference, MAY_DIFFER, RunIdentity, WEIGHTS_FROM, tokenizer_checksum, weights_checksum,
+};
 pub use log::{MetricsLog, read_metrics};
 pub use optimizer::{AdamW, AdamWConfig, GradientSet};
 pub use parameters::{ParameterGroup, ParameterInfo};
+pub use replay::{Replayed, replay};
+pub use run::{Run, finished};
 pub use schedule::Schedule;
-pub use trainer::{Loss, Observer, Silent, StepReport, Task, TrainConfig, Trained, train};
+pub use task::{Loss, Observer, Silent, StepReport, Task};
+pub use trainer::{Trained, train};

@@ -8,6 +8,8 @@ use burn::tensor::Device;
 use deem_engine::objective::LossWeights;
 use deem_engine::train::parameters::{list, select};
 use deem_engine::train::{AdamW, GradientSet, ParameterGroup, Task};
+use deem_model::checkpointing::CheckpointBlocks;
+use deem_model::component::Component;
 use deem_model::weights::state;
 
 fn feedback_only(weights: LossWeights) -> LossWeights {
@@ -84,4 +86,46 @@ fn the_probe_reports_the_ratio_that_lambda_makes() {
     task.weights.feedback *= 3.0;
     let tripled = figure(&task, "encoder_gradient/ratio");
     assert!((tripled / ratio - 3.0).abs() < 1e-3, "{ratio} {tripled}");
+}
+
+/// All three losses, with everything trained that a stage trains.
+#[test]
+fn checkpointed_blocks_give_the_same_losses_and_gradients() {
+    let device = Device::flex().autodiff();
+    let step = |blocks: CheckpointBlocks| {
+        let mut preset = common::preset();
+        preset.model.checkpoint_blocks = blocks;
+        let model = common::model(&preset, &device);
+        let (model, _) = select(model, &preset.stages[0].train.groups).unwrap();
+        let task = common::task(&preset, 0, &device);
+        let batch = task.batch(0).unwrap();
+        let loss = task.loss(&model, &batch, 0);
+        let gradients = GradientSet::collect(&model, &loss.total.backward());
+        (loss.total.into_scalar::<f32>(), gradients)
+    };
+    let (plain, again) = (
+        step(CheckpointBlocks::default()),
+        step(CheckpointBlocks::ALL),
+    );
+    assert!(
+        (plain.0 - again.0).abs() < 1e-5 * plain.0,
+        "{} {}",
+        plain.0,
+        again.0
+    );
+    assert!(plain.1.paths().eq(again.1.paths()));
+    let tower = plain.1.norm(|path| Component::ImageTower.contains(path));
+    assert!(tower > 0.0);
+    for path in plain.1.paths() {
+        let (plain, again) = (plain.1.get(path).unwrap(), again.1.get(path).unwrap());
+        let difference = (plain.clone() - again.clone())
+            .abs()
+            .max()
+            .into_scalar::<f32>();
+        let size = plain.clone().abs().max().into_scalar::<f32>();
+        assert!(
+            difference <= 1e-4 * size + 1e-9,
+            "{path}: {difference} of {size}"
+        );
+    }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use deem_engine::run_config::RunConfig;
 use deem_engine::train::parameters::{ComponentCount, by_component, select};
+use deem_model::checkpointing::CheckpointBlocks;
 use deem_model::deem::Deem;
 
 fn configs() -> PathBuf {
@@ -87,6 +88,8 @@ fn every_shipped_configuration_is_usable() {
         assert_eq!(run.max_tokens, Some(2048), "{name}");
         assert_eq!(run.stage.train.schedule.steps, 10_000, "{name}");
         assert!(run.weights.is_some(), "{name}");
+        let model = run.model.as_ref().unwrap();
+        assert_eq!(model.checkpoint_blocks, CheckpointBlocks::ALL, "{name}");
         seen += 1;
     }
     assert!(seen >= 6);

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use deem_data::text::{TextTokenizer, Turn};
 use deem_engine::foundation::{Language, published_files};
-use deem_engine::generate::{Sampling, TextOptions, generate_text, generate_text_aloud};
+use deem_engine::generate::{Sampling, TextOptions, generate_text, generate_text_streaming};
 use deem_model::deem::DeemConfig;
-use deem_model::layout::SpecialTokens;
+use deem_model::layout::StructureTokens;
 use deem_model::llama::LlamaConfig;
 use deem_model::weights::gguf::GgufFile;
 use serde_json::Value;
@@ -37,7 +37,7 @@ fn config() -> DeemConfig {
     let mut config = common::preset().model;
     config.llama = serde_json::from_value(description()["config"].clone()).unwrap();
     config.image_decoder.resampler.encoder_hidden_size = config.llama.hidden_size;
-    config.tokens = SpecialTokens {
+    config.tokens = StructureTokens {
         bos: 0,
         eos: 2,
         pad: 288,
@@ -149,15 +149,16 @@ fn text_alone_needs_no_other_weights() {
         beams: 1,
         sampling: Sampling::Greedy,
     };
+    let prompt = model.layout(&prompt, 1);
     let mut heard = Vec::new();
-    let answers = generate_text_aloud(&model, &prompt, 1, None, &options, &mut |answers| {
+    let answers = generate_text_streaming(&model, &prompt, None, &options, &mut |answers| {
         heard.push(answers[0].tokens.clone());
     });
     let answer = &answers[0].tokens;
     assert!(!answer.is_empty() && answer.iter().all(|token| *token < 288));
     assert_eq!(heard.last(), Some(answer));
     assert!(heard.iter().all(|part| answer.starts_with(part)));
-    assert_eq!(generate_text(&model, &prompt, 1, None, &options), answers);
+    assert_eq!(generate_text(&model, &prompt, None, &options), answers);
 }
 
 #[test]

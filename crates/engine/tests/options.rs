@@ -3,8 +3,8 @@
 mod common;
 
 use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
+use deem_data::IGNORED;
 use deem_engine::generate::log_likelihoods;
-use deem_engine::objective::IGNORE;
 use deem_model::layout::Layout;
 
 #[test]
@@ -25,7 +25,7 @@ fn rows_of_a_padded_batch_score_as_they_do_alone() {
     // The last two words of the first row count, the last of the second.
     let labels = |row: &[i64], last: usize| -> Vec<i64> {
         let from = row.len() - last;
-        let label = |(i, token): (usize, &i64)| if i < from { IGNORE } else { *token };
+        let label = |(i, token): (usize, &i64)| if i < from { IGNORED } else { *token };
         row.iter().enumerate().map(label).collect()
     };
     let encoded = model.encode_images(Tensor::cat(vec![pixels(0.2), pixels(0.9)], 0), None);
@@ -43,7 +43,7 @@ fn rows_of_a_padded_batch_score_as_they_do_alone() {
     };
 
     let pad = vec![tokens.pad; long.len() - short.len()];
-    let ignored = vec![IGNORE; pad.len()];
+    let ignored = vec![IGNORED; pad.len()];
     let batch = [long.clone(), pad, short.clone()].concat();
     let counted = [labels(&long, 2), ignored, labels(&short, 1)].concat();
     let layout = Layout::new(&batch, 2, tokens, queries);

@@ -82,12 +82,13 @@ impl Golden {
         let masks = self.input::<3>("masks");
 
         let encoded = model.encode_images(self.input("pixels").unwrap(), masks.clone());
-        let latents = model.latents(self.input("targets").unwrap());
+        let diffusion = model.diffusion();
+        let latents = diffusion.latents(self.input("targets").unwrap());
         let [_, height, width, _] = latents.dims();
         let area = masks.map(|masks| mask_to_grid(masks, height, width).unsqueeze_dim(3));
         let feedback = feedback_loss(
-            &model,
-            &encoded,
+            &diffusion,
+            encoded.own_condition(),
             latents.clone(),
             self.noise("feedback_noise"),
             &self.timesteps("feedback_timesteps"),

@@ -163,7 +163,8 @@ fn activations_are_in_16_bits_and_latents_in_32() {
             assert_eq!(dtype, precision.dtype().into());
         }
         let targets = batch.targets.clone().expect("images");
-        assert_eq!(model.latents(targets.clone()).dtype(), DType::F32);
+        let latents = model.diffusion().latents(targets.clone());
+        assert_eq!(latents.dtype(), DType::F32);
         let options = ImageOptions {
             steps: 3,
             ..ImageOptions::default()

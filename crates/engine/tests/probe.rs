@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use deem_engine::Compute;
-use deem_engine::probe::{Component, Probe};
+use deem_engine::probe::{Network, Probe};
 use deem_model::weights::{StateTensor, WeightsFile, write};
 use safetensors::Dtype;
 
@@ -62,7 +62,7 @@ impl Case {
         write(tensors, &self.path(file), Dtype::F32, HashMap::new()).unwrap();
     }
 
-    fn run(&self, component: Component) -> Result<WeightsFile, String> {
+    fn run(&self, component: Network) -> Result<WeightsFile, String> {
         let probe = Probe {
             component,
             config: &self.folder.path().join("config.json"),
@@ -91,12 +91,8 @@ impl Case {
 #[test]
 fn components_equal_their_public_classes() {
     for (name, component, output) in [
-        ("clip_vit", Component::ClipVit, "last_hidden_state"),
-        (
-            "perceiver_qk_norm",
-            Component::Perceiver,
-            "last_hidden_state",
-        ),
+        ("clip_vit", Network::ClipVit, "last_hidden_state"),
+        ("perceiver_qk_norm", Network::Perceiver, "last_hidden_state"),
     ] {
         let case = Case::new(name);
         let found = case.run(component).unwrap();
@@ -109,7 +105,7 @@ fn components_equal_their_public_classes() {
 #[test]
 fn feature_maps_leave_with_channels_first() {
     let case = Case::new("convnext_patch4");
-    let found = case.run(Component::ConvNext).unwrap();
+    let found = case.run(Network::ConvNext).unwrap();
     let golden = case.golden.shape("output.stage_4");
     let shape = found.shape("stage_4").unwrap();
     let config = std::fs::read_to_string(case.folder.path().join("config.json")).unwrap();
@@ -140,7 +136,7 @@ fn keys_come_with_and_without_the_prefix() {
         values: vec![0.0],
     });
     case.write("weights", &weights);
-    let found = case.run(Component::ClipVit).unwrap();
+    let found = case.run(Network::ClipVit).unwrap();
     assert!(case.distance(&found, "last_hidden_state") < 1e-4);
 }
 
@@ -154,7 +150,7 @@ fn the_composition_reports_its_three_losses() {
         inputs.insert(key.to_owned(), Raw::of(golden, &format!("input.{key}")));
     }
     std::fs::write(&file, safetensors::serialize(&inputs, None).unwrap()).unwrap();
-    let found = case.run(Component::Deem).unwrap();
+    let found = case.run(Network::Deem).unwrap();
     let losses = found.f32("losses").unwrap();
     for (loss, name) in losses.iter().zip(["text", "image", "feedback"]) {
         let expected = golden.f32(&format!("output.{name}")).unwrap()[0];
@@ -235,7 +231,7 @@ fn all_inputs_that_do_not_fit_are_named_at_once() {
         });
     }
     case.write("inputs", &inputs);
-    let error = case.run(Component::Perceiver).unwrap_err();
+    let error = case.run(Network::Perceiver).unwrap_err();
     for part in [
         "query_embeds: missing",
         "encoder_hidden_states: expected shape [batch, length, 14]",
@@ -260,7 +256,7 @@ fn all_keys_that_do_not_fit_are_named_at_once() {
     misshapen.shape = vec![1, misshapen.values.len()];
     let misshapen = misshapen.name.clone();
     case.write("weights", &weights);
-    let error = case.run(Component::ClipVit).unwrap_err();
+    let error = case.run(Network::ClipVit).unwrap_err();
     for key in lost.iter().filter(|key| *key != "visual_projection.weight") {
         let (missing, surplus) = (format!("    {key}\n"), format!("    wrong.{key}\n"));
         assert!(
@@ -279,44 +275,44 @@ fn what_a_network_has_not_is_named() {
     for (case, component, text, parts) in [
         (
             &unet,
-            Component::UNet,
+            Network::UNet,
             r#"{"down_block_types": ["AttnDownBlock2D", "DownBlock2D", "KDownBlock2D"],
                 "up_block_types": ["AttnUpBlock2D"], "act_fn": "maxout", "in_channels": 4}"#,
             &["AttnDownBlock2D", "KDownBlock2D", "AttnUpBlock2D", "maxout"][..],
         ),
         (
             &unet,
-            Component::UNet,
+            Network::UNet,
             r#"{"class_embed_type": "timestep", "addition_embed_type": "text"}"#,
             &["class_embed_type", "addition_embed_type"],
         ),
         (
             &unet,
-            Component::UNet,
+            Network::UNet,
             r#"{"num_attention_heads": 8, "class_embeddings_concat": true}"#,
             &["num_attention_heads", "class_embeddings_concat"],
         ),
         (
             &unet,
-            Component::UNet,
+            Network::UNet,
             r#"{"block_out_channels": []}"#,
             &["block_out_channels"],
         ),
         (
             &convnext,
-            Component::ConvNext,
+            Network::ConvNext,
             r#"{"act_layer": "relu", "output_stride": 16, "use_grn": false}"#,
             &["act_layer: \"relu\"", "output_stride: 16"],
         ),
         (
             &convnext,
-            Component::ConvNext,
+            Network::ConvNext,
             r#"{"dims": [8, 8], "patch_size": "4"}"#,
             &["dims: ", "patch_size: "],
         ),
         (
             &perceiver,
-            Component::Perceiver,
+            Network::Perceiver,
             r#"{"position_embedding_type": "relative_key"}"#,
             &["position_embedding_type"],
         ),
@@ -337,6 +333,6 @@ fn the_file_of_a_whole_clip_configures_its_tower() {
     let own: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let whole = serde_json::json!({"vision_config": own, "text_config": {}, "projection_dim": 3});
     case.configure(&whole.to_string());
-    let found = case.run(Component::ClipVit).unwrap();
+    let found = case.run(Network::ClipVit).unwrap();
     assert!(case.distance(&found, "last_hidden_state") < 1e-4);
 }

@@ -129,6 +129,7 @@ impl BuiltIn {
             queries: 1,
             diffusion: false,
             count_first_image: false,
+            error_ceiling: 0.0,
         };
         batches::batches(source, &preset.spec(), &self.tokenizer, form)
     }

@@ -25,14 +25,15 @@ use deem_model::autoencoder::Autoencoder;
 use deem_model::clip::pyramid::VisionConfig;
 use deem_model::clip::text::ClipText;
 use deem_model::deem::Deem;
+use deem_model::init;
 use deem_model::unet::UNet;
 use deem_model::weights::init::{Fill, initialize, initialize_rest};
-use deem_model::weights::{self, LoadOptions, StateTensor, WeightsFile, load};
+use deem_model::weights::{self, Checksum, LoadOptions, StateTensor, WeightsFile, load};
 use safetensors::Dtype;
 
 use deem_engine::EngineError;
 use deem_engine::config;
-use deem_engine::foundation::init_rules;
+use deem_engine::train::weights_checksum;
 
 use crate::config::Preset;
 use crate::pretrain::Clip;
@@ -101,16 +102,33 @@ impl StandIns {
         &self.root
     }
 
-    /// Fingerprint of the weights, part of every run's identity.
-    pub fn identity(&self) -> String {
-        let mut own = listed(&self.checksums);
-        if let Some(shared) = &self.shared {
-            own.push_str(&shared.identity());
+    /// Checksums of everything that a run on these stand-ins starts from, for its identity: of the folder's list,
+    /// and of a published language model.
+    ///
+    /// # Errors
+    /// `Weights` if the language model is not there.
+    pub fn checksums(&self) -> Result<BTreeMap<String, Checksum>, EngineError> {
+        let standins = weights::sha256(self.listing().as_bytes());
+        let mut sums = BTreeMap::from([("standins".to_owned(), standins)]);
+        if let Some(path) = &self.preset.language_model {
+            sums.insert("language_model".into(), weights_checksum(path)?);
         }
+        Ok(sums)
+    }
+
+    /// Fingerprint of the stand-ins: their checksums, and which language model they have.
+    pub fn identity(&self) -> String {
+        let mut own = self.listing();
         if let Some(path) = &self.preset.language_model {
             own.push_str(&path.display().to_string());
         }
         weights::sha256(own.as_bytes())
+    }
+
+    /// Recorded checksums, the shared ones included.
+    fn listing(&self) -> String {
+        let shared = self.shared.as_ref().map(|shared| shared.listing());
+        listed(&self.checksums) + &shared.unwrap_or_default()
     }
 
     /// Recorded checksum of a part's weights; empty if it was never made.
@@ -267,7 +285,7 @@ impl StandIns {
         model.llama = self.language(model.llama)?;
         model.unet = load(model.unet, &self.file("unet")?, &whole)?;
         model.autoencoder = load(model.autoencoder, &self.file("autoencoder")?, &whole)?;
-        let rules = init_rules(preset);
+        let rules = init::rules(preset);
         let rules: Vec<(&str, Fill)> = rules.iter().map(|(p, f)| (p.as_str(), *f)).collect();
         Ok(initialize_rest(model, seed, &rules))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use deem_model::deem::Deem;
@@ -15,7 +15,10 @@ use crate::standins::StandIns;
 use deem_engine::config::StageConfig;
 use deem_engine::evaluate::{Exam, Record, RecordFile, Runner};
 use deem_engine::task::DeemTask;
-use deem_engine::train::{Observer, ParameterGroup, train};
+use deem_engine::train::{
+    Observer, ParameterGroup, Run, RunIdentity, WEIGHTS_FROM, tokenizer_checksum, train,
+    weights_checksum,
+};
 use deem_engine::{Compute, EngineError};
 
 /// What is compared (spec: arms).
@@ -113,6 +116,8 @@ impl Study<'_> {
         let preset = self.standins.preset();
         let device = self.compute.device.clone().autodiff();
         let mut model = self.standins.connected(&device)?;
+        let start = self.standins.checksums()?;
+        let mut before: Option<PathBuf> = None;
         let mut snapshots: Vec<Deem> = Vec::new();
         let mut trainable = 0;
         for (number, stage) in preset.stages.iter().enumerate() {
@@ -121,21 +126,30 @@ impl Study<'_> {
             let samples = seed + 10_000;
             let batches = self.data.stage_batches(&stage, preset, samples)?;
             let task = DeemTask::new(&stage, batches, seed, &self.compute);
-            let identity = format!("{} {seed} {}", arm.name(), self.standins.identity());
-            let run = folder.join(&stage.name);
+            let mut weights = start.clone();
+            if let Some(before) = &before {
+                weights.insert(WEIGHTS_FROM.into(), weights_checksum(before)?);
+            }
+            let identity = RunIdentity {
+                arm: Some(arm.name().into()),
+                seed,
+                sample_seed: samples,
+                precision: self.compute.precision,
+                weights,
+                tokenizer: Some(tokenizer_checksum(&self.data.tokenizer)?),
+                ..RunIdentity::of_stage(&stage, &preset.spec())
+            };
+            let run = Run {
+                carried: before.into_iter().collect(),
+                ..Run::new(identity, &folder.join(&stage.name))
+            };
             let name = format!("{} {seed} {}", arm.name(), stage.name);
-            let trained = train(
-                &task,
-                model,
-                &stage.train,
-                &identity,
-                &run,
-                &mut *observer(&name),
-            )?;
+            let trained = train(&task, model, &run, &mut *observer(&name))?;
             if number == 0 {
                 trainable = trained.trainable;
             }
             snapshots.push(trained.model.valid());
+            before = Some(trained.weights);
             model = trained.model;
         }
         self.save(&folder, &model)?;
@@ -188,7 +202,7 @@ impl Study<'_> {
     }
 
     /// Folder of one arm and seed.
-    pub fn folder(&self, arm: Arm, seed: u64) -> std::path::PathBuf {
+    pub fn folder(&self, arm: Arm, seed: u64) -> PathBuf {
         self.output.join(arm.name()).join(format!("seed-{seed}"))
     }
 

@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::host::custom::{fused, modify};
+use crate::host::math::power;
 use crate::host::par::{self, Shared};
 use crate::host::simd::{Kernel, Simd, each_vector, run};
 use crate::reference;
@@ -27,8 +28,8 @@ pub struct AdamW {
 impl AdamW {
     /// `1 - beta^step` of the two moments.
     pub(crate) fn bias_corrections(&self) -> (f64, f64) {
-        let step = self.step as f64;
-        (1.0 - self.beta1.powf(step), 1.0 - self.beta2.powf(step))
+        let rest = |beta| 1.0 - power(beta, self.step);
+        (rest(self.beta1), rest(self.beta2))
     }
 }
 
@@ -105,11 +106,14 @@ impl Kernel for Step<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let f = self.factors;
+        let len = self.grad.len();
+        assert!([self.param.len(), self.m.len(), self.v.len()] == [len; 3]);
+        // SAFETY: `k` floats are left in each of the slices
         unsafe {
             let [decay, beta1, rest1] = [S::splat(f.decay), S::splat(f.beta1), S::splat(f.rest1)];
             let [beta2, rest2] = [S::splat(f.beta2), S::splat(f.rest2)];
             let [rate, eps] = [S::splat(f.rate), S::splat(f.eps)];
-            each_vector!(S, self.grad.len(), |i, k| {
+            each_vector!(len, |i, k| {
                 let p = self.param.as_mut_ptr().add(i);
                 let (m, v) = (self.m.as_mut_ptr().add(i), self.v.as_mut_ptr().add(i));
                 let g = S::load_n(self.grad.as_ptr().add(i), k);

@@ -1,31 +1,32 @@
-//! Block checkpointing (Chen et al. 2016): a block of frozen layers keeps its inputs only.
+//! Block checkpointing (Chen et al. 2016): a block keeps its inputs only.
 
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Gradients, Tensor};
 
-use crate::graph::{MOST, untracked, with_gradient};
+use crate::graph::{LeafGradient, with_leaves};
 use crate::mode::{Mode, mode};
-use crate::reference;
 
-/// Runs `block` without keeping its activations, and runs it again in the backward pass.
+/// Whether blocks are computed again at all: the reference keeps everything.
+pub fn checkpoints() -> bool {
+    mode() != Mode::Reference
+}
+
+/// Puts `output`, which a block made of `inputs` off the gradient graph, on it.
 ///
-/// Weights held by the closure are meant to be frozen. If the block turns out to hold weights that
-/// need a gradient, it is run plainly, activations kept, so that they get it. At most six inputs.
-pub fn checkpoint(
+/// The backward pass calls `again`: the block on the graph, its trained weights being fresh leaves, and what
+/// then reads the gradients of these. At most six inputs, of which at least one needs a gradient.
+///
+/// # Panics
+/// With other inputs than these.
+pub fn recomputed<G>(
     inputs: Vec<Tensor<3>>,
-    block: impl Fn(Vec<Tensor<3>>) -> Tensor<3> + Send + Sync + 'static,
-) -> Tensor<3> {
-    let tracked = inputs.iter().any(Tensor::is_tracked);
-    if mode() == Mode::Reference || !tracked || inputs.len() > MOST {
-        return reference::checkpoint(inputs, block);
-    }
-    let plain = inputs.iter().cloned().map(untracked).collect();
-    let output = block(plain);
-    if output.is_tracked() {
-        drop(output);
-        return reference::checkpoint(inputs, block);
-    }
+    output: Tensor<3>,
+    again: impl Fn(Vec<Tensor<3>>) -> (Tensor<3>, G) + Send + Sync + 'static,
+) -> Tensor<3>
+where
+    G: FnOnce(&mut Gradients) -> Vec<LeafGradient>,
+{
     let gradient = move |inputs: &[Tensor<3>], grad: Tensor<3>, wanted: &[bool]| {
         let inputs: Vec<_> = inputs
             .iter()
@@ -35,9 +36,10 @@ pub fn checkpoint(
                 if *wanted { x.require_grad() } else { x }
             })
             .collect();
-        let output = block(inputs.clone());
+        let (output, leaves) = again(inputs.clone());
         if !output.is_tracked() {
-            return vec![None; inputs.len()]; // the block does not depend on inputs that need a gradient
+            // The block depends on nothing that needs a gradient.
+            return (vec![None; inputs.len()], Vec::new());
         }
         // The gradient of this sum by the output is `grad`.
         let mut inner = (output * grad.autodiff()).sum().backward();
@@ -46,7 +48,7 @@ pub fn checkpoint(
             let gradient = wanted.then(|| x.grad_remove(&mut inner));
             gradient.flatten()
         });
-        gradients.collect()
+        (gradients.collect(), leaves(&mut inner))
     };
-    with_gradient(inputs, output, Arc::new(gradient))
+    with_leaves(inputs, output, Arc::new(gradient))
 }

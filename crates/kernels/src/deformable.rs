@@ -1,9 +1,11 @@
 //! Multi-scale deformable attention (Zhu et al. 2021, Deformable DETR, Eq. 3).
 
+use std::mem::MaybeUninit;
+
 use burn::tensor::Tensor;
 
 use crate::host::custom::{Host, HostOp, Output, Saved, apply, fused};
-use crate::host::par::{self, Shared, uninit};
+use crate::host::par::{self, Shared, uninit, written};
 use crate::host::simd::{Kernel, Simd, each_vector, run};
 use crate::reference;
 
@@ -191,7 +193,8 @@ impl HostOp for Deformable {
                 }
             }
         });
-        Output::new(y, &[batch, queries, heads * dim])
+        // SAFETY: every query and head has been written
+        Output::new(unsafe { written(y) }, &[batch, queries, heads * dim])
     }
 
     fn keeps(&self, needs: &[bool]) -> Vec<bool> {
@@ -213,7 +216,8 @@ impl HostOp for Deformable {
         };
         let mut dvalue = vec![0.0; size(0)];
         let (mut dlocations, mut dweights) = (uninit(size(1)), uninit(size(2)));
-        let shared = [&mut dvalue, &mut dlocations, &mut dweights].map(|d| Shared::new(d));
+        let dvalues = Shared::new(&mut dvalue);
+        let shared = [&mut dlocations, &mut dweights].map(|d| Shared::new(d));
         let grad = grad.data();
         // Each task owns one head of one image, so that no two add to the same values.
         par::ranges(batch * heads, 1, queries * samples * (16 + dim), |range| {
@@ -234,7 +238,7 @@ impl HostOp for Deformable {
                         value: (needs[1] || needs[2]).then_some(value),
                         taps: &found.taps,
                         dots: &mut found.dots,
-                        dvalue: needs[0].then_some(shared[0]),
+                        dvalue: needs[0].then_some(dvalues),
                     });
                     let all = found.corners.iter().zip(found.dots.chunks_exact(4));
                     for (sample, (corners, dots)) in all.enumerate() {
@@ -244,20 +248,22 @@ impl HostOp for Deformable {
                             let dx = (1.0 - y) * (dots[1] - dots[0]) + y * (dots[3] - dots[2]);
                             let dy = (1.0 - x) * (dots[2] - dots[0]) + x * (dots[3] - dots[1]);
                             // SAFETY: samples are disjoint
-                            let out = unsafe { shared[1].slice((from + sample) * 2, 2) };
-                            out[0] = weights[sample] * dx * shape[1] as f32;
-                            out[1] = weights[sample] * dy * shape[0] as f32;
+                            let out = unsafe { shared[0].slice((from + sample) * 2, 2) };
+                            out[0].write(weights[sample] * dx * shape[1] as f32);
+                            out[1].write(weights[sample] * dy * shape[0] as f32);
                         }
                         if needs[2] {
                             let parts = dots.iter().zip(corners.weights());
                             // SAFETY: samples are disjoint
-                            let out = unsafe { shared[2].slice(from + sample, 1) };
-                            out[0] = parts.map(|(dot, corner)| dot * corner).sum();
+                            let out = unsafe { shared[1].slice(from + sample, 1) };
+                            out[0].write(parts.map(|(dot, corner)| dot * corner).sum());
                         }
                     }
                 }
             }
         });
+        // SAFETY: every sample has been written, where wanted
+        let (dlocations, dweights) = unsafe { (written(dlocations), written(dweights)) };
         let results = [dvalue, dlocations, dweights].into_iter().enumerate();
         results
             .map(|(i, d)| needs[i].then(|| Output::new(d, &saved.shapes[i])))
@@ -269,7 +275,8 @@ impl HostOp for Deformable {
 struct WeightedSum<'a> {
     value: &'a [f32],
     taps: &'a [Tap],
-    y: &'a mut [f32],
+    /// All of it is written.
+    y: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for WeightedSum<'_> {
@@ -278,27 +285,31 @@ impl Kernel for WeightedSum<'_> {
     unsafe fn run<S: Simd>(self) {
         let Self { value, taps, y } = self;
         let dim = y.len();
+        let y = y.as_mut_ptr().cast::<f32>();
+        // SAFETY: pixels and `y` are `dim` floats, of which `k` are left
         unsafe {
-            each_vector!(S, dim, |i, k| {
+            each_vector!(dim, |i, k| {
                 let mut sum = S::splat(0.0);
                 for tap in taps {
                     let x = value[tap.at..][..dim].as_ptr();
                     sum = S::fma(S::load_n(x.add(i), k), S::splat(tap.scale), sum);
                 }
-                S::store_n(y.as_mut_ptr().add(i), sum, k);
+                S::store_n(y.add(i), sum, k);
             });
         }
     }
 }
 
 /// Products of the gradient with each pixel, and the gradient's share added to each pixel's.
+///
+/// Made where nobody else uses the taps' pixels in `dvalue`.
 struct Scatter<'a> {
     grad: &'a [f32],
     value: Option<&'a [f32]>,
     taps: &'a [Tap],
     /// By sample and corner.
     dots: &'a mut [f32],
-    dvalue: Option<Shared>,
+    dvalue: Option<Shared<'a>>,
 }
 
 impl Kernel for Scatter<'_> {
@@ -307,19 +318,20 @@ impl Kernel for Scatter<'_> {
     unsafe fn run<S: Simd>(self) {
         let (g, dim) = (self.grad.as_ptr(), self.grad.len());
         for tap in self.taps {
-            // SAFETY: `at` is the start of `dim` floats; the task owns this head of this image
+            // SAFETY: pixels are `dim` floats, of which `k` are left; nobody else uses them in `dvalue`
             unsafe {
                 if let Some(value) = self.value {
                     let x = value[tap.at..][..dim].as_ptr();
                     let mut sum = S::splat(0.0);
-                    each_vector!(S, dim, |i, k| {
+                    each_vector!(dim, |i, k| {
                         sum = S::fma(S::load_n(g.add(i), k), S::load_n(x.add(i), k), sum);
                     });
                     self.dots[4 * tap.sample + tap.corner] = S::sum(sum);
                 }
                 if let Some(dvalue) = self.dvalue {
-                    let (y, scale) = (dvalue.at(tap.at), S::splat(tap.scale));
-                    each_vector!(S, dim, |i, k| {
+                    let y = dvalue.slice(tap.at, dim).as_mut_ptr();
+                    let scale = S::splat(tap.scale);
+                    each_vector!(dim, |i, k| {
                         let sum = S::fma(S::load_n(g.add(i), k), scale, S::load_n(y.add(i), k));
                         S::store_n(y.add(i), sum, k);
                     });

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use burn::backend::Cube;
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
@@ -24,6 +25,49 @@ use burn::tensor::Tensor;
 pub(crate) type Gradient<const D: usize> =
     dyn Fn(&[Tensor<D>], Tensor<D>, &[bool]) -> Vec<Option<Tensor<D>>> + Send + Sync;
 
+/// The same, and the gradients of leaves that are no inputs.
+type GradientWithLeaves<const D: usize> = dyn Fn(&[Tensor<D>], Tensor<D>, &[bool]) -> (Vec<Option<Tensor<D>>>, Vec<LeafGradient>)
+    + Send
+    + Sync;
+
+/// Place of a trained weight in the gradient graph. It keeps nothing alive.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaf(NodeId);
+
+impl Leaf {
+    /// The place of a tensor that requires a gradient; `None` of any other.
+    pub fn of<const D: usize>(x: &Tensor<D>) -> Option<Self> {
+        if !x.is_require_grad() {
+            return None;
+        }
+        let DispatchTensorKind::Autodiff(kind) = x.clone().into_dispatch().kind else {
+            return None;
+        };
+        match *kind {
+            DispatchTensorKind::Flex(BackendTensor::Autodiff(tensor)) => Some(Self(tensor.id())),
+            #[cfg(any(feature = "cuda", feature = "wgpu"))]
+            DispatchTensorKind::Cube(BackendTensor::Autodiff(tensor)) => Some(Self(tensor.id())),
+            _ => None,
+        }
+    }
+}
+
+/// The gradient of a trained weight.
+pub struct LeafGradient {
+    leaf: Leaf,
+    gradient: DispatchTensor,
+}
+
+impl LeafGradient {
+    /// A gradient of the weight at `leaf`, in its shape.
+    pub fn new<const D: usize>(leaf: Leaf, gradient: Tensor<D>) -> Self {
+        Self {
+            leaf,
+            gradient: untracked(gradient).into_dispatch(),
+        }
+    }
+}
+
 /// How many inputs an operation may have.
 pub(crate) const MOST: usize = 6;
 
@@ -37,6 +81,19 @@ pub(crate) fn with_gradient<const D: usize>(
     inputs: Vec<Tensor<D>>,
     output: Tensor<D>,
     gradient: Arc<Gradient<D>>,
+) -> Tensor<D> {
+    let gradient = move |inputs: &[Tensor<D>], grad: Tensor<D>, wanted: &[bool]| {
+        (gradient(inputs, grad, wanted), Vec::new())
+    };
+    with_leaves(inputs, output, Arc::new(gradient))
+}
+
+/// As [`with_gradient`], where the gradient of trained weights is found, too. They are leaves: nothing has to
+/// happen in the graph before or after they get it.
+pub(crate) fn with_leaves<const D: usize>(
+    inputs: Vec<Tensor<D>>,
+    output: Tensor<D>,
+    gradient: Arc<GradientWithLeaves<D>>,
 ) -> Tensor<D> {
     let tracked = inputs.iter().find(|x| x.is_tracked());
     let tracked = tracked.expect("a tracked input").clone().into_dispatch();
@@ -119,7 +176,7 @@ pub(crate) fn from_gpu<const D: usize>(primitive: FloatTensor<Cube>) -> Tensor<D
 }
 
 #[derive(Clone)]
-struct Step<const D: usize>(Arc<Gradient<D>>);
+struct Step<const D: usize>(Arc<GradientWithLeaves<D>>);
 
 impl<const D: usize> fmt::Debug for Step<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -193,10 +250,16 @@ impl<B: Dispatched, const D: usize, const N: usize> Backward<B, N> for Step<D> {
     ) {
         let wanted: Vec<bool> = ops.parents.iter().map(Option::is_some).collect();
         let grad = tensor::<B, D>(grads.consume::<B>(&ops.node));
-        let results = (self.0)(&ops.state, grad, &wanted);
+        let (results, leaves) = (self.0)(&ops.state, grad, &wanted);
         for (parent, result) in ops.parents.into_iter().zip(results) {
             if let (Some(parent), Some(result)) = (parent, result) {
                 grads.register::<B>(parent.id, primitive::<B, D>(untracked(result)));
+            }
+        }
+        for LeafGradient { leaf, gradient } in leaves {
+            match B::unwrap(gradient.kind) {
+                Some(BackendTensor::Float(gradient)) => grads.register::<B>(leaf.0, gradient),
+                _ => panic!("a weight on another device than the block's inputs"),
             }
         }
     }

@@ -3,6 +3,11 @@
 //! Every operation exists twice: as `reference::op`, made of ordinary differentiable Burn
 //! operations and valid on every device, and as `op`, which runs a fused implementation on the
 //! CPU back end (Flex, f32) and the reference everywhere else. See [`mode`] for how to switch.
+//!
+//! Fused operations give the same results to the last bit with every instruction set (see
+//! [`InstructionSet`], `DEEM_SIMD`) and any number of threads: vectors have sixteen lanes everywhere, sums one order
+//! that shapes alone decide, and multiply-adds one rounding. The tensor framework's own sums, products and
+//! elementary functions do not promise that, which is why [`sum`], [`mean`], [`matmul`], [`exp`] and [`tanh`] are here.
 #![warn(missing_docs)]
 #![recursion_limit = "256"]
 
@@ -16,29 +21,35 @@ mod deformable;
 mod graph;
 mod host;
 mod linear;
+mod matmul;
 mod mlp;
 mod mode;
 mod norm;
 pub mod precision;
 mod profile;
+mod reduce;
 pub mod reference;
 mod roofline;
 mod rotary;
 mod select;
 mod sum;
 
-pub use activation::{geglu, gelu, gelu_tanh, quick_gelu, silu, softmax, swiglu};
+pub use activation::{exp, geglu, gelu, gelu_tanh, quick_gelu, silu, softmax, swiglu, tanh};
 pub use adamw::{AdamW, adamw_step};
 pub use attention::{AttentionMask, attention};
-pub use checkpoint::checkpoint;
+pub use checkpoint::{checkpoints, recomputed};
 pub use conv::{Conv2dOptions, conv2d};
 pub use cross_entropy::cross_entropy;
 pub use deformable::deformable_attention;
+pub use graph::{Leaf, LeafGradient};
+pub use host::simd::{InstructionSet, InstructionSetError, with_instruction_set};
 pub use linear::linear;
+pub use matmul::matmul;
 pub use mlp::{Affine, MlpActivation, mlp, swiglu_mlp};
 pub use mode::{Mode, mode, with_mode};
 pub use norm::{group_norm, layer_norm, rms_norm};
 pub use profile::{Cost, Entry, profile, profiled};
+pub use reduce::{mean, mean_last, sum, sum_last};
 pub use roofline::Roofline;
 pub use rotary::rotary;
 pub use select::select;

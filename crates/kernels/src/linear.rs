@@ -5,8 +5,8 @@ use burn::tensor::Tensor;
 use crate::host::custom::{Host, HostOp, Output, Saved, apply, fused, readable};
 use crate::host::element::{Element, Elements, with_elements};
 use crate::host::gemm::{Left, Out, Packed, Right, Start, product_packing, product_parallel};
-use crate::host::par::{self, Shared, uninit};
-use crate::host::simd::{Kernel, Simd, run};
+use crate::host::par::{self, Shared, uninit, written};
+use crate::host::simd::{Kernel, LANES, Simd, run};
 use crate::reference;
 
 /// `y = x · weightᵀ + bias` over the last axis.
@@ -96,20 +96,21 @@ pub(crate) fn affine(
     if rows <= FEW {
         return with_elements!(weight, |weight| dots(x, rows, weight, [n, k], bias));
     }
+    assert!(bias.is_none_or(|bias| bias.len() == n));
     let mut y = uninit(rows * n);
     let start = bias.map_or(Start::Zero, Start::Bias);
     let out = Out {
-        ptr: y.as_mut_ptr(),
+        ptr: y.as_mut_ptr().cast(),
         row: n,
     };
     let left = Left::new(x.as_ptr(), k, 1, k);
-    // SAFETY: `x` holds `rows * k` and `y` `rows * n` floats
+    // SAFETY: `x` holds `rows * k` and `y` `rows * n` floats, all of which the product writes
     unsafe {
         with_elements!(weight, |weight| {
             product_packing(rows, left, Right::columns(weight, k), [k, n], out, start);
         });
+        written(y)
     }
-    y
 }
 
 /// Rows so few that arranging the weights would take longer than reading them.
@@ -123,6 +124,7 @@ fn dots<T: Element>(
     [n, k]: [usize; 2],
     bias: Option<&[f32]>,
 ) -> Vec<f32> {
+    /// Made where nobody else uses the places of outputs.
     struct Dots<'a, T> {
         x: &'a [f32],
         weight: &'a [T],
@@ -151,16 +153,16 @@ fn dots<T: Element>(
                         let (x, w) = (x[row * k..][..k].as_ptr(), w.as_ptr());
                         let mut sums = [S::splat(0.0); 4];
                         let mut i = 0;
-                        while i + 4 * S::LANES <= k {
+                        while i + 4 * LANES <= k {
                             for (j, sum) in sums.iter_mut().enumerate() {
-                                let at = i + j * S::LANES;
-                                let w = T::load_n::<S>(w.add(at), S::LANES);
+                                let at = i + j * LANES;
+                                let w = T::load_n::<S>(w.add(at), LANES);
                                 *sum = S::fma(S::load(x.add(at)), w, *sum);
                             }
-                            i += 4 * S::LANES;
+                            i += 4 * LANES;
                         }
                         while i < k {
-                            let lanes = S::LANES.min(k - i);
+                            let lanes = LANES.min(k - i);
                             let (a, b) =
                                 (S::load_n(x.add(i), lanes), T::load_n::<S>(w.add(i), lanes));
                             sums[0] = S::fma(a, b, sums[0]);
@@ -204,17 +206,17 @@ pub(crate) fn input_gradient(
     assert!(grad.len() >= rows * n);
     let mut dx = uninit(rows * k);
     let out = Out {
-        ptr: dx.as_mut_ptr(),
+        ptr: dx.as_mut_ptr().cast(),
         row: k,
     };
     let left = Left::new(grad.as_ptr(), n, 1, n);
-    // SAFETY: `grad` holds `rows * n` and `dx` `rows * k` floats
+    // SAFETY: `grad` holds `rows * n` and `dx` `rows * k` floats, all of which the product writes
     unsafe {
         with_elements!(weight, |weight| {
             product_packing(rows, left, Right::rows(weight, k), [n, k], out, Start::Zero);
         });
+        written(dx)
     }
-    dx
 }
 
 /// `grad[rows, n]ᵀ · x[rows, k]`, in bands of rows that stay in the first-level cache.
@@ -226,25 +228,23 @@ pub(crate) fn weight_gradient(
 ) -> Vec<f32> {
     const BAND: usize = 256;
     assert!(grad.len() >= rows * n && x.len() >= rows * k);
-    // Many rows: each thread sums its share of them. Else each has its share of the outputs.
+    // Many rows: parts of them are summed on their own. Else threads share the outputs.
     let parts = if rows >= 2 * n && rows * n * k > 3_000_000 {
-        par::threads().min(rows / BAND).max(1)
+        par::parts(rows, BAND, n * k, rows * (n + k))
     } else {
         1
     };
     let mut sums = vec![0.0; parts * n * k];
     let shared = Shared::new(&mut sums);
-    par::ranges(parts, 1, rows * n * k / 32 / parts, |range| {
-        for part in range {
-            // SAFETY: parts are disjoint
-            let sums = unsafe { shared.slice(part * n * k, n * k) };
-            let mut packed = Packed::default();
-            let (from, to) = (rows * part / parts, rows * (part + 1) / parts);
-            for first in (from..to).step_by(BAND) {
-                let len = BAND.min(to - first);
-                let (grad, x) = (&grad[first * n..], &x[first * k..]);
-                add_outer(sums, (grad, n), (x, k), len, &mut packed);
-            }
+    par::each_part(parts, rows * n * k / 32 / parts, |part| {
+        // SAFETY: parts are disjoint
+        let sums = unsafe { shared.slice(part * n * k, n * k) };
+        let mut packed = Packed::default();
+        let (from, to) = (rows * part / parts, rows * (part + 1) / parts);
+        for first in (from..to).step_by(BAND) {
+            let len = BAND.min(to - first);
+            let (grad, x) = (&grad[first * n..], &x[first * k..]);
+            add_outer(sums, (grad, n), (x, k), len, &mut packed);
         }
     });
     add_parts(&mut sums, n * k);
@@ -277,11 +277,17 @@ pub(crate) fn add_outer(
 
 /// Adds all parts of `len` floats into the first, and drops the others.
 pub(crate) fn add_parts(sums: &mut Vec<f32>, len: usize) {
-    if len > 0 {
+    if sums.len() > len {
         let (total, others) = sums.split_at_mut(len);
-        for other in others.chunks_exact(len) {
-            total.iter_mut().zip(other).for_each(|(a, b)| *a += b);
-        }
+        let (shared, others) = (Shared::new(total), &*others);
+        par::ranges(len, 16, others.len() / len / 4 + 1, |range| {
+            // SAFETY: ranges are disjoint
+            let total = unsafe { shared.slice(range.start, range.len()) };
+            for other in others.chunks_exact(len) {
+                let other = &other[range.clone()];
+                total.iter_mut().zip(other).for_each(|(a, b)| *a += b);
+            }
+        });
     }
     sums.truncate(len);
 }
@@ -301,11 +307,7 @@ pub(crate) fn column_sums(x: &[f32], rows: usize, n: usize) -> Vec<f32> {
             }
         }
     }
-    let parts = if rows * n > 100_000 {
-        par::threads()
-    } else {
-        1
-    };
+    let parts = par::parts(rows, 50_000 / n.max(1), n, rows * n);
     let mut sums = vec![0.0; parts * n];
     let shared = Shared::new(&mut sums);
     let width = rows.div_ceil(parts);

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use crate::host::par::{self, Shared};
-use crate::host::simd::{Kernel, Simd, each_vector, run};
+use crate::host::simd::{Kernel, LANES, Simd, each_vector, run};
 
 /// Limits of all threads together, measured.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +74,7 @@ impl Kernel for MultiplyAdd {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> f32 {
         const CHAINS: usize = 12;
+        // SAFETY: no memory is touched
         unsafe {
             let (a, b) = (S::splat(black_box(0.5)), S::splat(black_box(1.0)));
             let mut sums = [b; CHAINS];
@@ -85,7 +86,7 @@ impl Kernel for MultiplyAdd {
             let total = sums.into_iter().fold(b, |x, y| S::add(x, y));
             black_box(S::sum(total));
         }
-        (2 * CHAINS * S::LANES * self.rounds) as f32
+        (2 * CHAINS * LANES * self.rounds) as f32
     }
 }
 
@@ -97,9 +98,11 @@ impl Kernel for Triad<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let (a, b, c) = (self.0.as_ptr(), self.1.as_ptr(), self.2.as_mut_ptr());
+        assert!(self.0.len() == self.2.len() && self.1.len() == self.2.len());
+        // SAFETY: `k` floats are left in each of the slices
         unsafe {
             let half = S::splat(0.5);
-            each_vector!(S, self.2.len(), |i, k| {
+            each_vector!(self.2.len(), |i, k| {
                 let sum = S::fma(S::load_n(b.add(i), k), half, S::load_n(a.add(i), k));
                 S::store_n(c.add(i), sum, k);
             });

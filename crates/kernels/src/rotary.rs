@@ -1,9 +1,11 @@
 //! Rotary position encoding (Su et al. 2021).
 
+use std::mem::MaybeUninit;
+
 use burn::tensor::Tensor;
 
 use crate::host::custom::{Host, HostOp, Output, Saved, apply, fused};
-use crate::host::par::{self, Shared, uninit};
+use crate::host::par::{self, Shared, uninit, written};
 use crate::host::simd::{Kernel, Simd, each_vector, run};
 use crate::reference;
 
@@ -95,7 +97,8 @@ fn rotate(x: &Host, cos: &Host, sin: &Host, sign: f32) -> Output {
             });
         }
     });
-    Output::new(y, shape)
+    // SAFETY: every head has written its rows
+    Output::new(unsafe { written(y) }, shape)
 }
 
 /// One head; rows of `x`, `cos` and `sin` are `strides` apart.
@@ -106,7 +109,7 @@ struct Head<'a> {
     sin: &'a [f32],
     strides: [usize; 3],
     sign: f32,
-    y: &'a mut [f32],
+    y: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Head<'_> {
@@ -118,11 +121,17 @@ impl Kernel for Head<'_> {
             let x = part(self.x, self.strides[0]);
             let cos = part(self.cos, self.strides[1]);
             let sin = part(self.sin, self.strides[2]);
-            unsafe { rotate_row::<S>(self.dim / 2, x, [cos, sin], self.sign, y.as_mut_ptr()) };
+            // SAFETY: all rows are `dim` floats
+            unsafe {
+                let y = y.as_mut_ptr().cast();
+                rotate_row::<S>(self.dim / 2, x, [cos, sin], self.sign, y);
+            }
         }
     }
 }
 
+/// # Safety
+/// All rows have `2 * half` floats, or room for them; see [`Simd`].
 #[inline(always)]
 unsafe fn rotate_row<S: Simd>(
     half: usize,
@@ -132,9 +141,10 @@ unsafe fn rotate_row<S: Simd>(
     y: *mut f32,
 ) {
     let forward = sign > 0.0;
+    // SAFETY: the caller's
     unsafe {
         let sign = S::splat(sign);
-        each_vector!(S, half, |i, k| {
+        each_vector!(half, |i, k| {
             let (a, b) = (S::load_n(x.add(i), k), S::load_n(x.add(half + i), k));
             let (ca, cb) = (S::load_n(cos.add(i), k), S::load_n(cos.add(half + i), k));
             let (sa, sb) = (S::load_n(sin.add(i), k), S::load_n(sin.add(half + i), k));

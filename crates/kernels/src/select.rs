@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::host::custom::{Host, HostOp, Output, Saved, apply, fused};
-use crate::host::par::{self, Shared, uninit};
+use crate::host::par::{self, Shared, uninit, written};
 use crate::host::simd::{Kernel, Simd, each_vector, run};
 use crate::reference;
 
@@ -43,10 +43,11 @@ impl HostOp for Select {
             for row in range {
                 // SAFETY: rows of the output are disjoint
                 let y = unsafe { shared.slice(row * width, width) };
-                y.copy_from_slice(&x[self.rows[row] * width..][..width]);
+                y.write_copy_of_slice(&x[self.rows[row] * width..][..width]);
             }
         });
-        Output::new(y, &shape)
+        // SAFETY: every row has been copied
+        Output::new(unsafe { written(y) }, &shape)
     }
 
     fn keeps(&self, _needs: &[bool]) -> Vec<bool> {
@@ -73,13 +74,18 @@ impl HostOp for Select {
                 let len = piece.min(width - from);
                 // SAFETY: pieces are disjoint
                 let dx = unsafe { shared.slice(row * width + from, len) };
-                dx.fill(0.0);
+                for x in &mut *dx {
+                    x.write(0.0);
+                }
+                // SAFETY: written just now
+                let dx = unsafe { dx.assume_init_mut() };
                 for user in &users[row] {
                     run(Add(&grad[user * width + from..][..len], dx));
                 }
             }
         });
-        vec![Some(Output::new(dx, shape))]
+        // SAFETY: every piece has been cleared
+        vec![Some(Output::new(unsafe { written(dx) }, shape))]
     }
 }
 
@@ -91,8 +97,10 @@ impl Kernel for Add<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let (x, y) = (self.0.as_ptr(), self.1.as_mut_ptr());
+        assert!(self.0.len() == self.1.len());
+        // SAFETY: `k` floats are left in both
         unsafe {
-            each_vector!(S, self.1.len(), |i, k| {
+            each_vector!(self.1.len(), |i, k| {
                 let sum = S::add(S::load_n(x.add(i), k), S::load_n(y.add(i), k));
                 S::store_n(y.add(i), sum, k);
             });

@@ -10,24 +10,25 @@ use std::fmt::Display;
 use std::ops::Range;
 
 use burn::module::{Module, Param};
-use burn::tensor::{Bool, Device, FloatDType, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, FloatDType, Tensor, TensorData};
 use deem_kernels as kernels;
 use deem_kernels::precision::{cast, wide};
 use serde::{Deserialize, Serialize};
 
 use crate::autoencoder::{Autoencoder, AutoencoderConfig};
+use crate::checkpointing::CheckpointBlocks;
+use crate::diffusion::Diffusion;
 use crate::image_decoder::{ImageDecoder, ImageDecoderConfig};
 use crate::image_encoder::{ImageEncoder, ImageEncoderConfig};
-use crate::layout::{Layout, SpecialTokens};
+use crate::layout::{Layout, StructureTokens};
 use crate::llama::{
     Llama, LlamaCache, LlamaConfig, LlamaImages, LlamaInput, LlamaMmfsConfig, TextDecoder,
 };
-use crate::mmfs::ImageFeatures;
 use crate::nn::param;
 use crate::scheduler::{NoiseConfig, NoiseSchedule};
 use crate::unet::{UNet, UNetConfig, UnetSynchronizer};
 
-pub use crate::image_encoder::EncodedImages;
+pub use crate::encoded_images::EncodedImages;
 
 /// Dimensions of a whole model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,7 +47,7 @@ pub struct DeemConfig {
     /// Number of tokens appended to the language model's vocabulary.
     pub new_tokens: usize,
     /// Ids of the structural tokens.
-    pub tokens: SpecialTokens,
+    pub tokens: StructureTokens,
     /// R_C and the UNet's synchroniser.
     pub image_decoder: ImageDecoderConfig,
     /// First stage of D_DM.
@@ -55,6 +56,9 @@ pub struct DeemConfig {
     pub unet: UNetConfig,
     /// Noise schedule of D_DM.
     pub scheduler: NoiseConfig,
+    /// Which networks compute their blocks again in the backward pass instead of keeping activations.
+    #[serde(default, skip_serializing_if = "CheckpointBlocks::is_none")]
+    pub checkpoint_blocks: CheckpointBlocks,
 }
 
 /// What can be wrong with a model's configuration.
@@ -164,13 +168,11 @@ pub struct Deem {
     pub unet: UNet,
     #[module(skip)]
     schedule: NoiseSchedule,
-    #[module(skip)]
-    noise: NoiseConfig,
     /// Side and channels of the latents.
     #[module(skip)]
     latent: [usize; 2],
     #[module(skip)]
-    tokens: SpecialTokens,
+    tokens: StructureTokens,
     #[module(skip)]
     queries: usize,
     #[module(skip)]
@@ -191,14 +193,17 @@ impl Deem {
             .synchronizer
             .as_ref()
             .map(|sync| UnetSynchronizer::new(sync, &config.unet, device));
+        let recompute = config.checkpoint_blocks;
+        let cross_dim = config.unet.condition_dim();
+        let mut image_encoder =
+            ImageEncoder::new(&config.image_encoder, llm_dim, cross_dim, device);
+        image_encoder.vision = image_encoder
+            .vision
+            .with_checkpointing(recompute.image_encoder);
         Ok(Self {
-            image_encoder: ImageEncoder::new(
-                &config.image_encoder,
-                llm_dim,
-                config.unet.condition_dim(),
-                device,
-            ),
-            llama: Llama::new(&config.llama, config.llama_mmfs.as_ref(), device),
+            image_encoder,
+            llama: Llama::new(&config.llama, config.llama_mmfs.as_ref(), device)
+                .with_checkpointing(recompute.llama),
             text_decoder: TextDecoder::new(llm_dim, config.new_tokens, device),
             soi_token: param([llm_dim], 0.0, device),
             image_decoder: ImageDecoder::new(
@@ -209,9 +214,8 @@ impl Deem {
                 device,
             ),
             autoencoder: Autoencoder::new(&config.autoencoder, device),
-            unet: UNet::new(&config.unet, device),
+            unet: UNet::new(&config.unet, device).with_checkpointing(recompute.unet),
             schedule: NoiseSchedule::new(&config.scheduler).expect("validated"),
-            noise: config.scheduler.clone(),
             latent: [
                 config.diffusion_size / config.autoencoder.reduction(),
                 config.autoencoder.latent_channels,
@@ -238,7 +242,7 @@ impl Deem {
     }
 
     /// Ids of the structural tokens.
-    pub fn tokens(&self) -> SpecialTokens {
+    pub fn tokens(&self) -> StructureTokens {
         self.tokens
     }
 
@@ -247,14 +251,12 @@ impl Deem {
         self.queries
     }
 
-    /// The diffusion model's noise schedule.
-    pub fn schedule(&self) -> &NoiseSchedule {
-        &self.schedule
-    }
-
-    /// The configuration of the noise schedule, for samplers.
-    pub fn noise_config(&self) -> &NoiseConfig {
-        &self.noise
+    /// Where everything stands in `tokens` (`[batch · seq]`, row-major).
+    ///
+    /// # Panics
+    /// If they are no sequences of this model, see [`Layout::read`].
+    pub fn layout(&self, tokens: &[i64], batch: usize) -> Layout {
+        Layout::new(tokens, batch, self.tokens, self.queries)
     }
 
     /// What the encoder understands of some images, see [`ImageEncoder::forward`].
@@ -295,16 +297,15 @@ impl Deem {
         let fresh = cache.as_ref().map_or(0, |cache| cache.len())..seq;
         let count = fresh.len();
         let per_row = layout.images_per_row();
-        let positions = layout.columns(&layout.positions(), 1, fresh.clone());
-        let relative = layout.columns(&layout.relative(), per_row, fresh.clone());
         let look = images.map(|images| {
+            let relative = layout.relative(fresh.clone());
             let relative = Layout::int(relative, [batch, count, per_row], &device);
             (images, relative)
         });
         self.llama
             .forward(LlamaInput {
+                positions: layout.positions_at(fresh.clone()),
                 embeds: self.embed(layout, encoded, fresh, &device),
-                positions,
                 key_padding: layout.is_padded().then(|| layout.valid(&device)),
                 images: look,
                 cache,
@@ -320,10 +321,10 @@ impl Deem {
         device: &Device,
     ) -> Tensor<3> {
         let (batch, count) = (layout.batch, columns.len());
-        let ids = layout.columns(layout.token_ids(), 1, columns.clone());
+        let ids = layout.tokens_at(columns.clone());
         let text = wide(self.llama.embed(Layout::int(ids, [batch, count], device)));
         let [_, _, width] = text.dims();
-        let soi = layout.columns(&layout.soi_mask(), 1, columns.clone());
+        let soi = layout.soi_mask(columns.clone());
         let soi = Tensor::<3>::from_data(TensorData::new(soi, [batch, count, 1]), device);
         let text = self.enter(text + soi * self.soi_token.val().reshape([1, 1, width]));
         let rows = layout.embedding_rows(columns);
@@ -373,150 +374,20 @@ impl Deem {
         self.image_decoder.forward(context, real, drop)
     }
 
-    /// Scaled latents of images: the mean of the autoencoder's posterior.
-    ///
-    /// Differs from: the official code, which draws from the posterior; its standard deviation is
-    /// negligible and the mean makes the loss a function of its arguments.
-    ///
-    /// # Shapes
-    /// - `pixels`: `[images, 3, height, width]`, range [0, 1]
-    /// - returns `[images, height / f, width / f, latent channels]`
-    pub fn latents(&self, pixels: Tensor<4>) -> Tensor<4> {
-        wide(self.autoencoder.latents(self.enter(pixels)))
-    }
-
-    /// Images of scaled latents, `[images, 3, height, width]` clamped to [0, 1].
-    pub fn decode_latents(&self, latents: Tensor<4>) -> Tensor<4> {
-        let latents = self.enter(self.autoencoder.unscale(latents));
-        let pixels = wide(self.autoencoder.decode(latents));
-        pixels.add_scalar(1.0).div_scalar(2.0).clamp(0.0, 1.0)
-    }
-
-    /// `z_t`: latents noised to the given training steps (one per image).
-    ///
-    /// # Panics
-    /// If a timestep lies outside the schedule.
-    pub fn add_noise(
-        &self,
-        latents: Tensor<4>,
-        noise: Tensor<4>,
-        timesteps: &[usize],
-    ) -> Tensor<4> {
-        self.schedule
-            .add_noise(latents, noise, timesteps)
-            .expect("timesteps of this schedule")
-    }
-
-    /// What the diffusion model is to predict: the noise, or the velocity.
-    ///
-    /// # Panics
-    /// If a timestep lies outside the schedule.
-    pub fn diffusion_target(
-        &self,
-        latents: &Tensor<4>,
-        noise: &Tensor<4>,
-        timesteps: &[usize],
-    ) -> Tensor<4> {
-        self.schedule
-            .target(latents.clone(), noise.clone(), timesteps)
-            .expect("timesteps of this schedule")
-    }
-
-    /// The diffusion model's prediction for noised latents.
-    ///
-    /// # Shapes
-    /// - `noisy`: `[images, height, width, channels]`
-    /// - `timesteps`: one training step per image
-    /// - `condition`: `[images, tokens, cross_dim]`
-    /// - `features`: what the synchroniser may look at, with `[images, n]` relative positions; `None`
-    ///   is the same as invisible images
-    pub fn denoise(
-        &self,
-        noisy: Tensor<4>,
-        timesteps: &[usize],
-        condition: Tensor<3>,
-        features: Option<(ImageFeatures, Tensor<2, Int>)>,
-    ) -> Tensor<4> {
-        let synchronizer = self.image_decoder.synchronizer.as_ref();
-        let images = synchronizer.map(|synchronizer| match features {
-            Some((features, relative)) => synchronizer.prepare(&features, relative),
-            None => synchronizer.prepare_nothing(),
-        });
-        let (noisy, condition) = (self.enter(noisy), self.enter(condition));
-        wide((self.unet).forward(noisy, timesteps, condition, images.as_ref()))
+    /// The diffusion model, as losses and samplers use it.
+    pub fn diffusion(&self) -> Diffusion<'_> {
+        Diffusion {
+            unet: &self.unet,
+            autoencoder: &self.autoencoder,
+            schedule: &self.schedule,
+            synchronizer: self.image_decoder.synchronizer.as_ref(),
+            compute: self.compute,
+        }
     }
 
     /// Shape of the latents of some images: `[images, height, width, channels]`.
     pub fn latent_shape(&self, images: usize) -> [usize; 4] {
         let [side, channels] = self.latent;
         [images, side, side, channels]
-    }
-
-    /// Number of training steps of the noise schedule.
-    pub fn training_steps(&self) -> usize {
-        self.schedule.steps()
-    }
-}
-
-impl EncodedImages {
-    /// Some of the images, in a given order, possibly repeated.
-    pub fn select(&self, which: &[usize]) -> Self {
-        let levels = self.pyramid.iter();
-        Self {
-            embeddings: kernels::select(self.embeddings.clone(), which),
-            condition: kernels::select(self.condition.clone(), which),
-            pyramid: levels.map(|l| kernels::select(l.clone(), which)).collect(),
-        }
-    }
-
-    /// Each image as its own only visible image (the feedback's view).
-    pub fn own_features(&self) -> (ImageFeatures, Tensor<2, Int>) {
-        let images = self.condition.dims()[0];
-        let levels = self
-            .pyramid
-            .iter()
-            .map(|l| l.clone().unsqueeze_dim(1))
-            .collect();
-        let device = self.condition.device();
-        (
-            ImageFeatures { levels },
-            Layout::int(vec![1; images], [images, 1], &device),
-        )
-    }
-
-    /// For each target the image given by index, or an invisible one; `None` if all are.
-    pub fn features_of(&self, which: &[Option<usize>]) -> Option<(ImageFeatures, Tensor<2, Int>)> {
-        if which.iter().all(Option::is_none) {
-            return None;
-        }
-        let device = self.condition.device();
-        let rows: Vec<usize> = which.iter().map(|i| i.unwrap_or(0)).collect();
-        let levels = self
-            .pyramid
-            .iter()
-            .map(|level| kernels::select(level.clone(), &rows).unsqueeze_dim(1))
-            .collect();
-        let visible = which.iter().map(|i| i64::from(i.is_some())).collect();
-        let visible = Layout::int(visible, [which.len(), 1], &device);
-        Some((ImageFeatures { levels }, visible))
-    }
-
-    /// The pyramids arranged by sequence: `[batch, images per row, height, width, channels]`.
-    pub fn per_row(&self, layout: &Layout) -> Option<ImageFeatures> {
-        let per_row = layout.images_per_row();
-        if per_row == 0 {
-            return None;
-        }
-        let slots = layout.image_slots();
-        let levels = self
-            .pyramid
-            .iter()
-            .map(|level| {
-                let [_, height, width, channels] = level.dims();
-                let shape = [layout.batch, per_row, height, width, channels];
-                kernels::select(level.clone(), &slots).reshape(shape)
-            })
-            .collect();
-        Some(ImageFeatures { levels })
     }
 }

@@ -11,6 +11,7 @@ use deem_kernels::precision::like;
 use serde::{Deserialize, Serialize};
 
 use crate::clip::pyramid::{Pyramid, VisionConfig, VisionTower};
+use crate::encoded_images::EncodedImages;
 use crate::mask_extractor::{extract, extract_sequence};
 use crate::nn::{LayerNorm, Linear, param};
 use crate::perceiver::{Perceiver, PerceiverConfig};
@@ -85,17 +86,6 @@ impl ImageEncoderConfig {
     }
 }
 
-/// What the encoder understood of some images.
-#[derive(Clone, Debug)]
-pub struct EncodedImages {
-    /// `[images, queries, llm_dim]`, embeddings for the language model.
-    pub embeddings: Tensor<3>,
-    /// `[images, queries, cross_dim]`, condition tokens for the diffusion model.
-    pub condition: Tensor<3>,
-    /// Masked pyramid, finest level first, `[images, height, width, channels]` each.
-    pub pyramid: Vec<Tensor<4>>,
-}
-
 /// E_V, E_M, R_V and the two projections.
 #[derive(Module, Debug)]
 pub struct ImageEncoder {
@@ -152,17 +142,14 @@ impl ImageEncoder {
     /// - `mask`: `[images, height, width]`, positive inside the region; `None` is the whole image
     pub fn forward(&self, pixels: Tensor<4>, mask: Option<Tensor<3>>) -> EncodedImages {
         let Pyramid { levels, sequence } = self.vision.forward(pixels);
-        let [_, height, width, _] = levels[2].dims();
+        let [_, height, width, _] = levels.c4.dims();
         let grid = [height, width];
         let sequence = self.pos_ln.forward(self.pos_proj.forward(sequence));
         let sequence = self.position.add_to_sequence(sequence, grid);
         let sequence = extract_sequence(sequence, grid, mask.as_ref());
         let sequence = self.ln.forward(sequence);
-        let pyramid: Vec<_> = levels
-            .into_iter()
-            .map(|level| extract(self.position.add_to(level), mask.as_ref()))
-            .collect();
-        let queries = self.queries(&sequence, &pyramid[3]);
+        let pyramid = levels.map(|level| extract(self.position.add_to(level), mask.as_ref()));
+        let queries = self.queries(&sequence, &pyramid.c5);
         let tokens = self.resampler.forward(queries, sequence, None);
         EncodedImages {
             embeddings: self.proj_t.forward(tokens.clone()),

@@ -1,39 +1,26 @@
-//! Where everything stands in a batch of interleaved sequences (spec: sequence layout).
+//! Where everything stands in a batch of interleaved sequences (DEEM §2.1, "Sequence layout").
 //!
 //! Text tokens with, per image, one `<soi>` followed by a run of `<image>` placeholders. All index
-//! arithmetic on such sequences happens here, on the host, so that the networks only gather.
+//! arithmetic on such sequences happens here, on the host, so that the networks only gather. A layout is
+//! made once, of what a collator knows ([`Layout::of_parts`]) or of tokens alone ([`Layout::read`]), and
+//! grows with every token that is decoded ([`Layout::push`]); what is asked of some positions costs no more
+//! than these.
+
+mod error;
+mod parts;
+mod row;
+#[cfg(test)]
+mod tests;
+mod tokens;
 
 use std::ops::Range;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use serde::{Deserialize, Serialize};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
-/// Ids of the tokens that carry structure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SpecialTokens {
-    /// Start of a document.
-    pub bos: i64,
-    /// End of a text.
-    pub eos: i64,
-    /// Padding.
-    pub pad: i64,
-    /// Start of an image.
-    pub soi: i64,
-    /// Placeholder for one visual token.
-    pub image: i64,
-}
-
-impl SpecialTokens {
-    /// The Vicuna vocabulary with DEEM's additions.
-    pub const VICUNA: Self = Self {
-        bos: 1,
-        eos: 2,
-        pad: 31999,
-        soi: 32000,
-        image: 32001,
-    };
-}
+pub use self::error::LayoutError;
+pub use self::parts::LayoutParts;
+use self::row::{Reading, Row};
+pub use self::tokens::StructureTokens;
 
 /// One image of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +36,7 @@ pub struct ImageSpan {
 }
 
 /// Structure of a batch of sequences.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Rows.
     pub batch: usize,
@@ -57,38 +44,9 @@ pub struct Layout {
     pub seq: usize,
     /// Images in batch order: by row, then by position.
     pub images: Vec<ImageSpan>,
-    /// `[batch · seq]`, position of the nearest bos at or before each position.
-    documents: Vec<usize>,
-    /// `[batch · seq]`, false for padding.
-    valid: Vec<bool>,
-    tokens: Vec<i64>,
-    special: SpecialTokens,
-    queries: usize,
-}
-
-/// What can be wrong with a batch of interleaved sequences.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LayoutError {
-    /// Not a whole number of tokens in each row.
-    #[error("{tokens} tokens are no {batch} rows of one length")]
-    Rows {
-        /// Number of tokens.
-        tokens: usize,
-        /// Number of rows.
-        batch: usize,
-    },
-    /// An image whose placeholders are cut or too many.
-    #[error("row {row}: expected {expected} placeholders after <soi> at {position}, found {found}")]
-    Placeholders {
-        /// Row of the batch.
-        row: usize,
-        /// Position of the `<soi>`.
-        position: usize,
-        /// Visual tokens per image.
-        expected: usize,
-        /// Length of the run.
-        found: usize,
-    },
+    padded: bool,
+    rows: Vec<Row>,
+    reading: Reading,
 }
 
 impl Layout {
@@ -96,7 +54,7 @@ impl Layout {
     ///
     /// # Panics
     /// Where [`Self::read`] fails.
-    pub fn new(tokens: &[i64], batch: usize, special: SpecialTokens, queries: usize) -> Self {
+    pub fn new(tokens: &[i64], batch: usize, special: StructureTokens, queries: usize) -> Self {
         Self::read(tokens, batch, special, queries).unwrap_or_else(|error| panic!("{error}"))
     }
 
@@ -108,7 +66,7 @@ impl Layout {
     pub fn read(
         tokens: &[i64],
         batch: usize,
-        special: SpecialTokens,
+        special: StructureTokens,
         queries: usize,
     ) -> Result<Self, LayoutError> {
         if batch == 0 || !tokens.len().is_multiple_of(batch) {
@@ -118,167 +76,214 @@ impl Layout {
             });
         }
         let seq = tokens.len() / batch;
-        let mut images: Vec<ImageSpan> = Vec::new();
-        let mut documents = vec![0; tokens.len()];
-        for row in 0..batch {
-            let line = &tokens[row * seq..][..seq];
-            let (mut document, mut previous) = (0, None);
-            for (position, token) in line.iter().enumerate() {
-                if *token == special.bos {
-                    (document, previous) = (position, None);
-                }
-                documents[row * seq + position] = document;
-                if *token != special.soi {
-                    continue;
-                }
-                let run = line[position + 1..]
-                    .iter()
-                    .take_while(|t| **t == special.image)
-                    .count();
-                if run == 0 && position + 1 == seq {
-                    continue;
-                }
-                if run != queries {
-                    return Err(LayoutError::Placeholders {
-                        row,
-                        position,
-                        expected: queries,
-                        found: run,
-                    });
-                }
-                images.push(ImageSpan {
-                    row,
-                    soi: position,
-                    document,
-                    previous,
-                });
-                previous = Some(images.len() - 1);
-            }
-        }
-        Ok(Self {
+        let mut layout = Self {
             batch,
             seq,
+            images: Vec::new(),
+            padded: false,
+            rows: vec![Row::default(); batch],
+            reading: Reading { special, queries },
+        };
+        for row in 0..batch {
+            for token in &tokens[row * seq..][..seq] {
+                layout.extend_row(row, *token)?;
+            }
+            layout.rows[row].finish(row, queries)?;
+        }
+        Ok(layout)
+    }
+
+    /// Appends one token to each row; costs nothing of what came before.
+    ///
+    /// An image counts from its last placeholder on. In between, [`Self::read`] would not accept the row.
+    ///
+    /// # Errors
+    /// `Rows` if there is not one token for each row, `Placeholders` where an image's run of placeholders is
+    /// cut or too long; the layout is then no longer of use.
+    pub fn push(&mut self, column: &[i64]) -> Result<(), LayoutError> {
+        if column.len() != self.batch {
+            return Err(LayoutError::Rows {
+                tokens: column.len(),
+                batch: self.batch,
+            });
+        }
+        for (row, token) in column.iter().enumerate() {
+            self.extend_row(row, *token)?;
+        }
+        self.seq += 1;
+        Ok(())
+    }
+
+    /// Whether a token may follow in a row, see [`Self::push`].
+    pub fn accepts(&self, row: usize, token: i64) -> bool {
+        self.rows[row].accepts(token, &self.reading)
+    }
+
+    fn extend_row(&mut self, row: usize, token: i64) -> Result<(), LayoutError> {
+        self.padded |= token == self.reading.special.pad;
+        if let Some(soi) = self.rows[row].push(token, row, &self.reading)? {
+            self.insert(row, soi);
+        }
+        Ok(())
+    }
+
+    /// Adds an image after the others of its row.
+    fn insert(&mut self, row: usize, soi: usize) {
+        let at = self.images.partition_point(|image| image.row <= row);
+        let document = self.rows[row].documents[soi];
+        let previous = at.checked_sub(1).filter(|previous| {
+            let image = &self.images[*previous];
+            image.row == row && image.document == document
+        });
+        for image in &mut self.images[at..] {
+            image.previous = image.previous.map(|previous| previous + 1);
+        }
+        let image = ImageSpan {
+            row,
+            soi,
+            document,
+            previous,
+        };
+        self.images.insert(at, image);
+    }
+
+    /// Some of the rows, in a given order, possibly repeated; and the index of each of their images among
+    /// the images of this layout.
+    pub fn select(&self, rows: &[usize]) -> (Self, Vec<usize>) {
+        let (mut images, mut origins) = (Vec::new(), Vec::new());
+        for (row, origin) in rows.iter().enumerate() {
+            let own = self.row_images(*origin);
+            for index in own.clone() {
+                let image = self.images[index];
+                let previous = image
+                    .previous
+                    .map(|p| p - own.start + images.len() - (index - own.start));
+                images.push(ImageSpan {
+                    row,
+                    previous,
+                    ..image
+                });
+                origins.push(index);
+            }
+        }
+        let selected = Self {
+            batch: rows.len(),
             images,
-            documents,
-            valid: tokens.iter().map(|t| *t != special.pad).collect(),
-            tokens: tokens.to_vec(),
-            special,
-            queries,
-        })
+            rows: rows.iter().map(|row| self.rows[*row].clone()).collect(),
+            ..*self
+        };
+        (selected, origins)
     }
 
-    /// `[batch · seq]`, the tokens themselves.
-    pub fn token_ids(&self) -> &[i64] {
-        &self.tokens
+    /// Indices of a row's images.
+    fn row_images(&self, row: usize) -> Range<usize> {
+        let start = self.images.partition_point(|image| image.row < row);
+        let end = self.images.partition_point(|image| image.row <= row);
+        start..end
     }
 
-    /// Some positions of every row, out of values with `width` entries per position.
-    pub fn columns<T: Copy>(&self, values: &[T], width: usize, columns: Range<usize>) -> Vec<T> {
-        (0..self.batch)
-            .flat_map(|row| {
-                let start = (row * self.seq + columns.start) * width;
-                &values[start..start + columns.len() * width]
-            })
+    /// All tokens, `[batch · seq]`.
+    pub fn token_ids(&self) -> Vec<i64> {
+        self.tokens_at(0..self.seq)
+    }
+
+    /// The tokens at some positions of every row, `[batch · columns]`.
+    pub fn tokens_at(&self, columns: Range<usize>) -> Vec<i64> {
+        self.columns(columns, |row| &row.tokens)
+    }
+
+    fn columns<T: Copy>(&self, columns: Range<usize>, values: impl Fn(&Row) -> &[T]) -> Vec<T> {
+        let rows = self.rows.iter();
+        rows.flat_map(|row| &values(row)[columns.clone()])
             .copied()
             .collect()
     }
 
     /// `[batch, seq]`, true where there is a token.
-    pub fn valid(&self, device: &Device) -> Tensor<2, burn::tensor::Bool> {
-        Tensor::from_data(
-            TensorData::new(self.valid.clone(), [self.batch, self.seq]),
-            device,
-        )
+    pub fn valid(&self, device: &Device) -> Tensor<2, Bool> {
+        let valid = self.columns(0..self.seq, |row| &row.valid);
+        Tensor::from_data(TensorData::new(valid, [self.batch, self.seq]), device)
     }
 
     /// Whether any position is padding.
     pub fn is_padded(&self) -> bool {
-        self.valid.iter().any(|v| !v)
+        self.padded
     }
 
-    /// `[batch, seq]`, rotary positions: tokens counted from 0, padding not counted.
+    /// All rotary positions, see [`Self::positions_at`].
     pub fn positions(&self) -> Vec<i64> {
-        let mut positions = Vec::with_capacity(self.valid.len());
-        for row in self.valid.chunks(self.seq) {
-            let mut next = 0;
-            for valid in row {
-                positions.push(next);
-                next += i64::from(*valid);
-            }
-        }
-        positions
+        self.positions_at(0..self.seq)
+    }
+
+    /// `[batch · columns]`, rotary positions: tokens counted from 0, padding not counted.
+    pub fn positions_at(&self, columns: Range<usize>) -> Vec<i64> {
+        self.columns(columns, |row| &row.rotary)
     }
 
     /// Rows to gather from `[token embeddings (batch · columns); visual tokens (images · queries)]`
     /// for some positions of every row; `None` if none of them is a placeholder.
     pub fn embedding_rows(&self, columns: Range<usize>) -> Option<Vec<usize>> {
-        let text = self.batch * columns.len();
+        let (count, queries) = (columns.len(), self.reading.queries);
+        let text = self.batch * count;
         let mut rows: Vec<usize> = (0..text).collect();
         let mut any = false;
         for (index, image) in self.images.iter().enumerate() {
-            for query in 0..self.queries {
-                let position = image.soi + 1 + query;
-                if columns.contains(&position) {
-                    any = true;
-                    let row = image.row * columns.len() + position - columns.start;
-                    rows[row] = text + index * self.queries + query;
-                }
+            let first = image.soi + 1;
+            let wanted = first.max(columns.start)..(first + queries).min(columns.end);
+            for position in wanted {
+                any = true;
+                let row = image.row * count + position - columns.start;
+                rows[row] = text + index * queries + position - first;
             }
         }
         any.then_some(rows)
     }
 
-    /// `[batch · seq]`, 1 at every `<soi>` and 0 elsewhere.
-    pub fn soi_mask(&self) -> Vec<f32> {
-        let soi = self.special.soi;
-        self.tokens.iter().map(|t| f32::from(*t == soi)).collect()
+    /// `[batch · columns]`, 1 at every `<soi>` and 0 elsewhere.
+    pub fn soi_mask(&self, columns: Range<usize>) -> Vec<f32> {
+        let soi = self.reading.special.soi;
+        let tokens = self.tokens_at(columns).into_iter();
+        tokens.map(|token| f32::from(token == soi)).collect()
     }
 
     /// Largest number of images in a row.
     pub fn images_per_row(&self) -> usize {
-        let mut counts = vec![0; self.batch];
-        for image in &self.images {
-            counts[image.row] += 1;
-        }
-        counts.into_iter().max().unwrap_or(0)
+        let counts = (0..self.batch).map(|row| self.row_images(row).len());
+        counts.max().unwrap_or(0)
     }
 
     /// The nearest image that the last position of the first row sees.
     pub fn last_visible(&self) -> Option<usize> {
-        let document = self.documents[self.seq - 1];
-        self.images
-            .iter()
-            .rposition(|image| image.row == 0 && image.soi >= document)
+        let document = *self.rows.first()?.documents.last()?;
+        let own = &self.images[self.row_images(0)];
+        own.iter().rposition(|image| image.soi >= document)
     }
 
     /// `[batch, images_per_row]`: batch index of each row's images, padded with 0.
     pub fn image_slots(&self) -> Vec<usize> {
         let width = self.images_per_row();
         let mut slots = vec![0; self.batch * width];
-        let mut filled = vec![0; self.batch];
-        for (index, image) in self.images.iter().enumerate() {
-            slots[image.row * width + filled[image.row]] = index;
-            filled[image.row] += 1;
+        for row in 0..self.batch {
+            for (slot, index) in self.row_images(row).enumerate() {
+                slots[row * width + slot] = index;
+            }
         }
         slots
     }
 
-    /// `[batch, seq, images_per_row]`: how far back each image lies as seen from each position. The
+    /// `[batch, columns, images_per_row]`: how far back each image lies as seen from each position. The
     /// nearest previous image has 1; 0 is invisible, because it starts later, before the position's
     /// bos, or does not exist.
-    pub fn relative(&self) -> Vec<i64> {
-        let width = self.images_per_row();
-        let mut relative = vec![0; self.batch * self.seq * width];
-        let mut rows: Vec<Vec<&ImageSpan>> = vec![Vec::new(); self.batch];
-        for image in &self.images {
-            rows[image.row].push(image);
-        }
-        for (row, images) in rows.iter().enumerate() {
-            for position in 0..self.seq {
-                let index = row * self.seq + position;
+    pub fn relative(&self, columns: Range<usize>) -> Vec<i64> {
+        let (width, count) = (self.images_per_row(), columns.len());
+        let mut relative = vec![0; self.batch * count * width];
+        for (row, line) in self.rows.iter().enumerate() {
+            let images = &self.images[self.row_images(row)];
+            for position in columns.clone() {
+                let index = row * count + position - columns.start;
                 let mut back = 0;
                 for (slot, image) in images.iter().enumerate().rev() {
-                    if image.soi <= position && image.soi >= self.documents[index] {
+                    if image.soi <= position && image.soi >= line.documents[position] {
                         back += 1;
                         relative[index * width + slot] = back;
                     }
@@ -295,7 +300,7 @@ impl Layout {
         let spans: Vec<_> = targets
             .iter()
             .map(|&(row, soi)| {
-                let start = self.documents[row * self.seq + soi];
+                let start = self.rows[row].documents[soi];
                 (row * self.seq + soi, soi - start + 1)
             })
             .collect();
@@ -311,101 +316,12 @@ impl Layout {
         (rows, real, longest)
     }
 
-    /// An integer tensor `[batch, columns]` on a device.
+    /// An integer tensor on a device.
     pub fn int<const D: usize>(
         values: Vec<i64>,
         shape: [usize; D],
         device: &Device,
     ) -> Tensor<D, Int> {
         Tensor::from_data(TensorData::new(values, shape), device)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const T: SpecialTokens = SpecialTokens {
-        bos: 1,
-        eos: 2,
-        pad: 0,
-        soi: 8,
-        image: 9,
-    };
-
-    /// bos, image, text, image, bos, image | pad pad, bos text image …
-    fn layout() -> Layout {
-        let tokens = [
-            1, 8, 9, 9, 5, 8, 9, 9, 1, 8, 9, 9, //
-            0, 0, 1, 5, 8, 9, 9, 6, 6, 6, 6, 8,
-        ];
-        Layout::new(&tokens, 2, T, 2)
-    }
-
-    #[test]
-    fn images_know_their_document_and_predecessor() {
-        let layout = layout();
-        let spans: Vec<_> = layout
-            .images
-            .iter()
-            .map(|i| (i.row, i.soi, i.document, i.previous))
-            .collect();
-        assert_eq!(
-            spans,
-            [
-                (0, 1, 0, None),
-                (0, 5, 0, Some(0)),
-                (0, 9, 8, None),
-                (1, 4, 2, None)
-            ]
-        );
-    }
-
-    #[test]
-    fn placeholders_point_at_visual_tokens() {
-        let rows = layout().embedding_rows(0..12).unwrap();
-        assert_eq!(&rows[..8], [0, 1, 24, 25, 4, 5, 26, 27]);
-        assert_eq!(&rows[16..20], [16, 30, 31, 19]);
-        let tail = layout().embedding_rows(10..12).unwrap();
-        assert_eq!(tail, [8, 9, 2, 3]);
-        assert!(layout().embedding_rows(8..9).is_none());
-    }
-
-    #[test]
-    fn tokens_see_earlier_images_of_their_document_only() {
-        let layout = layout();
-        let relative = layout.relative();
-        let at = |row: usize, position: usize| &relative[(row * 12 + position) * 3..][..3];
-        assert_eq!(layout.images_per_row(), 3);
-        assert_eq!(at(0, 0), [0, 0, 0]);
-        assert_eq!(at(0, 4), [1, 0, 0]);
-        assert_eq!(at(0, 7), [2, 1, 0]);
-        assert_eq!(at(0, 8), [0, 0, 0]);
-        assert_eq!(at(0, 11), [0, 0, 1]);
-        assert_eq!(at(1, 11), [1, 0, 0]);
-        assert_eq!(layout.image_slots(), [0, 1, 2, 3, 0, 0]);
-    }
-
-    #[test]
-    fn contexts_run_backwards_to_the_bos() {
-        let (rows, real, longest) = layout().contexts(&[(0, 5), (0, 9), (1, 4)]);
-        assert_eq!(longest, 6);
-        assert_eq!(&rows[..6], [5, 4, 3, 2, 1, 0]);
-        assert_eq!(&rows[6..9], [9, 8, 8]);
-        assert_eq!(&real[6..12], [true, true, false, false, false, false]);
-        assert_eq!(&rows[12..15], [16, 15, 14]);
-    }
-
-    #[test]
-    fn left_padding_is_not_counted_in_positions() {
-        let layout = layout();
-        assert_eq!(&layout.positions()[12..16], [0, 0, 0, 1]);
-        assert!(layout.is_padded());
-    }
-
-    #[test]
-    #[should_panic(expected = "placeholders after <soi>")]
-    fn a_cut_placeholder_run_is_a_programmer_error() {
-        Layout::new(&[1, 8, 9, 5], 1, T, 2);
     }
 }

@@ -3,17 +3,24 @@
 //! Read in the order of the data flow: [`image_encoder`] (pixels → visual tokens and condition
 //! tokens) uses [`clip`], [`mask_extractor`] and [`perceiver`]; [`llama`] reads the tokens, with
 //! [`mmfs`] looking back at the images; [`image_decoder`] turns its hidden states into a condition
-//! for [`unet`], which denoises latents of the [`autoencoder`] along a [`scheduler`]; [`deem`] is
-//! the composition. [`weights`] fills any of them from files.
+//! for [`unet`], which denoises latents of the [`autoencoder`] along a [`scheduler`], the three of them
+//! together being [`diffusion`]; [`deem`] is the composition. [`weights`] fills any of them from files.
 #![warn(missing_docs)]
 #![recursion_limit = "256"]
 
 pub mod activation;
+mod attention;
 pub mod autoencoder;
+pub mod checkpointing;
+mod checks;
 pub mod clip;
+pub mod component;
 pub mod deem;
+pub mod diffusion;
+pub mod encoded_images;
 pub mod image_decoder;
 pub mod image_encoder;
+pub mod init;
 pub mod layout;
 pub mod llama;
 pub mod mask_extractor;

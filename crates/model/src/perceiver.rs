@@ -7,12 +7,12 @@
 
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Tensor};
-use deem_kernels::{AttentionMask, attention};
+use deem_kernels::AttentionMask;
 use serde::{Deserialize, Serialize};
 
 use crate::activation::{Activation, mlp};
-use crate::clip::config::{uneven, zeros};
-use crate::clip::encoder::{head_scale, merge_heads, split_heads};
+use crate::attention::{mix_heads, split_heads};
+use crate::checks::{uneven, zeros};
 use crate::nn::{LayerNorm, Linear};
 
 /// Dimensions of a resampler: transformers `Blip2QFormerConfig` and `qk_normalization`.
@@ -280,8 +280,7 @@ impl HeadAttention {
         let q = normed(self.query.forward(x), &self.q_norm);
         let k = normed(self.key.forward(keys.clone()), &self.k_norm);
         let v = split_heads(self.value.forward(keys), self.heads);
-        let scale = head_scale(&q);
-        merge_heads(attention(q, k, v, mask, scale))
+        mix_heads(q, k, v, mask)
     }
 }
 

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use deem_engine::config::StageConfig;
-use deem_engine::memory::{Memory, Precision, inference, training};
+use deem_engine::memory::{Memory, NumberFormat, inference, training};
 use deem_engine::run_config::RunConfig;
 use deem_engine::train::parameters::select;
 use deem_experiment::config::Preset;
@@ -18,12 +18,16 @@ const GIB: f64 = (1_u64 << 30) as f64;
 /// A place where a model may run.
 struct Place {
     name: String,
-    precision: Precision,
+    precision: NumberFormat,
     /// Bytes, if they are known.
     memory: Option<u64>,
 }
 
-const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::Stored16];
+const PRECISIONS: [NumberFormat; 3] = [
+    NumberFormat::F32,
+    NumberFormat::Bf16,
+    NumberFormat::Stored16,
+];
 
 /// Runs the command.
 pub fn run(standins: &Setup, args: &Doctor) -> Result<()> {
@@ -41,8 +45,8 @@ pub fn run(standins: &Setup, args: &Doctor) -> Result<()> {
     };
     // Published language models are stored in 16 bits, stand-ins in 32.
     let here = match args.config {
-        Some(_) => Precision::Stored16,
-        None => Precision::F32,
+        Some(_) => NumberFormat::Stored16,
+        None => NumberFormat::F32,
     };
     let places: Vec<Place> = [machine(here)].into_iter().chain(accelerators()).collect();
     if args.json {
@@ -133,11 +137,11 @@ fn described(memory: &Memory) -> serde_json::Value {
     })
 }
 
-fn label(precision: Precision) -> &'static str {
+fn label(precision: NumberFormat) -> &'static str {
     match precision {
-        Precision::F32 => "f32",
-        Precision::Stored16 => "f32, LLM 16",
-        Precision::Bf16 => "bf16",
+        NumberFormat::F32 => "f32",
+        NumberFormat::Stored16 => "f32, LLM 16",
+        NumberFormat::Bf16 => "bf16",
     }
 }
 
@@ -150,7 +154,7 @@ fn fits(place: &Place, need: &Memory) -> Option<bool> {
 }
 
 /// This machine's processors, which compute in 32 bits, with the memory that is free.
-fn machine(precision: Precision) -> Place {
+fn machine(precision: NumberFormat) -> Place {
     let free = std::fs::read_to_string("/proc/meminfo")
         .ok()
         .and_then(|text| {
@@ -182,7 +186,7 @@ fn accelerators() -> Vec<Place> {
             let (name, mib) = line.rsplit_once(',')?;
             Some(Place {
                 name: name.trim().into(),
-                precision: Precision::Bf16,
+                precision: NumberFormat::Bf16,
                 memory: Some(mib.trim().parse::<u64>().ok()? << 20),
             })
         })

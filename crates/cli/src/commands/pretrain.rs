@@ -1,6 +1,7 @@
 //! `deem pretrain`: make the stand-in foundation models.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -8,7 +9,9 @@ use burn::module::Module;
 use burn::tensor::Device;
 use deem_data::source::Source;
 use deem_engine::task::DeemTask;
-use deem_engine::train::train;
+use deem_engine::train::{
+    Run, RunIdentity, Task, Trained, WEIGHTS_FROM, tokenizer_checksum, train, weights_checksum,
+};
 use deem_engine::{Compute, Precision};
 use deem_experiment::built_in::BuiltIn;
 use deem_experiment::config::PretrainStage;
@@ -20,14 +23,15 @@ use deem_experiment::standins::{StandIns, set_scaling_factor};
 use deem_model::autoencoder::Autoencoder;
 use deem_model::scheduler::NoiseSchedule;
 use deem_model::weights::init::initialize;
-use deem_model::weights::state;
+use deem_model::weights::{Checksum, state};
+use serde_json::json;
 
 use super::setup::Setup;
 use crate::args::{Part, Pretrain};
 use crate::progress::TrainProgress;
 
 /// Runs the command.
-pub fn run(choice: &Setup, args: &Pretrain) -> Result<()> {
+pub fn run(setup: &Setup, args: &Pretrain) -> Result<()> {
     let parts: &[Part] = match args.part {
         Part::All => &[
             Part::Autoencoder,
@@ -43,10 +47,10 @@ pub fn run(choice: &Setup, args: &Pretrain) -> Result<()> {
     for part in parts {
         // The autoencoder's scaling factor is written into the preset, so it is read again.
         let mut maker = Maker {
-            standins: choice.open()?,
+            standins: setup.open()?,
             compute: Compute {
                 precision: Precision::F32,
-                ..choice.compute()?
+                ..setup.compute()?
             },
             seed: args.seed,
         };
@@ -98,8 +102,15 @@ impl Maker {
         self.compute.device.clone().autodiff()
     }
 
-    fn identity(&self) -> String {
-        format!("seed {}", self.seed)
+    /// What a stand-in is trained with; its networks, its seed of samples and the weights it starts from are added.
+    fn identity(&self, part: &str, stage: &PretrainStage, data: &BuiltIn) -> Result<RunIdentity> {
+        Ok(RunIdentity {
+            seed: self.seed,
+            sample_seed: self.seed,
+            batch: stage.batch,
+            tokenizer: Some(tokenizer_checksum(&data.tokenizer)?),
+            ..RunIdentity::new(part, &stage.train)
+        })
     }
 
     fn clip(&mut self, part: &str, output: &Path) -> Result<()> {
@@ -122,40 +133,38 @@ impl Maker {
             seed,
             &[],
         );
-        let trained = train(
-            &task,
-            model,
-            &stage.train,
-            &self.identity(),
-            &output.join(part),
-            &mut TrainProgress::new(part, true),
-        )?;
+        let identity = RunIdentity {
+            seed,
+            sample_seed: seed,
+            model: json!({
+                "vision": vision, "text": preset.clip_text, "image_size": preset.model.image_size,
+            }),
+            ..self.identity(part, stage, &data)?
+        };
+        let trained = trained(&task, model, identity, &output.join(part))?;
         Ok(self.standins.save_clip(part, &trained.model)?)
     }
 
     fn autoencoder(&mut self, output: &Path) -> Result<()> {
         let preset = self.standins.preset().clone();
         let data = self.standins.data()?;
+        let stage = &preset.pretrain.autoencoder;
+        let side = preset.model.diffusion_size;
         let task = AutoencoderTask {
-            pairs: pairs(
-                &data,
-                data.diffusion(self.seed)?,
-                &preset.pretrain.autoencoder,
-                preset.model.diffusion_size,
-            ),
+            pairs: pairs(&data, data.diffusion(self.seed)?, stage, side),
             seed: self.seed,
             device: self.device(),
         };
         let model = Autoencoder::new(&preset.model.autoencoder, &self.device());
         let model = initialize(model, self.seed, &[]);
-        let trained = train(
-            &task,
-            model,
-            &preset.pretrain.autoencoder.train,
-            &self.identity(),
-            &output.join("autoencoder"),
-            &mut TrainProgress::new("autoencoder", true),
-        )?;
+        // The scaling factor is what comes of this run.
+        let mut networks = preset.model.autoencoder.clone();
+        networks.scaling_factor = 1.0;
+        let identity = RunIdentity {
+            model: json!({ "autoencoder": networks, "image_size": side }),
+            ..self.identity("autoencoder", stage, &data)?
+        };
+        let trained = trained(&task, model, identity, &output.join("autoencoder"))?;
         let model = trained.model.valid();
         set_scaling_factor(self.standins.root(), latent_scale(&model, &task, 16)?)?;
         Ok(self.standins.save("autoencoder", &state(&model))?)
@@ -164,13 +173,10 @@ impl Maker {
     fn diffusion(&mut self, output: &Path) -> Result<()> {
         let preset = self.standins.preset().clone();
         let data = self.standins.data()?;
+        let stage = &preset.pretrain.diffusion;
+        let (side, samples) = (preset.model.diffusion_size, self.seed + 1);
         let task = DiffusionTask {
-            pairs: pairs(
-                &data,
-                data.diffusion(self.seed + 1)?,
-                &preset.pretrain.diffusion,
-                preset.model.diffusion_size,
-            ),
+            pairs: pairs(&data, data.diffusion(samples)?, stage, side),
             autoencoder: self.standins.autoencoder(&self.compute.device)?.no_grad(),
             schedule: NoiseSchedule::new(&preset.model.scheduler)?,
             caption_length: check::CAPTION_LENGTH,
@@ -179,18 +185,17 @@ impl Maker {
         };
         let model = TextToImage::new(&preset.diffusion_text, &preset.model.unet, &self.device());
         let model = initialize(model, self.seed, &[]);
-        let trained = train(
-            &task,
-            model,
-            &preset.pretrain.diffusion.train,
-            &format!(
-                "{} {}",
-                self.identity(),
-                self.standins.identity_of("autoencoder")
-            ),
-            &output.join("diffusion"),
-            &mut TrainProgress::new("diffusion", true),
-        )?;
+        let identity = RunIdentity {
+            sample_seed: samples,
+            weights: self.parts(&["autoencoder"]),
+            model: json!({
+                "text": preset.diffusion_text, "unet": preset.model.unet, "scheduler": preset.model.scheduler,
+                "autoencoder": preset.model.autoencoder, "image_size": side,
+                "caption_length": check::CAPTION_LENGTH,
+            }),
+            ..self.identity("diffusion", stage, &data)?
+        };
+        let trained = trained(&task, model, identity, &output.join("diffusion"))?;
         self.standins.save("unet", &state(&trained.model.unet))?;
         Ok(self
             .standins
@@ -208,24 +213,21 @@ impl Maker {
             device: self.device(),
         };
         let model = LanguageTask::model(&preset.model.llama, self.seed, &self.device());
-        let trained = train(
-            &task,
-            model,
-            &stage.train,
-            &self.identity(),
-            &output.join("llm"),
-            &mut TrainProgress::new("llm", true),
-        )?;
+        let identity = RunIdentity {
+            max_tokens: Some(preset.max_tokens),
+            model: json!({ "llama": preset.model.llama, "tokens": preset.model.tokens }),
+            ..self.identity("llm", stage, &data)?
+        };
+        let trained = trained(&task, model, identity, &output.join("llm"))?;
         Ok(self.standins.save("llm", &state(&trained.model))?)
     }
 
     fn connect(&mut self, output: &Path) -> Result<()> {
         let preset = self.standins.preset().clone();
         let data = self.standins.data()?;
-        let parts = ["clip", "autoencoder", "unet", "llm"];
-        let made_of: Vec<String> = parts.iter().map(|p| self.standins.identity_of(p)).collect();
-        let identity = format!("{} {}", self.identity(), made_of.join(" "));
+        let start = self.parts(&["clip", "autoencoder", "unet", "llm"]);
         let mut model = self.standins.assemble(self.seed, &self.device())?;
+        let mut before: Option<PathBuf> = None;
         for stage in &preset.pretrain.connect {
             let samples = self.seed + 1000;
             let task = DeemTask::new(
@@ -235,10 +237,44 @@ impl Maker {
                 &self.compute,
             );
             let name = format!("connect-{}", stage.name);
-            let watch = &mut TrainProgress::new(&name, true);
-            let run = output.join(&name);
-            model = train(&task, model, &stage.train, &identity, &run, watch)?.model;
+            let mut weights = start.clone();
+            if let Some(before) = &before {
+                weights.insert(WEIGHTS_FROM.into(), weights_checksum(before)?);
+            }
+            let identity = RunIdentity {
+                seed: self.seed,
+                sample_seed: samples,
+                weights,
+                tokenizer: Some(tokenizer_checksum(&data.tokenizer)?),
+                ..RunIdentity::of_stage(stage, &preset.spec())
+            };
+            let run = Run {
+                carried: before.into_iter().collect(),
+                ..Run::new(identity, &output.join(&name))
+            };
+            let trained = train(&task, model, &run, &mut TrainProgress::new(&name, true))?;
+            before = Some(trained.weights);
+            model = trained.model;
         }
         Ok(self.standins.save_connected(&model)?)
     }
+
+    /// Checksums of stand-ins that others are made with.
+    fn parts(&self, names: &[&str]) -> BTreeMap<String, Checksum> {
+        let sums = names.iter();
+        sums.map(|name| ((*name).to_owned(), self.standins.identity_of(name)))
+            .collect()
+    }
+}
+
+/// Trains a stand-in in a folder.
+fn trained<T: Task>(
+    task: &T,
+    model: T::Model,
+    identity: RunIdentity,
+    folder: &Path,
+) -> Result<Trained<T::Model>> {
+    let mut progress = TrainProgress::new(&identity.task, true);
+    let run = Run::new(identity, folder);
+    Ok(train(task, model, &run, &mut progress)?)
 }

@@ -12,7 +12,7 @@ use deem_data::world::corpus::Role;
 use deem_engine::EngineError;
 use deem_engine::evaluate::{AnswerForm, Answers, Exam, Record, verdict};
 use deem_engine::generate::{ImageOptions, restore};
-use deem_engine::train::{Observer, read_metrics};
+use deem_engine::train::{Difference, Observer, read_metrics};
 use deem_experiment::benchmarks::{benchmarks, registry};
 use deem_experiment::pretrain::pixels;
 use deem_experiment::shuffled_images;
@@ -587,15 +587,26 @@ fn claim(output: &Path, identity: &str) -> Result<()> {
     match std::fs::read_to_string(&path) {
         Ok(found) if found == identity => Ok(()),
         Ok(found) => {
-            let mut lines = found.lines().zip(identity.lines());
-            let differing = lines.find(|(a, b)| a != b);
-            let difference = differing.map_or_else(
-                || "lines were added or removed".to_owned(),
-                |(there, here)| format!("{there:?} there, {here:?} now"),
-            );
+            let lines = (1..).zip(found.lines().zip(identity.lines()));
+            let mut differences: Vec<Difference> = lines
+                .filter(|(_, (there, now))| there != now)
+                .map(|(number, (there, now))| Difference {
+                    field: format!("config.toml, line {number}"),
+                    there: there.to_owned(),
+                    now: now.to_owned(),
+                })
+                .collect();
+            if differences.is_empty() {
+                let lines = |text: &str| format!("{} lines", text.lines().count());
+                differences.push(Difference {
+                    field: "config.toml".to_owned(),
+                    there: lines(&found),
+                    now: lines(identity),
+                });
+            }
             Err(EngineError::OtherRun {
                 path: output.into(),
-                difference,
+                differences,
             }
             .into())
         }

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use burn::tensor::Tensor;
 use deem_data::SampleImage;
 use deem_data::text::Turn;
-use deem_engine::generate::{Answer, Sampling, TextOptions, generate_text_aloud};
+use deem_engine::generate::{Answer, Sampling, TextOptions, generate_text_streaming};
 
 use super::session::Session;
 
@@ -99,7 +99,8 @@ impl<'a> Talk<'a> {
                 told.push_str(fresh);
             }
         };
-        let answers = generate_text_aloud(model, &tokens, 1, encoded.as_ref(), options, &mut tell);
+        let prompt = model.layout(&tokens, 1);
+        let answers = generate_text_streaming(model, &prompt, encoded.as_ref(), options, &mut tell);
         let answer = words(&answers[0])?.trim().to_owned();
         if let Some(turn) = self.turns.last_mut() {
             turn.answer = Some(answer.clone());

@@ -103,6 +103,19 @@ impl TextTokenizer {
         self.chat.as_ref()
     }
 
+    /// The tokenizer as a `tokenizer.json`, the same text for the same tokenizer.
+    ///
+    /// # Errors
+    /// `Tokenizer` if it holds what cannot be written.
+    pub fn to_json(&self) -> Result<String, DataError> {
+        self.inner
+            .to_string(false)
+            .map_err(|error| DataError::Tokenizer {
+                name: self.name.clone(),
+                reason: format!("cannot be written as a tokenizer.json: {error}"),
+            })
+    }
+
     /// Ids of the special tokens.
     pub fn special(&self) -> &SpecialTokens {
         &self.special

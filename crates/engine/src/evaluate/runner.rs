@@ -88,13 +88,7 @@ impl<'a> Runner<'a> {
             let host = self.collator.samples(chunk)?;
             let batch = DeemBatch::new(&host, self.model, &self.device);
             let encoded = batch.encode(self.model);
-            let answers = generate_text(
-                self.model,
-                &host.tokens,
-                host.batch,
-                encoded.as_ref(),
-                options,
-            );
+            let answers = generate_text(self.model, &batch.layout, encoded.as_ref(), options);
             for answer in answers {
                 let margin = match (yes, no) {
                     (Some(yes), Some(no)) => {

@@ -3,6 +3,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
+use deem_model::component::IMAGE_ENCODER;
 use deem_model::deem::Deem;
 
 use crate::EngineError;
@@ -52,7 +53,7 @@ pub fn adapt(
 ) -> Result<Deem, EngineError> {
     let device = pixels.device().autodiff();
     let groups = [ParameterGroup {
-        patterns: vec!["image_encoder.*".into()],
+        patterns: vec![IMAGE_ENCODER.into()],
         learning_rate: options.learning_rate,
         weight_decay: 0.0,
     }];
@@ -66,9 +67,10 @@ pub fn adapt(
     let pixels = Tensor::<4>::from_inner(pixels);
     let copies = options.timesteps.max(1);
     let latents = model
+        .diffusion()
         .latents(Tensor::from_inner(target))
         .repeat_dim(0, copies);
-    let total = model.training_steps();
+    let total = model.diffusion().schedule.steps();
     // The same range that training squeezes its timesteps into.
     let timesteps: Vec<usize> = (0..copies)
         .map(|i| (total as f64 * (0.2 + 0.6 * (i as f64 + 0.5) / copies as f64)) as usize)
@@ -78,7 +80,16 @@ pub fn adapt(
         let encoded = model
             .encode_images(pixels.clone(), None)
             .select(&vec![0; copies]);
-        let loss = feedback_loss(&model, &encoded, latents.clone(), noise, &timesteps, None);
+        let understood = encoded.own_condition();
+        let diffusion = model.diffusion();
+        let loss = feedback_loss(
+            &diffusion,
+            understood,
+            latents.clone(),
+            noise,
+            &timesteps,
+            None,
+        );
         let gradients = GradientSet::collect(&model, &loss.backward());
         let norm = gradients.norm(|_| true);
         model = optimizer.step(model, gradients, norm, step, 1.0);

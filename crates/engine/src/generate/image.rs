@@ -1,8 +1,9 @@
 //! Images from the diffusion model: of a context, or of what the encoder understood of an image.
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 use deem_kernels::precision::like;
 use deem_model::deem::{Deem, EncodedImages};
+use deem_model::diffusion::{Condition, Diffusion, VisibleImages};
 use deem_model::mmfs::ImageFeatures;
 use deem_model::scheduler::{Ddim, DdimConfig, DpmSolver, DpmSolverConfig, Sampler};
 use serde::{Deserialize, Serialize};
@@ -47,53 +48,49 @@ impl Default for ImageOptions {
     }
 }
 
-/// What the UNet's synchroniser may look at.
-pub type Visible = Option<(ImageFeatures, Tensor<2, Int>)>;
+/// From where sampling begins.
+#[allow(clippy::large_enum_variant)] // one a drawing
+pub enum Start {
+    /// Pure noise of this shape, `[images, height, width, channels]`.
+    Noise([usize; 4]),
+    /// Latents noised to the given fraction of the schedule.
+    Latents(Tensor<4>, f64),
+}
 
-/// Samples latents for condition tokens.
-///
-/// With `start`, sampling begins from these latents noised to the given fraction of the schedule
-/// instead of from pure noise.
+/// Samples latents for a condition.
 ///
 /// # Shapes
-/// - `condition`: `[images, queries, cross_dim]`
+/// - `null`: the null condition tokens, of the shape of the condition's, for guidance
 /// - returns scaled latents `[images, side, side, channels]`
 ///
 /// # Errors
 /// `Config` if the sampler refuses the number of steps.
 pub fn sample_latents(
-    model: &Deem,
-    condition: Tensor<3>,
-    visible: Visible,
-    start: Option<(Tensor<4>, f64)>,
+    diffusion: &Diffusion,
+    condition: Condition,
+    null: Tensor<3>,
+    start: Start,
     options: &ImageOptions,
 ) -> Result<Tensor<4>, EngineError> {
-    let device = condition.device();
-    let images = condition.dims()[0];
-    let mut sampler = sampler(model, options)?;
+    let device = condition.tokens.device();
+    let mut sampler = sampler(diffusion, options)?;
     let timesteps = sampler.timesteps().to_vec();
     let mut draws = Draws::new(options.seed, 0);
-    let noise = draws.noise(model.latent_shape(images), &device);
     let (first, mut sample) = match start {
-        None => (0, noise),
-        Some((latents, strength)) => {
-            let level = (strength * model.training_steps() as f64) as usize;
+        Start::Noise(shape) => (0, draws.noise(shape, &device)),
+        Start::Latents(latents, strength) => {
+            let level = (strength * diffusion.schedule.steps() as f64) as usize;
             let first = timesteps
                 .partition_point(|t| *t > level)
                 .min(timesteps.len() - 1);
-            let at = vec![timesteps[first]; images];
-            (first, model.add_noise(latents, noise, &at))
+            let at = vec![timesteps[first]; latents.dims()[0]];
+            let noise = draws.noise(latents.dims(), &device);
+            (first, diffusion.add_noise(latents, noise, &at))
         }
     };
+    let guided = Guided::new(condition, null, options.guidance);
     for (index, &timestep) in timesteps.iter().enumerate().skip(first) {
-        let output = guided(
-            model,
-            &sample,
-            timestep,
-            &condition,
-            &visible,
-            options.guidance,
-        );
+        let output = guided.predict(diffusion, &sample, timestep);
         sample = sampler
             .step(index, sample, output, None)
             .map_err(|error| EngineError::Config(error.to_string()))?;
@@ -101,45 +98,64 @@ pub fn sample_latents(
     Ok(sample)
 }
 
-/// The prediction with classifier-free guidance, both halves in one batch.
-fn guided(
-    model: &Deem,
-    sample: &Tensor<4>,
-    timestep: usize,
-    condition: &Tensor<3>,
-    visible: &Visible,
-    guidance: f64,
-) -> Tensor<4> {
-    let [images, height, width, channels] = sample.dims();
-    if guidance == 1.0 {
-        let steps = vec![timestep; images];
-        return model.denoise(sample.clone(), &steps, condition.clone(), visible.clone());
-    }
-    let null = like(model.image_decoder.null(images), condition);
-    let both = Tensor::cat(vec![null, condition.clone()], 0);
-    let twice = Tensor::cat(vec![sample.clone(), sample.clone()], 0);
-    // The unconditional half sees no image either.
-    let visible = visible.clone().map(|(features, relative)| {
-        let levels = features
-            .levels
-            .into_iter()
-            .map(|level| Tensor::cat(vec![level.clone(), level], 0))
-            .collect();
-        let relative = Tensor::cat(vec![relative.zeros_like(), relative], 0);
-        (ImageFeatures { levels }, relative)
-    });
-    let output = model.denoise(twice, &vec![timestep; 2 * images], both, visible);
-    let half = |range: std::ops::Range<usize>| {
-        output
-            .clone()
-            .slice([range, 0..height, 0..width, 0..channels])
-    };
-    let (unconditional, conditional) = (half(0..images), half(images..2 * images));
-    unconditional.clone() + (conditional - unconditional).mul_scalar(guidance)
+/// Classifier-free guidance, both halves in one batch.
+struct Guided {
+    /// With guidance: of the unconditional half, then of the other.
+    condition: Condition,
+    /// `None` is no guidance.
+    guidance: Option<f64>,
 }
 
-fn sampler(model: &Deem, options: &ImageOptions) -> Result<Box<dyn Sampler>, EngineError> {
-    let noise = model.noise_config().clone();
+impl Guided {
+    fn new(condition: Condition, null: Tensor<3>, guidance: f64) -> Self {
+        if guidance == 1.0 {
+            return Self {
+                condition,
+                guidance: None,
+            };
+        }
+        let Condition { tokens, visible } = condition;
+        let null = like(null, &tokens);
+        // The unconditional half sees no image either.
+        let visible = visible.map(|VisibleImages { features, relative }| VisibleImages {
+            features: ImageFeatures {
+                levels: features
+                    .levels
+                    .into_iter()
+                    .map(|level| Tensor::cat(vec![level.clone(), level], 0))
+                    .collect(),
+            },
+            relative: Tensor::cat(vec![relative.zeros_like(), relative], 0),
+        });
+        Self {
+            condition: Condition {
+                tokens: Tensor::cat(vec![null, tokens], 0),
+                visible,
+            },
+            guidance: Some(guidance),
+        }
+    }
+
+    fn predict(&self, diffusion: &Diffusion, sample: &Tensor<4>, timestep: usize) -> Tensor<4> {
+        let [images, height, width, channels] = sample.dims();
+        let condition = self.condition.clone();
+        let Some(guidance) = self.guidance else {
+            return diffusion.denoise(sample.clone(), &vec![timestep; images], condition);
+        };
+        let twice = Tensor::cat(vec![sample.clone(), sample.clone()], 0);
+        let output = diffusion.denoise(twice, &vec![timestep; 2 * images], condition);
+        let half = |range: std::ops::Range<usize>| {
+            output
+                .clone()
+                .slice([range, 0..height, 0..width, 0..channels])
+        };
+        let (unconditional, conditional) = (half(0..images), half(images..2 * images));
+        unconditional.clone() + (conditional - unconditional).mul_scalar(guidance)
+    }
+}
+
+fn sampler(diffusion: &Diffusion, options: &ImageOptions) -> Result<Box<dyn Sampler>, EngineError> {
+    let noise = diffusion.schedule.config().clone();
     let made: Result<Box<dyn Sampler>, _> = match options.sampler {
         SamplerKind::Ddim => Ddim::new(
             &DdimConfig {
@@ -164,7 +180,8 @@ fn sampler(model: &Deem, options: &ImageOptions) -> Result<Box<dyn Sampler>, Eng
 /// The image that follows a context ending in `<soi>`.
 ///
 /// # Shapes
-/// - `hidden` and `target` as in [`Deem::context_condition`]
+/// - `tokens`: one sequence, which ends in `<soi>`
+/// - `encoded`: its images
 /// - returns `[1, 3, height, width]` in [0, 1]
 ///
 /// # Errors
@@ -175,15 +192,18 @@ pub fn generate_image(
     encoded: Option<&EncodedImages>,
     options: &ImageOptions,
 ) -> Result<Tensor<4>, EngineError> {
-    let layout = deem_model::layout::Layout::new(tokens, 1, model.tokens(), model.queries());
+    let layout = model.layout(tokens, 1);
     let hidden = model.read(&layout, encoded);
-    let condition = model.context_condition(hidden, &layout, &[(0, tokens.len() - 1)], &[false]);
-    let visible = encoded.and_then(|encoded| {
-        let last = layout.last_visible();
-        encoded.features_of(&[last])
-    });
-    let latents = sample_latents(model, condition, visible, None, options)?;
-    Ok(model.decode_latents(latents))
+    let soi = (0, tokens.len() - 1);
+    let condition = Condition {
+        tokens: model.context_condition(hidden, &layout, &[soi], &[false]),
+        visible: encoded.and_then(|encoded| encoded.visible(&[layout.last_visible()])),
+    };
+    let diffusion = model.diffusion();
+    let null = model.image_decoder.null(1);
+    let start = Start::Noise(model.latent_shape(1));
+    let latents = sample_latents(&diffusion, condition, null, start, options)?;
+    Ok(diffusion.decode(latents))
 }
 
 /// The restoration view: what the encoder understood of images, drawn by the diffusion model from
@@ -202,9 +222,15 @@ pub fn restore(
     strength: f64,
     options: &ImageOptions,
 ) -> Result<Tensor<4>, EngineError> {
-    let start = (strength < 1.0).then(|| (model.latents(pixels), strength));
-    let condition = encoded.condition.clone();
-    let visible = Some(encoded.own_features());
-    let latents = sample_latents(model, condition, visible, start, options)?;
-    Ok(model.decode_latents(latents))
+    let diffusion = model.diffusion();
+    let images = pixels.dims()[0];
+    let start = if strength < 1.0 {
+        Start::Latents(diffusion.latents(pixels), strength)
+    } else {
+        Start::Noise(model.latent_shape(images))
+    };
+    let null = model.image_decoder.null(images);
+    let condition = encoded.own_condition();
+    let latents = sample_latents(&diffusion, condition, null, start, options)?;
+    Ok(diffusion.decode(latents))
 }

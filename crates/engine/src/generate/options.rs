@@ -11,7 +11,7 @@ use crate::objective::counted_losses;
 /// # Shapes
 /// - `encoded`: the images of `layout`, in its order
 /// - `labels`: `[batch · seq]`: the token at each position that counts,
-///   [`IGNORE`](crate::objective::IGNORE) elsewhere
+///   [`IGNORED`](deem_data::IGNORED) elsewhere
 /// - returns one sum for each row; 0 for a row without counted tokens
 pub fn log_likelihoods(
     model: &Deem,

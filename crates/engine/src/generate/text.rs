@@ -38,36 +38,40 @@ pub struct Answer {
     pub first_logits: Vec<f32>,
 }
 
-/// Continues left-padded prompts (`[batch · seq]` tokens, row-major).
+/// Continues left-padded prompts.
 ///
 /// Generation of a row stops at eos or `<soi>` (which is kept, being the last token: the caller draws
 /// the image and goes on).
+///
+/// - `encoded`: the images of `prompts`, in its order
+///
+/// # Panics
+/// If a prompt ends in a bare `<soi>`: what follows that is an image, not text.
 pub fn generate_text(
     model: &Deem,
-    prompts: &[i64],
-    batch: usize,
+    prompts: &Layout,
     encoded: Option<&EncodedImages>,
     options: &TextOptions,
 ) -> Vec<Answer> {
-    generate_text_aloud(model, prompts, batch, encoded, options, &mut |_| {})
+    generate_text_streaming(model, prompts, encoded, options, &mut |_| {})
 }
 
-/// As [`generate_text`]; without beam search `heard` gets all answers so far after every step.
-pub fn generate_text_aloud(
+/// As [`generate_text`]; without beam search `progress` gets all answers so far after every step.
+pub fn generate_text_streaming(
     model: &Deem,
-    prompts: &[i64],
-    batch: usize,
+    prompts: &Layout,
     encoded: Option<&EncodedImages>,
     options: &TextOptions,
-    heard: &mut dyn FnMut(&[Answer]),
+    progress: &mut dyn FnMut(&[Answer]),
 ) -> Vec<Answer> {
+    let batch = prompts.batch;
     if options.beams > 1 {
         return (0..batch)
-            .map(|row| beam_search(model, prompts, batch, row, encoded, options))
+            .map(|row| beam_search(model, prompts, row, encoded, options))
             .collect();
     }
     let special = model.tokens();
-    let mut reader = Reader::new(model, prompts, batch, encoded.cloned());
+    let mut reader = Reader::new(model, prompts.clone(), encoded.cloned());
     let mut answers: Vec<Answer> = Vec::new();
     let mut finished = vec![false; batch];
     for step in 0..options.max_new_tokens {
@@ -101,7 +105,7 @@ pub fn generate_text_aloud(
                 };
             }
         }
-        heard(&answers);
+        progress(&answers);
         if finished.iter().all(|f| *f) {
             break;
         }
@@ -127,17 +131,16 @@ impl Hypothesis {
 /// the best by mean log-probability (transformers' length penalty 1).
 fn beam_search(
     model: &Deem,
-    prompts: &[i64],
-    batch: usize,
+    prompts: &Layout,
     row: usize,
     encoded: Option<&EncodedImages>,
     options: &TextOptions,
 ) -> Answer {
     let special = model.tokens();
-    let seq = prompts.len() / batch;
-    let prompt = &prompts[row * seq..][..seq];
-    let own = encoded.and_then(|encoded| own_images(model, encoded, prompts, batch, row));
-    let mut reader = Reader::new(model, prompt, 1, own);
+    let (prompt, images) = prompts.select(&[row]);
+    let own = encoded.filter(|_| !images.is_empty());
+    let own = own.map(|encoded| encoded.select(&images));
+    let mut reader = Reader::new(model, prompt, own);
     let first = reader.next_logits().remove(0);
     let mut beams = vec![Hypothesis {
         tokens: Vec::new(),
@@ -179,7 +182,7 @@ fn beam_search(
                 kept.push((beam, hypothesis));
             }
         }
-        let parents: Vec<i64> = kept.iter().map(|(beam, _)| *beam as i64).collect();
+        let parents: Vec<usize> = kept.iter().map(|(beam, _)| *beam).collect();
         beams = kept.into_iter().map(|(_, hypothesis)| hypothesis).collect();
         if done.len() >= options.beams || step + 1 == options.max_new_tokens {
             break;
@@ -206,44 +209,27 @@ fn beam_search(
 /// Rows of equal length that grow at the right, read with a cache.
 struct Reader<'a> {
     model: &'a Deem,
-    rows: Vec<Vec<i64>>,
+    layout: Layout,
     encoded: Option<EncodedImages>,
     images: Option<LlamaImages>,
     cache: LlamaCache,
 }
 
 impl<'a> Reader<'a> {
-    fn new(model: &'a Deem, tokens: &[i64], batch: usize, encoded: Option<EncodedImages>) -> Self {
-        let rows: Vec<Vec<i64>> = tokens
-            .chunks(tokens.len() / batch)
-            .map(<[i64]>::to_vec)
-            .collect();
-        let mut reader = Self {
+    fn new(model: &'a Deem, layout: Layout, encoded: Option<EncodedImages>) -> Self {
+        Self {
+            images: model.prepare(&layout, encoded.as_ref()),
             model,
-            rows,
+            layout,
             encoded,
-            images: None,
             cache: LlamaCache::new(),
-        };
-        reader.images = model.prepare(&reader.layout(), reader.encoded.as_ref());
-        reader
-    }
-
-    fn layout(&self) -> Layout {
-        let tokens = self.rows.concat();
-        Layout::new(
-            &tokens,
-            self.rows.len(),
-            self.model.tokens(),
-            self.model.queries(),
-        )
+        }
     }
 
     /// Logits after the last position of each row.
     fn next_logits(&mut self) -> Vec<Vec<f32>> {
-        let layout = self.layout();
         let hidden = self.model.read_on(
-            &layout,
+            &self.layout,
             self.encoded.as_ref(),
             self.images.as_ref(),
             Some(&mut self.cache),
@@ -255,31 +241,36 @@ impl<'a> Reader<'a> {
         host_rows(self.model.logits(last))
     }
 
+    /// Appends a token to each row. A placeholder that the model writes after an image's last is none of the
+    /// image's: an end stands in its place.
     fn push(&mut self, column: &[i64]) {
-        for (row, token) in self.rows.iter_mut().zip(column) {
-            row.push(*token);
-        }
+        let end = self.model.tokens().eos;
+        let fitting = column.iter().enumerate();
+        let fitting = fitting.map(|(row, token)| match self.layout.accepts(row, *token) {
+            true => *token,
+            false => end,
+        });
+        let fitting: Vec<i64> = fitting.collect();
+        let pushed = self.layout.push(&fitting);
+        pushed.expect("no row ends in a bare <soi>");
     }
 
     /// Replaces the rows by copies of some of them, which all have the same images.
-    fn select(&mut self, parents: &[i64]) {
+    fn select(&mut self, parents: &[usize]) {
         let device = self.model.soi_token.lazy_device();
+        let rows = parents.iter().map(|parent| *parent as i64).collect();
         self.cache = self
             .cache
-            .select(Layout::int(parents.to_vec(), [parents.len()], &device));
-        let before = self.rows.len();
-        self.rows = parents
-            .iter()
-            .map(|p| self.rows[*p as usize].clone())
-            .collect();
+            .select(Layout::int(rows, [parents.len()], &device));
+        let before = self.layout.batch;
+        let (layout, images) = self.layout.select(parents);
+        self.layout = layout;
         if before == parents.len() {
             return;
         }
         if let Some(encoded) = &self.encoded {
-            let per_row = encoded.condition.dims()[0] / before;
-            let images: Vec<usize> = parents.iter().flat_map(|_| 0..per_row).collect();
             self.encoded = Some(encoded.select(&images));
-            self.images = self.model.prepare(&self.layout(), self.encoded.as_ref());
+            self.images = self.model.prepare(&self.layout, self.encoded.as_ref());
         }
     }
 }
@@ -292,19 +283,4 @@ fn host_rows(logits: Tensor<2>) -> Vec<Vec<f32>> {
         .try_into_vec()
         .expect("converted to f32");
     values.chunks(vocabulary).map(<[f32]>::to_vec).collect()
-}
-
-/// The images of one row of a batch, if it has any.
-fn own_images(
-    model: &Deem,
-    encoded: &EncodedImages,
-    prompts: &[i64],
-    batch: usize,
-    row: usize,
-) -> Option<EncodedImages> {
-    let layout = Layout::new(prompts, batch, model.tokens(), model.queries());
-    let own: Vec<usize> = (0..layout.images.len())
-        .filter(|i| layout.images[*i].row == row)
-        .collect();
-    (!own.is_empty()).then(|| encoded.select(&own))
 }

@@ -1,6 +1,7 @@
 //! CLIP's symmetric contrastive loss (Radford et al., 2021), for pre-training the stand-in encoder.
 
 use burn::tensor::{Device, Tensor};
+use deem_data::IGNORED;
 use deem_kernels as kernels;
 use deem_model::layout::Layout;
 
@@ -30,8 +31,8 @@ pub fn contrastive(
     let hidden = Tensor::<1>::from_floats(hidden.as_slice(), device).reshape([batch, batch]);
     let logits = logits * scale.reshape([1, 1]) + hidden;
     let targets = Layout::int((0..batch as i64).collect(), [batch], device);
-    let to_text = kernels::cross_entropy(logits.clone(), targets.clone(), -100).mean();
-    let to_image = kernels::cross_entropy(logits.transpose(), targets, -100).mean();
+    let to_text = kernels::cross_entropy(logits.clone(), targets.clone(), IGNORED).mean();
+    let to_image = kernels::cross_entropy(logits.transpose(), targets, IGNORED).mean();
     (to_text + to_image) * 0.5
 }
 

@@ -4,30 +4,32 @@
 //! the encoder says of it. Its denoising error flows back through it into the encoder.
 
 use burn::tensor::Tensor;
-use deem_model::deem::{Deem, EncodedImages};
+use deem_model::diffusion::{Condition, Diffusion};
 
-/// Mean squared error of the predicted noise (or velocity), given condition tokens of the image.
+/// Mean squared error of the predicted noise (or velocity), given what an encoder says of the images.
+///
+/// All it needs of the encoder is `understood`, for a [`Deem`](deem_model::deem::Deem)'s own
+/// [`EncodedImages::own_condition`](deem_model::encoded_images::EncodedImages::own_condition).
 ///
 /// # Shapes
-/// - `encoded`: the images as the encoder sees them
+/// - `understood`: condition tokens of each image and, if there is a synchroniser, its pyramid
 /// - `latents`: `[images, height, width, channels]`, the diffusion view's scaled latents
 /// - `noise`: the same shape, standard normal
 /// - `timesteps`: one training step per image
 /// - `mask`: `[images, height, width, 1]` in {0, 1}; the error is averaged where it is 1
 /// - returns `[1]`
+///
+/// # Panics
+/// If a timestep lies outside the schedule.
 pub fn feedback_loss(
-    model: &Deem,
-    encoded: &EncodedImages,
+    diffusion: &Diffusion,
+    understood: Condition,
     latents: Tensor<4>,
     noise: Tensor<4>,
     timesteps: &[usize],
     mask: Option<Tensor<4>>,
 ) -> Tensor<1> {
-    let target = model.diffusion_target(&latents, &noise, timesteps);
-    let noisy = model.add_noise(latents, noise, timesteps);
-    let own_image = encoded.own_features();
-    let predicted = model.denoise(noisy, timesteps, encoded.condition.clone(), Some(own_image));
-    masked_mean((predicted - target).square(), mask)
+    masked_mean(diffusion.error(latents, noise, timesteps, understood), mask)
 }
 
 /// Mean of an error map over the latent area where `mask` is 1, then over images.

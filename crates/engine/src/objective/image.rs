@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use deem_model::deem::{Deem, EncodedImages};
+use deem_model::diffusion::Condition;
 use deem_model::layout::Layout;
 
 /// Indices of the images that count: not the first of a sample (`counted` says), and with more
@@ -45,24 +46,25 @@ pub fn next_image_loss(
         .iter()
         .map(|&i| (layout.images[i].row, layout.images[i].soi))
         .collect();
-    let condition = model.context_condition(hidden, layout, &positions, drop);
+    let tokens = model.context_condition(hidden, layout, &positions, drop);
     let previous: Vec<_> = targets.iter().map(|&i| layout.images[i].previous).collect();
-    let features = encoded.features_of(&previous);
-    let target = model.diffusion_target(&latents, &noise, timesteps);
-    let noisy = model.add_noise(latents, noise, timesteps);
-    let predicted = model.denoise(noisy, timesteps, condition, features);
-    (predicted - target).square().mean()
+    let condition = Condition {
+        tokens,
+        visible: encoded.visible(&previous),
+    };
+    let diffusion = model.diffusion();
+    diffusion.error(latents, noise, timesteps, condition).mean()
 }
 
 #[cfg(test)]
 mod tests {
-    use deem_model::layout::SpecialTokens;
+    use deem_model::layout::StructureTokens;
 
     use super::*;
 
     #[test]
     fn images_without_context_do_not_count() {
-        let special = SpecialTokens {
+        let special = StructureTokens {
             bos: 1,
             eos: 2,
             pad: 0,

@@ -1,12 +1,10 @@
 //! L_NTP: next-token cross-entropy.
 
 use burn::tensor::{Device, Tensor};
+use deem_data::IGNORED;
 use deem_kernels as kernels;
 use deem_model::deem::Deem;
 use deem_model::layout::Layout;
-
-/// Label of positions that do not count.
-pub const IGNORE: i64 = -100;
 
 /// Mean cross-entropy of a [`Deem`]'s text, see [`counted_cross_entropy`].
 pub fn next_token_loss(
@@ -24,7 +22,7 @@ pub fn next_token_loss(
 ///
 /// # Shapes
 /// - `hidden`: `[batch, seq, width]`, the language model's last hidden states
-/// - `labels`: `[batch · seq]` on the host: the token *at* each position, or [`IGNORE`]; the token at
+/// - `labels`: `[batch · seq]` on the host: the token *at* each position, or [`IGNORED`]; the token at
 ///   position `i` is predicted from position `i − 1`
 /// - `head`: `[positions, width]` → `[positions, vocabulary]`
 /// - returns `[1]`
@@ -50,7 +48,7 @@ pub fn counted_losses(
 ) -> Option<(Vec<usize>, Tensor<1>)> {
     let [batch, seq, width] = hidden.dims();
     let counted: Vec<usize> = (0..batch * seq)
-        .filter(|i| i % seq > 0 && labels[*i] != IGNORE)
+        .filter(|i| i % seq > 0 && labels[*i] != IGNORED)
         .collect();
     if counted.is_empty() {
         return None;
@@ -61,7 +59,7 @@ pub fn counted_losses(
     let targets = Layout::int(targets, [count], device);
     let hidden = hidden.reshape([batch * seq, width]);
     let logits = head(kernels::select(hidden, &rows));
-    Some((counted, kernels::cross_entropy(logits, targets, IGNORE)))
+    Some((counted, kernels::cross_entropy(logits, targets, IGNORED)))
 }
 
 #[cfg(test)]
@@ -75,11 +73,11 @@ mod tests {
         let hidden = Tensor::<1>::from_floats([0.0, 1.0, 2.0], &device).reshape([1, 3, 1]);
         // Logits (0, h): with h = 1 the second token has probability e / (1 + e).
         let head = |rows: Tensor<2>| Tensor::cat(vec![rows.zeros_like(), rows], 1);
-        let loss = counted_cross_entropy(hidden.clone(), &[1, IGNORE, 1], head, &device);
+        let loss = counted_cross_entropy(hidden.clone(), &[1, IGNORED, 1], head, &device);
         let expected = (1.0 + (-1.0f64).exp()).ln();
         let found: f64 = loss.into_data().iter::<f64>().sum();
         assert!((found - expected).abs() < 1e-6, "{found} {expected}");
-        let none = counted_cross_entropy(hidden, &[1, IGNORE, IGNORE], head, &device);
+        let none = counted_cross_entropy(hidden, &[1, IGNORED, IGNORED], head, &device);
         assert_eq!(none.into_data().iter::<f64>().sum::<f64>(), 0.0);
     }
 }

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use deem_data::Batch;
 use deem_model::deem::{Deem, EncodedImages};
-use deem_model::layout::Layout;
+use deem_model::layout::{Layout, LayoutParts};
 use deem_model::mask_extractor::mask_to_grid;
 use deem_model::scheduler::TimestepSampler;
 use serde::{Deserialize, Serialize};
@@ -87,23 +87,35 @@ pub struct DeemBatch<'a> {
 
 impl<'a> DeemBatch<'a> {
     /// Moves a batch to the model's device.
+    ///
+    /// # Panics
+    /// If the batch was made for another number of visual tokens per image than the model's, or lacks
+    /// pixels: the collator and the model belong together.
     pub fn new(host: &'a Batch, model: &Deem, device: &Device) -> Self {
-        let layout = Layout::new(&host.tokens, host.batch, model.tokens(), model.queries());
-        let count = host.images.len();
-        let views = |pixels: &[f32]| {
+        let images: Vec<_> = host.images.iter().map(|i| (i.row, i.soi)).collect();
+        let parts = LayoutParts {
+            batch: host.batch,
+            tokens: &host.tokens,
+            valid: &host.valid,
+            documents: &host.document_starts,
+            images: &images,
+        };
+        let layout = Layout::of_parts(&parts, model.tokens(), model.queries())
+            .unwrap_or_else(|error| panic!("a batch for another model: {error}"));
+        let count = images.len();
+        let view = |pixels: &[f32], side: usize| {
             (count > 0 && !pixels.is_empty()).then(|| {
-                let side = ((pixels.len() / (3 * count)) as f64).sqrt() as usize;
                 let data = TensorData::new(pixels.to_vec(), [count, 3, side, side]);
                 Tensor::<4>::from_data(data, device)
             })
         };
         let masks = host.masks.as_ref().filter(|_| count > 0).map(|masks| {
-            let side = ((masks.len() / count) as f64).sqrt() as usize;
+            let side = host.encoder_side;
             Tensor::<3>::from_data(TensorData::new(masks.clone(), [count, side, side]), device)
         });
         Self {
-            pixels: views(&host.encoder_pixels),
-            targets: views(&host.diffusion_pixels),
+            pixels: view(&host.encoder_pixels, host.encoder_side),
+            targets: view(&host.diffusion_pixels, host.diffusion_side),
             masks,
             layout,
             host,
@@ -134,12 +146,13 @@ pub fn deem_loss(
         feedback: None,
         encoded: encoded.clone(),
     };
-    let steps = model.training_steps();
+    let diffusion = model.diffusion();
+    let steps = diffusion.schedule.steps();
     let latents = match (
         &batch.targets,
         weights.feedback > 0.0 || weights.image > 0.0,
     ) {
-        (Some(targets), true) => Some(model.latents(targets.clone())),
+        (Some(targets), true) => Some(diffusion.latents(targets.clone())),
         _ => None,
     };
     if let (Some(encoded), Some(latents), true) = (&encoded, &latents, weights.feedback > 0.0) {
@@ -150,8 +163,8 @@ pub fn deem_loss(
             .clone()
             .map(|mask| mask_to_grid(mask, latents.dims()[1], latents.dims()[2]).unsqueeze_dim(3));
         terms.feedback = Some(feedback_loss(
-            model,
-            encoded,
+            &diffusion,
+            encoded.own_condition(),
             latents.clone(),
             noise,
             &timesteps,

@@ -6,7 +6,7 @@ use crate::EngineError;
 
 /// A network that can be probed, by its public class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Component {
+pub enum Network {
     /// transformers `CLIPVisionModel`.
     ClipVit,
     /// transformers `CLIPTextModel`.
@@ -41,7 +41,7 @@ pub enum Component {
     Deem,
 }
 
-impl Component {
+impl Network {
     /// All of them, by name.
     pub const ALL: [(&'static str, Self); 16] = [
         ("clip-vit", Self::ClipVit),
@@ -74,21 +74,21 @@ impl Component {
 /// Feeds `tensors` through the component.
 pub(super) fn run(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineError> {
     match probe.component {
-        Component::ClipVit => networks::clip_vit(probe, tensors),
-        Component::ClipText => networks::clip_text(probe, tensors),
-        Component::ConvNext => networks::convnext(probe, tensors),
-        Component::Perceiver => networks::perceiver(probe, tensors),
-        Component::Llama => networks::llama(probe, tensors),
-        Component::UNet => networks::unet(probe, tensors),
-        Component::VaeEncoder => networks::vae_encoder(probe, tensors),
-        Component::VaeDecoder => networks::vae_decoder(probe, tensors),
-        Component::Scheduler => schedules::scheduler(probe, tensors),
-        Component::Ddim => schedules::ddim(probe, tensors),
-        Component::DpmSolver => schedules::dpm_solver(probe, tensors),
-        Component::DeformAttn => own::deform_attn(tensors),
-        Component::Mmfs => own::mmfs(probe, tensors),
-        Component::MaskExtractor => own::mask_extractor(tensors),
-        Component::VitAdapter => own::vit_adapter(probe, tensors),
-        Component::Deem => own::deem(probe, tensors),
+        Network::ClipVit => networks::clip_vit(probe, tensors),
+        Network::ClipText => networks::clip_text(probe, tensors),
+        Network::ConvNext => networks::convnext(probe, tensors),
+        Network::Perceiver => networks::perceiver(probe, tensors),
+        Network::Llama => networks::llama(probe, tensors),
+        Network::UNet => networks::unet(probe, tensors),
+        Network::VaeEncoder => networks::vae_encoder(probe, tensors),
+        Network::VaeDecoder => networks::vae_decoder(probe, tensors),
+        Network::Scheduler => schedules::scheduler(probe, tensors),
+        Network::Ddim => schedules::ddim(probe, tensors),
+        Network::DpmSolver => schedules::dpm_solver(probe, tensors),
+        Network::DeformAttn => own::deform_attn(tensors),
+        Network::Mmfs => own::mmfs(probe, tensors),
+        Network::MaskExtractor => own::mask_extractor(tensors),
+        Network::VitAdapter => own::vit_adapter(probe, tensors),
+        Network::Deem => own::deem(probe, tensors),
     }
 }

@@ -147,9 +147,13 @@ pub(super) fn deem(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineErr
         )));
     }
     let drop = flags("drop");
+    let diffusion = model.diffusion();
     let steps = |name: &str, count: usize| {
         let steps = per_image(tensors, name, count)?;
-        match steps.iter().find(|step| **step >= model.training_steps()) {
+        match steps
+            .iter()
+            .find(|step| **step >= diffusion.schedule.steps())
+        {
             None => Ok(steps),
             Some(step) => Err(tensors.unfit(format!("{name}: there is no training step {step}"))),
         }
@@ -159,11 +163,11 @@ pub(super) fn deem(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineErr
 
     let masks: Option<Tensor<3>> = tensors.has("masks").then(|| tensors.float("masks"));
     let encoded = model.encode_images(tensors.float("pixels"), masks.clone());
-    let latents = model.latents(tensors.float("targets"));
+    let latents = diffusion.latents(tensors.float("targets"));
     let [_, height, width, _] = latents.dims();
     let feedback = feedback_loss(
-        &model,
-        &encoded,
+        &diffusion,
+        encoded.own_condition(),
         latents.clone(),
         channels_last(tensors.float("feedback_noise")),
         &feedback_steps,
@@ -200,7 +204,7 @@ fn read_layout(
     let vocabulary = (config.llama.vocab_size + config.new_tokens) as i64;
     for name in ["tokens", "labels"] {
         let values = tensors.integers(name);
-        let ignored = |id: i64| name == "labels" && id == crate::objective::IGNORE;
+        let ignored = |id: i64| name == "labels" && id == deem_data::IGNORED;
         let outside = |id: &&i64| !(0..vocabulary).contains(*id) && !ignored(**id);
         if let Some(outside) = values.iter().find(outside) {
             return Err(tensors.unfit(format!(

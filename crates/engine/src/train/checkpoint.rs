@@ -2,29 +2,66 @@
 //!
 //! ```text
 //! checkpoint/
-//!   model.safetensors      trained parameters (frozen ones come from their own files)
+//!   model.safetensors      everything trained so far: what this run trains, and what earlier stages trained;
+//!                          on top of the base weights it is the complete result
 //!   optimizer.safetensors  AdamW moments
-//!   state.json             position: steps finished, configuration fingerprint
+//!   state.json             steps finished, identity of the run
+//!   config.toml            its configuration, where it has one
+//!   SHA256SUMS             checksums of these files, as `sha256sum` writes them
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use deem_model::weights::{self, StateTensor, WeightsFile};
-use safetensors::Dtype;
+use deem_model::weights::{Checksum, LazyTensor, WeightsFile, sha256, write_stream};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::identity::RunIdentity;
 use crate::EngineError;
+
+const MODEL: &str = "model.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const STATE: &str = "state.json";
+const CONFIG: &str = "config.toml";
+const CHECKSUMS: &str = "SHA256SUMS";
 
 /// Where a run stands. Noise, timesteps and data order are functions of the seed and the step, so
 /// this is all the random state there is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Position {
+#[serde(deny_unknown_fields)]
+pub struct State {
     /// Optimizer steps finished.
     pub step: u64,
-    /// Fingerprint of everything that shapes the run.
-    pub fingerprint: String,
+    /// Everything that shapes the run.
+    pub identity: RunIdentity,
+}
+
+/// What is written into a checkpoint.
+pub struct Contents<'a> {
+    /// Parameters that this run trains, and those that earlier stages trained.
+    pub model: Vec<LazyTensor<'a>>,
+    /// Moments of the optimizer.
+    pub optimizer: Vec<LazyTensor<'a>>,
+    /// Where the run stands.
+    pub state: &'a State,
+    /// The run's configuration as TOML.
+    pub config: Option<&'a str>,
+}
+
+/// A checkpoint that has been read; its checksums were right.
+#[derive(Debug)]
+pub struct Saved {
+    /// Its directory.
+    pub folder: PathBuf,
+    /// Where the run stood.
+    pub state: State,
+    /// Everything trained so far.
+    pub model: WeightsFile,
+    /// Moments of the optimizer.
+    pub optimizer: WeightsFile,
 }
 
 /// The checkpoint of one run directory.
@@ -48,53 +85,32 @@ impl Checkpoint {
         self.root.join("checkpoint.previous")
     }
 
+    /// Weights of the newest checkpoint; where they will be, if there is none.
+    pub fn weights(&self) -> PathBuf {
+        let folder = self.newest().unwrap_or_else(|| self.current());
+        folder.join(MODEL)
+    }
+
     /// Directory of the newest complete checkpoint, if any.
     ///
     /// A crash between the two renames of [`Self::write`] leaves only the previous one.
     pub fn newest(&self) -> Option<PathBuf> {
         [self.current(), self.previous()]
             .into_iter()
-            .find(|dir| dir.join("state.json").is_file())
+            .find(|dir| dir.join(STATE).is_file())
     }
 
-    /// Writes a checkpoint; the one before stays until the new one is on disk.
+    /// Writes a checkpoint; the one before stays until the new one is on disk. Tensors are read one at a time.
     ///
     /// # Errors
     /// `Io` or `Weights` naming the file; the former checkpoint is then untouched.
-    pub fn write(
-        &self,
-        model: &[StateTensor],
-        optimizer: &[StateTensor],
-        position: &Position,
-    ) -> Result<(), EngineError> {
+    pub fn write(&self, contents: Contents) -> Result<(), EngineError> {
         let part = self.root.join("checkpoint.part");
         if part.exists() {
             fs::remove_dir_all(&part).map_err(EngineError::io(&part))?;
         }
         fs::create_dir_all(&part).map_err(EngineError::io(&part))?;
-        let written = (|| {
-            let none = HashMap::new();
-            weights::write(
-                model,
-                &part.join("model.safetensors"),
-                Dtype::F32,
-                none.clone(),
-            )?;
-            weights::write(
-                optimizer,
-                &part.join("optimizer.safetensors"),
-                Dtype::F32,
-                none,
-            )?;
-            let state = part.join("state.json");
-            let text = serde_json::to_string_pretty(position).expect("plain data");
-            fs::write(&state, text).map_err(EngineError::io(&state))?;
-            File::open(&state)
-                .and_then(|file| file.sync_all())
-                .map_err(EngineError::io(&state))?;
-            sync_dir(&part)
-        })();
-        if let Err(error) = written {
+        if let Err(error) = fill(&part, contents) {
             let _ = fs::remove_dir_all(&part);
             return Err(error);
         }
@@ -113,28 +129,139 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Reads the newest checkpoint, if any.
+    /// Reads the newest checkpoint, if any, and compares its checksums.
     ///
     /// # Errors
-    /// `File` if its state is damaged, `Weights` if its tensors are.
-    pub fn read(&self) -> Result<Option<(Position, WeightsFile, WeightsFile)>, EngineError> {
-        let Some(dir) = self.newest() else {
+    /// `File` if its state, configuration or list of checksums is damaged or of an earlier version, `Weights` if
+    /// its tensors are; all name the file.
+    pub fn read(&self) -> Result<Option<Saved>, EngineError> {
+        let Some(folder) = self.newest() else {
             return Ok(None);
         };
-        let path = dir.join("state.json");
-        let text = fs::read_to_string(&path).map_err(EngineError::io(&path))?;
-        let position = serde_json::from_str(&text).map_err(|error| EngineError::File {
+        let (state, sums) = read_state(&folder)?;
+        let open = |name: &str| -> Result<WeightsFile, EngineError> {
+            let sum = sums
+                .get(name)
+                .ok_or_else(|| unlisted(&folder.join(CHECKSUMS), name))?;
+            Ok(WeightsFile::open_verified(&folder.join(name), sum)?)
+        };
+        Ok(Some(Saved {
+            model: open(MODEL)?,
+            optimizer: open(OPTIMIZER)?,
+            state,
+            folder,
+        }))
+    }
+
+    /// What a checkpoint's directory says of itself, without reading its tensors.
+    ///
+    /// # Errors
+    /// `File` as [`Self::read`], `Io` if there is no checkpoint.
+    pub fn state(folder: &Path) -> Result<State, EngineError> {
+        Ok(read_state(folder)?.0)
+    }
+}
+
+fn fill(part: &Path, contents: Contents) -> Result<(), EngineError> {
+    let Contents {
+        mut model,
+        mut optimizer,
+        state,
+        config,
+    } = contents;
+    let none = HashMap::new();
+    let mut sums = BTreeMap::new();
+    for (name, tensors) in [(MODEL, &mut model), (OPTIMIZER, &mut optimizer)] {
+        let path = part.join(name);
+        write_stream(tensors, &path, &none)?;
+        sums.insert(name, WeightsFile::open(&path)?.checksum());
+    }
+    let state = serde_json::to_string_pretty(state).expect("plain data");
+    let texts = [(STATE, Some(state.as_str())), (CONFIG, config)];
+    for (name, text) in texts {
+        if let Some(text) = text {
+            write_text(&part.join(name), text)?;
+            sums.insert(name, sha256(text.as_bytes()));
+        }
+    }
+    let list: String = sums
+        .iter()
+        .map(|(name, sum)| format!("{sum}  {name}\n"))
+        .collect();
+    write_text(&part.join(CHECKSUMS), &list)?;
+    sync_dir(part)
+}
+
+/// State and checksums of a checkpoint; the small files are compared with theirs.
+fn read_state(folder: &Path) -> Result<(State, BTreeMap<String, Checksum>), EngineError> {
+    let path = folder.join(STATE);
+    let bytes = fs::read(&path).map_err(EngineError::io(&path))?;
+    let found: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    if found.get("fingerprint").is_some() {
+        return Err(EngineError::File {
             path,
             problem: format!(
-                "not a checkpoint state ({error}); delete the run directory to start over"
+                "made by a version of deem whose checkpoints did not say what they were trained with, so it cannot be \
+                 resumed; start another run (--output) from its weights: --from {}",
+                folder.join(MODEL).display()
             ),
-        })?;
-        Ok(Some((
-            position,
-            WeightsFile::open(&dir.join("model.safetensors"))?,
-            WeightsFile::open(&dir.join("optimizer.safetensors"))?,
-        )))
+        });
     }
+    let list = folder.join(CHECKSUMS);
+    let sums = checksums(&list)?;
+    for name in [STATE, CONFIG] {
+        let path = folder.join(name);
+        match sums.get(name) {
+            None if name == CONFIG => {}
+            None => return Err(unlisted(&list, name)),
+            Some(expected) => {
+                let bytes = fs::read(&path).map_err(EngineError::io(&path))?;
+                let found = sha256(&bytes);
+                if found != *expected {
+                    let problem = format!(
+                        "damaged: expected checksum {expected}, found {found}; restore the file, or delete the run \
+                         directory to start over"
+                    );
+                    return Err(EngineError::File { path, problem });
+                }
+            }
+        }
+    }
+    let state = serde_json::from_slice(&bytes).map_err(|error| EngineError::File {
+        path,
+        problem: format!(
+            "not a checkpoint state that this version of deem knows ({error}); use the version that made it, or \
+             delete the run directory to start over"
+        ),
+    })?;
+    Ok((state, sums))
+}
+
+/// Checksums by file name.
+fn checksums(list: &Path) -> Result<BTreeMap<String, Checksum>, EngineError> {
+    let text = fs::read_to_string(list).map_err(EngineError::io(list))?;
+    let lines = text.lines().filter_map(|line| line.split_once("  "));
+    Ok(lines
+        .map(|(sum, name)| (name.to_owned(), sum.to_owned()))
+        .collect())
+}
+
+fn unlisted(list: &Path, name: &str) -> EngineError {
+    EngineError::File {
+        path: list.into(),
+        problem: format!(
+            "damaged: no checksum of {name}; restore the file, or delete the run directory to start over"
+        ),
+    }
+}
+
+fn write_text(path: &Path, text: &str) -> Result<(), EngineError> {
+    File::create(path)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        })
+        .map_err(EngineError::io(path))
 }
 
 fn sync_dir(dir: &Path) -> Result<(), EngineError> {
@@ -146,20 +273,27 @@ fn sync_dir(dir: &Path) -> Result<(), EngineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
+    use crate::train::{TrainConfig, floats};
 
-    fn tensor(value: f32) -> Vec<StateTensor> {
-        vec![StateTensor {
-            name: "w".into(),
-            shape: vec![1],
-            values: vec![value],
-        }]
+    fn state(step: u64) -> State {
+        let text = "save_every = 1\ngroups = []\nschedule = { steps = 2, warmup = 1 }";
+        let train: TrainConfig = config::parse(text, &[]).unwrap();
+        State {
+            step,
+            identity: RunIdentity::new("s", &train),
+        }
     }
 
-    fn position(step: u64) -> Position {
-        Position {
-            step,
-            fingerprint: "f".into(),
-        }
+    fn write(checkpoint: &Checkpoint, step: u64) {
+        checkpoint
+            .write(Contents {
+                model: vec![floats("w", &[step as f32])],
+                optimizer: vec![floats("w.first", &[0.0])],
+                state: &state(step),
+                config: Some("batch = 1\n"),
+            })
+            .unwrap();
     }
 
     #[test]
@@ -168,40 +302,68 @@ mod tests {
         let checkpoint = Checkpoint::of(dir.path());
         assert!(checkpoint.read().unwrap().is_none());
         for step in [1, 2] {
-            checkpoint
-                .write(&tensor(step as f32), &tensor(0.0), &position(step))
-                .unwrap();
+            write(&checkpoint, step);
         }
-        let (read, model, _) = checkpoint.read().unwrap().unwrap();
-        assert_eq!(read.step, 2);
-        assert_eq!(model.f32("w").unwrap(), [2.0]);
+        let saved = checkpoint.read().unwrap().unwrap();
+        assert_eq!(saved.state, state(2));
+        assert_eq!(saved.model.f32("w").unwrap(), [2.0]);
+        assert_eq!(Checkpoint::state(&saved.folder).unwrap(), state(2));
     }
 
     #[test]
     fn a_crash_between_renames_falls_back_to_the_previous_one() {
         let dir = tempfile::tempdir().unwrap();
         let checkpoint = Checkpoint::of(dir.path());
-        checkpoint
-            .write(&tensor(1.0), &tensor(0.0), &position(1))
-            .unwrap();
+        write(&checkpoint, 1);
         fs::rename(checkpoint.current(), checkpoint.previous()).unwrap();
         fs::create_dir(dir.path().join("checkpoint.part")).unwrap();
-        assert_eq!(checkpoint.read().unwrap().unwrap().0.step, 1);
-        checkpoint
-            .write(&tensor(2.0), &tensor(0.0), &position(2))
-            .unwrap();
-        assert_eq!(checkpoint.read().unwrap().unwrap().0.step, 2);
+        assert_eq!(checkpoint.read().unwrap().unwrap().state.step, 1);
+        write(&checkpoint, 2);
+        assert_eq!(checkpoint.read().unwrap().unwrap().state.step, 2);
     }
 
     #[test]
-    fn damaged_state_is_named() {
+    fn a_damaged_file_is_named() {
+        let names = [MODEL, OPTIMIZER, STATE, CONFIG];
+        for name in names {
+            let dir = tempfile::tempdir().unwrap();
+            let checkpoint = Checkpoint::of(dir.path());
+            write(&checkpoint, 1);
+            let path = checkpoint.current().join(name);
+            let mut bytes = fs::read(&path).unwrap();
+            // The last byte belongs to a number in tensors.
+            *bytes.last_mut().unwrap() ^= 1;
+            fs::write(&path, bytes).unwrap();
+            let message = checkpoint.read().unwrap_err().to_string();
+            assert!(
+                message.contains(name) && message.contains("checksum"),
+                "{message}"
+            );
+        }
         let dir = tempfile::tempdir().unwrap();
         let checkpoint = Checkpoint::of(dir.path());
-        checkpoint
-            .write(&tensor(1.0), &tensor(0.0), &position(1))
-            .unwrap();
-        fs::write(checkpoint.current().join("state.json"), "{").unwrap();
-        let message = checkpoint.read().err().unwrap().to_string();
-        assert!(message.contains("state.json") && message.contains("not a checkpoint state"));
+        write(&checkpoint, 1);
+        let list = checkpoint.current().join(CHECKSUMS);
+        let text = fs::read_to_string(&list).unwrap();
+        let lines = text.lines().filter(|line| !line.ends_with(MODEL));
+        let shorter: String = lines.map(|line| format!("{line}\n")).collect();
+        fs::write(&list, shorter).unwrap();
+        let message = checkpoint.read().unwrap_err().to_string();
+        assert!(message.contains(CHECKSUMS), "{message}");
+    }
+
+    #[test]
+    fn checkpoints_without_an_identity_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoint = Checkpoint::of(dir.path());
+        write(&checkpoint, 1);
+        let path = checkpoint.current().join(STATE);
+        fs::write(&path, r#"{ "step": 1, "fingerprint": "ab" }"#).unwrap();
+        fs::remove_file(checkpoint.current().join(CHECKSUMS)).unwrap();
+        let message = checkpoint.read().unwrap_err().to_string();
+        assert!(
+            message.contains("state.json") && message.contains("--from"),
+            "{message}"
+        );
     }
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
 use deem_kernels as kernels;
-use deem_model::weights::StateTensor;
+use deem_model::weights::LazyTensor;
 use serde::{Deserialize, Serialize};
 
 use super::parameters::{ParameterGroup, ParameterInfo};
+use super::run::lazy;
 
 /// Constants shared by all groups.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -150,22 +151,13 @@ impl AdamW {
     }
 
     /// Moments as named tensors, for a checkpoint.
-    pub fn state(&self) -> Vec<StateTensor> {
-        let named = |name: String, tensor: &Tensor<1>| StateTensor {
-            name,
-            shape: tensor.dims().to_vec(),
-            values: tensor
-                .to_data()
-                .convert::<f32>()
-                .try_into_vec()
-                .expect("f32"),
-        };
-        self.moments
-            .iter()
+    pub fn state(&self) -> Vec<LazyTensor<'static>> {
+        let moments = self.moments.iter();
+        moments
             .flat_map(|(path, m)| {
                 [
-                    named(format!("{path}.first"), &m.first),
-                    named(format!("{path}.second"), &m.second),
+                    lazy(format!("{path}.first"), m.first.clone()),
+                    lazy(format!("{path}.second"), m.second.clone()),
                 ]
             })
             .collect()

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
+use deem_model::component::table_name;
 use deem_model::weights::widen;
 use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
@@ -39,8 +40,7 @@ pub struct ParameterInfo {
 /// Parameters of one part of a model, counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ComponentCount {
-    /// Name of the part: the first name of its parameters' paths. The image encoder and decoder are
-    /// named by two, and `llama.mmfs` stands for the MMFS blocks within the language model.
+    /// Name of the part, see [`table_name`].
     pub name: String,
     /// Values in all.
     pub total: usize,
@@ -52,11 +52,11 @@ pub struct ComponentCount {
 pub fn by_component(parameters: &[ParameterInfo]) -> Vec<ComponentCount> {
     let mut counts: Vec<ComponentCount> = Vec::new();
     for parameter in parameters {
-        let name = component(&parameter.path);
+        let name = table_name(&parameter.path);
         let at = counts.iter().position(|count| count.name == name);
         let at = at.unwrap_or_else(|| {
             counts.push(ComponentCount {
-                name,
+                name: name.into(),
                 total: 0,
                 trainable: 0,
             });
@@ -68,15 +68,6 @@ pub fn by_component(parameters: &[ParameterInfo]) -> Vec<ComponentCount> {
         }
     }
     counts
-}
-
-fn component(path: &str) -> String {
-    let mut parts = path.split('.');
-    match (parts.next().unwrap_or_default(), parts.next()) {
-        ("llama", _) if path.contains(".mmfs.") => "llama.mmfs".into(),
-        (first @ ("image_encoder" | "image_decoder"), Some(second)) => format!("{first}.{second}"),
-        (first, _) => first.into(),
-    }
 }
 
 /// Assigns every parameter to its group and freezes the rest. Trained ones are in 32 bits from then on.

@@ -10,7 +10,8 @@ pub struct Schedule {
     pub steps: u64,
     /// Steps over which the rate rises linearly from zero.
     pub warmup: u64,
-    /// Fraction of the peak rate left at the end.
+    /// Fraction of the peak rate left at the end; with 1 the rate stays after the warm-up, and a run can be
+    /// extended.
     #[serde(default)]
     pub floor: f64,
 }
@@ -25,6 +26,12 @@ impl Schedule {
         let progress = ((step - self.warmup) as f64 / span as f64).min(1.0);
         let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
         self.floor + (1.0 - self.floor) * cosine
+    }
+
+    /// Whether the rate stays after the warm-up, so that it does not depend on the number of steps.
+    #[allow(clippy::float_cmp)] // the very number that makes the cosine vanish
+    pub fn is_constant(&self) -> bool {
+        self.floor == 1.0
     }
 }
 

@@ -9,7 +9,6 @@ use deem_data::source::{SourceContext, SourceRegistry};
 use deem_data::text::TextTokenizer;
 use deem_engine::batches::stage_batches;
 use deem_engine::config::{self, ModelSpec, StageConfig};
-use deem_engine::foundation::init_rules;
 use deem_engine::task::DeemTask;
 use deem_engine::{Compute, Precision};
 use deem_model::deem::Deem;
@@ -47,7 +46,7 @@ pub fn preset() -> Preset {
 
 /// A model with every parameter drawn at random.
 pub fn model(preset: &Preset, device: &Device) -> Deem {
-    let rules = init_rules(&preset.model);
+    let rules = deem_model::init::rules(&preset.model);
     let mut rules: Vec<(&str, Fill)> = rules.iter().map(|(p, f)| (p.as_str(), *f)).collect();
     // At their starting values gates and projections pass (almost) no gradient.
     rules.insert(0, ("gate", Fill::Constant(0.5)));

@@ -19,6 +19,8 @@ use deem_data::world::corpus::{Role, Style};
 use deem_data::world::scene::{Attribute, Facts, Form, QuestionMix, Questioner, SceneConfig};
 use deem_data::world::source::DiffusionSource;
 use deem_metrics::statistics::{Interval, Scored, mean};
+use deem_model::clip::text::ClipText;
+use deem_model::diffusion::{Condition, Diffusion};
 use deem_model::layout::Layout;
 use deem_model::scheduler::{NoiseSchedule, TimestepSampler};
 
@@ -148,8 +150,8 @@ fn autoencoder(
 /// Mean squared denoising error of each picture (`[pictures]`), same noise and timesteps for all
 /// captions of a picture.
 fn errors(
-    model: &TextToImage,
-    schedule: &NoiseSchedule,
+    diffusion: &Diffusion,
+    text_encoder: &ClipText,
     tokenizer: &TextTokenizer,
     latents: &Tensor<4>,
     captions: &[String],
@@ -159,23 +161,16 @@ fn errors(
     let mut draws = Draws::new(SEED, seed);
     let noise = draws.noise(latents.dims(), &device);
     let count = captions.len();
-    let timesteps = draws.timesteps(TimestepSampler::Squeezed, count, schedule.steps());
+    let timesteps = draws.timesteps(TimestepSampler::Squeezed, count, diffusion.schedule.steps());
     let rows = captions
         .iter()
         .map(|caption| encode_text(tokenizer, caption))
         .collect::<Result<Vec<_>, _>>()?;
     let end = tokenizer.special().pad.into();
-    let condition = text_condition(&model.text_encoder, &rows, end, CAPTION_LENGTH, &device);
-    let known = "timesteps of this schedule";
-    let noisy = schedule
-        .add_noise(latents.clone(), noise.clone(), &timesteps)
-        .expect(known);
-    let target = schedule
-        .target(latents.clone(), noise, &timesteps)
-        .expect(known);
-    let predicted = model.denoise(noisy, &timesteps, condition);
-    let error = (predicted - target)
-        .square()
+    let condition = text_condition(text_encoder, &rows, end, CAPTION_LENGTH, &device);
+    let condition = Condition::of_tokens(condition);
+    let error = diffusion
+        .error(latents.clone(), noise, &timesteps, condition)
         .reshape([count as i32, -1])
         .mean_dim(1);
     Ok(error.into_data().iter::<f64>().collect())
@@ -196,6 +191,7 @@ fn listening(
     let autoencoder = standins.autoencoder(device)?.no_grad();
     let schedule = NoiseSchedule::new(&preset.model.scheduler)
         .map_err(|error| EngineError::Config(error.to_string()))?;
+    let diffusion = model.diffusion(&autoencoder, &schedule);
     let captioner = data.world.captioner();
     let side = preset.model.diffusion_size as u32;
     let mut base = Vec::new();
@@ -205,7 +201,7 @@ fn listening(
             .map(|i| feed.pair(i, true))
             .collect::<Result<Vec<_>, _>>()?;
         let pictures: Vec<_> = pairs.iter().map(|p| p.image.clone()).collect();
-        let latents = autoencoder.latents(pixels(&pictures, side, device));
+        let latents = diffusion.latents(pixels(&pictures, side, device));
         // The same words for the true and the wrong caption.
         let caption = |facts: &Facts, index: usize| {
             captioner.full(facts, &mut Dice::new(SEED, "wording", index as u64))
@@ -217,8 +213,8 @@ fn listening(
             .collect();
         let error = |captions: &[String]| {
             errors(
-                &model,
-                &schedule,
+                &diffusion,
+                &model.text_encoder,
                 &data.tokenizer,
                 &latents,
                 captions,

@@ -15,13 +15,14 @@ use deem_model::clip::pyramid::{VisionConfig, VisionTower};
 use deem_model::clip::text::ClipText;
 use deem_model::layout::Layout;
 use deem_model::nn::param;
+use deem_model::weights::{LazyTensor, WeightsFile};
 use image::RgbImage;
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::built_in::BuiltIn;
 use deem_engine::EngineError;
 use deem_engine::objective::{contrastive, normalize};
-use deem_engine::train::{Loss, Task};
+use deem_engine::train::{HostBatch, Loss, Task, floats};
 
 /// Pictures embedded together.
 const CHUNK: usize = 64;
@@ -89,7 +90,6 @@ pub struct ClipTask {
 }
 
 /// Pictures with a text each.
-#[derive(Serialize)]
 pub struct PairBatch {
     /// `[pairs, 3, side, side]` in [0, 1].
     pub pixels: Vec<f32>,
@@ -97,6 +97,24 @@ pub struct PairBatch {
     pub side: usize,
     /// Texts between bos and `<pad>`, filled up with `<pad>` to one length.
     pub ids: Vec<Vec<i64>>,
+}
+
+impl HostBatch for PairBatch {
+    fn arrays(&self) -> Vec<LazyTensor<'_>> {
+        vec![floats("pixels", &self.pixels)]
+    }
+
+    fn rest(&self) -> Value {
+        json!({ "side": self.side, "ids": self.ids })
+    }
+
+    fn restore(arrays: &WeightsFile, rest: &Value) -> Option<Self> {
+        Some(Self {
+            pixels: arrays.f32("pixels")?,
+            side: rest["side"].as_u64()? as usize,
+            ids: serde_json::from_value(rest["ids"].clone()).ok()?,
+        })
+    }
 }
 
 impl Pairs {

@@ -4,10 +4,11 @@
 //! [`super::check`] measures whether it listens.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 use deem_model::autoencoder::Autoencoder;
 use deem_model::clip::config::ClipTextConfig;
 use deem_model::clip::text::ClipText;
+use deem_model::diffusion::{Condition, Diffusion};
 use deem_model::scheduler::{NoiseSchedule, TimestepSampler};
 use deem_model::unet::{UNet, UNetConfig};
 
@@ -37,14 +38,19 @@ impl TextToImage {
         }
     }
 
-    /// The predicted noise of `noisy` (`[images, h, w, c]`) at one timestep each, given captions.
-    pub fn denoise(
-        &self,
-        noisy: Tensor<4>,
-        timesteps: &[usize],
-        condition: Tensor<3>,
-    ) -> Tensor<4> {
-        self.unet.forward(noisy, timesteps, condition, None)
+    /// The whole diffusion model, whose condition is the caption's hidden states.
+    pub fn diffusion<'a>(
+        &'a self,
+        autoencoder: &'a Autoencoder,
+        schedule: &'a NoiseSchedule,
+    ) -> Diffusion<'a> {
+        Diffusion {
+            unet: &self.unet,
+            autoencoder,
+            schedule,
+            synchronizer: None,
+            compute: FloatDType::F32,
+        }
     }
 }
 
@@ -120,17 +126,11 @@ impl Task for DiffusionTask {
             self.caption_length,
             &self.device,
         );
-        let noisy = self
-            .schedule
-            .add_noise(latents.clone(), noise.clone(), &timesteps)
-            .expect("timesteps of this schedule");
-        let target = self
-            .schedule
-            .target(latents, noise, &timesteps)
-            .expect("timesteps of this schedule");
-        let predicted = model.denoise(noisy, &timesteps, condition);
+        let condition = Condition::of_tokens(condition);
+        let diffusion = model.diffusion(&self.autoencoder, &self.schedule);
+        let error = diffusion.error(latents, noise, &timesteps, condition);
         Loss {
-            total: (predicted - target).square().mean(),
+            total: error.mean(),
             terms: Vec::new(),
         }
     }

@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Tensor};
 use deem_data::Batch;
 use deem_data::Batches;
-use deem_model::layout::{Layout, SpecialTokens};
+use deem_model::layout::{Layout, StructureTokens};
 use deem_model::llama::{Llama, LlamaConfig, LlamaInput};
 use deem_model::weights::init::{Fill, initialize};
 
@@ -17,7 +17,7 @@ pub struct LanguageTask {
     /// Makes batches without images.
     pub batches: Batches,
     /// Ids of the structural tokens.
-    pub tokens: SpecialTokens,
+    pub tokens: StructureTokens,
     /// Where to compute.
     pub device: Device,
 }
@@ -37,7 +37,7 @@ impl LanguageTask {
     /// Hidden states of a text batch, `[batch, seq, width]`.
     pub fn hidden(model: &Llama, layout: &Layout, device: &Device) -> Tensor<3> {
         let shape = [layout.batch, layout.seq];
-        let ids = Layout::int(layout.token_ids().to_vec(), shape, device);
+        let ids = Layout::int(layout.token_ids(), shape, device);
         model
             .forward(LlamaInput {
                 embeds: model.embed(ids),

@@ -1,9 +1,11 @@
 //! `value · f(gate)`.
 
+use std::mem::MaybeUninit;
+
 use super::Function;
 use super::pointwise::{evaluate, with_function};
 use crate::host::custom::{Host, HostOp, Output, Saved};
-use crate::host::par::{self, Shared, uninit};
+use crate::host::par::{self, Shared, uninit, written};
 use crate::host::simd::{Kernel, Simd, each_vector, run};
 
 /// Value and gate are two inputs, or the two halves of one input's last axis.
@@ -60,7 +62,8 @@ impl HostOp for Gated {
                 y: unsafe { shared.slice(row * n + from, len) },
             });
         });
-        Output::new(y, &shape)
+        // SAFETY: every piece has been written
+        Output::new(unsafe { written(y) }, &shape)
     }
 
     fn keeps(&self, needs: &[bool]) -> Vec<bool> {
@@ -73,11 +76,7 @@ impl HostOp for Gated {
         let second = saved.inputs.get(1).and_then(Option::as_ref);
         let (value, gate) = self.operands(saved.input(0), second);
         let mut first = uninit(rows * stride);
-        let mut other = if self.halves {
-            Vec::new()
-        } else {
-            uninit(rows * stride)
-        };
+        let mut other = uninit(if self.halves { 0 } else { rows * stride });
         let dvalue = Shared::new(&mut first);
         let dgate = if self.halves {
             dvalue
@@ -99,6 +98,8 @@ impl HostOp for Gated {
                 dgate,
             });
         });
+        // SAFETY: every piece has been written, of both
+        let (first, other) = unsafe { (written(first), written(other)) };
         if self.halves {
             return vec![Some(Output::new(first, shape))];
         }
@@ -124,25 +125,33 @@ pub(super) struct Forward<'a> {
     pub function: Function,
     pub value: &'a [f32],
     pub gate: &'a [f32],
-    pub y: &'a mut [f32],
+    /// All of it is written.
+    pub y: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Forward<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller's
         unsafe { with_function!(self.function, self.forward::<S>()) }
     }
 }
 
 impl Forward<'_> {
+    /// # Safety
+    /// See [`Simd`].
     #[inline(always)]
     unsafe fn forward<S: Simd, const F: u8>(self) {
+        let n = self.y.len();
+        assert!(self.value.len() == n && self.gate.len() == n);
+        let y = self.y.as_mut_ptr().cast::<f32>();
+        // SAFETY: `k` floats are left in each
         unsafe {
-            each_vector!(S, self.y.len(), |i, k| {
+            each_vector!(n, |i, k| {
                 let value = S::load_n(self.value.as_ptr().add(i), k);
                 let (f, _) = evaluate::<S, F>(S::load_n(self.gate.as_ptr().add(i), k));
-                S::store_n(self.y.as_mut_ptr().add(i), S::mul(value, f), k);
+                S::store_n(y.add(i), S::mul(value, f), k);
             });
         }
     }
@@ -153,29 +162,39 @@ pub(super) struct Backward<'a> {
     pub value: &'a [f32],
     pub gate: &'a [f32],
     pub grad: &'a [f32],
-    pub dvalue: &'a mut [f32],
-    pub dgate: &'a mut [f32],
+    /// All of it is written, and of the next.
+    pub dvalue: &'a mut [MaybeUninit<f32>],
+    pub dgate: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Backward<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller's
         unsafe { with_function!(self.function, self.backward::<S>()) }
     }
 }
 
 impl Backward<'_> {
+    /// # Safety
+    /// See [`Simd`].
     #[inline(always)]
     unsafe fn backward<S: Simd, const F: u8>(self) {
+        let n = self.grad.len();
+        assert!([self.value.len(), self.gate.len()] == [n; 2]);
+        assert!([self.dvalue.len(), self.dgate.len()] == [n; 2]);
+        let dvalue = self.dvalue.as_mut_ptr().cast::<f32>();
+        let dgate = self.dgate.as_mut_ptr().cast::<f32>();
+        // SAFETY: `k` floats are left in each
         unsafe {
-            each_vector!(S, self.grad.len(), |i, k| {
+            each_vector!(n, |i, k| {
                 let value = S::load_n(self.value.as_ptr().add(i), k);
                 let grad = S::load_n(self.grad.as_ptr().add(i), k);
                 let (f, slope) = evaluate::<S, F>(S::load_n(self.gate.as_ptr().add(i), k));
-                S::store_n(self.dvalue.as_mut_ptr().add(i), S::mul(grad, f), k);
-                let dgate = S::mul(S::mul(grad, value), slope);
-                S::store_n(self.dgate.as_mut_ptr().add(i), dgate, k);
+                S::store_n(dvalue.add(i), S::mul(grad, f), k);
+                let slope = S::mul(S::mul(grad, value), slope);
+                S::store_n(dgate.add(i), slope, k);
             });
         }
     }

@@ -1,5 +1,6 @@
 //! Pointwise activations, gated activations and softmax.
 
+mod elementary;
 mod gated;
 mod hidden;
 mod pointwise;
@@ -9,6 +10,7 @@ use burn::tensor::Tensor;
 
 use crate::host::custom::{apply, fused};
 use crate::reference;
+use elementary::Elementary;
 use gated::Gated;
 pub(crate) use hidden::{activate, activate_gradient};
 use pointwise::Pointwise;
@@ -103,4 +105,20 @@ pub fn softmax<const D: usize>(x: Tensor<D>) -> Tensor<D> {
         return reference::softmax(x);
     }
     apply(Softmax, vec![x.into_dispatch()])
+}
+
+/// `e^x`; 0 below -50 and `e^87.3` above 87.3, so that neither it nor its reciprocal is ever subnormal.
+pub fn exp<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if !fused(&x) {
+        return reference::exp(x);
+    }
+    apply(Elementary::Exp, vec![x.into_dispatch()])
+}
+
+/// Hyperbolic tangent.
+pub fn tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if !fused(&x) {
+        return reference::tanh(x);
+    }
+    apply(Elementary::Tanh, vec![x.into_dispatch()])
 }

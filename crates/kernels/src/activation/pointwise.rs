@@ -1,17 +1,23 @@
 //! Activations of one value.
 
+use std::mem::MaybeUninit;
+
 use super::Function;
 use crate::host::custom::{Host, HostOp, Output, Saved};
 use crate::host::math::{gaussian, sigmoid};
-use crate::host::par::{self, Shared, uninit};
+use crate::host::par::{self, Shared, uninit, written};
 use crate::host::simd::{Kernel, Simd, each_vector, run};
 
 /// `f(x)` and `f'(x)`; what is not used is not computed.
+///
+/// # Safety
+/// See [`Simd`].
 #[inline(always)]
 pub(super) unsafe fn evaluate<S: Simd, const F: u8>(x: S::V) -> (S::V, S::V) {
     const SILU: u8 = Function::Silu as u8;
     const QUICK: u8 = Function::QuickGelu as u8;
     const TANH: u8 = Function::GeluTanh as u8;
+    // SAFETY: the caller's
     unsafe {
         let one = S::splat(1.0);
         match F {
@@ -88,35 +94,43 @@ fn map(function: Function, x: &[f32], grad: Option<&[f32]>) -> Vec<f32> {
             y,
         });
     });
-    y
+    // SAFETY: ranges cover everything
+    unsafe { written(y) }
 }
 
 pub(super) struct Map<'a> {
     pub function: Function,
     pub x: &'a [f32],
     pub grad: Option<&'a [f32]>,
-    pub y: &'a mut [f32],
+    /// All of it is written.
+    pub y: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Map<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller's
         unsafe { with_function!(self.function, self.map::<S>()) }
     }
 }
 
 impl Map<'_> {
+    /// # Safety
+    /// See [`Simd`].
     #[inline(always)]
     unsafe fn map<S: Simd, const F: u8>(self) {
-        let (n, x, y) = (self.y.len(), self.x.as_ptr(), self.y.as_mut_ptr());
+        let n = self.x.len();
+        assert!(self.y.len() == n && self.grad.is_none_or(|grad| grad.len() == n));
+        let (x, y) = (self.x.as_ptr(), self.y.as_mut_ptr().cast::<f32>());
+        // SAFETY: `k` floats are left in each
         unsafe {
             match self.grad {
-                None => each_vector!(S, n, |i, k| {
+                None => each_vector!(n, |i, k| {
                     let (value, _) = evaluate::<S, F>(S::load_n(x.add(i), k));
                     S::store_n(y.add(i), value, k);
                 }),
-                Some(grad) => each_vector!(S, n, |i, k| {
+                Some(grad) => each_vector!(n, |i, k| {
                     let (_, slope) = evaluate::<S, F>(S::load_n(x.add(i), k));
                     let grad = S::load_n(grad.as_ptr().add(i), k);
                     S::store_n(y.add(i), S::mul(grad, slope), k);

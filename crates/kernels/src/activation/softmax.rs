@@ -1,8 +1,10 @@
 //! Softmax of rows.
 
+use std::mem::MaybeUninit;
+
 use crate::host::custom::{Host, HostOp, Output, Saved};
 use crate::host::math::{exp, maximum};
-use crate::host::par::{self, Shared, uninit};
+use crate::host::par::{self, Shared, uninit, written};
 use crate::host::simd::{Kernel, Simd, each_vector, run};
 
 #[derive(Debug)]
@@ -26,7 +28,8 @@ impl HostOp for Softmax {
                 }
             },
         );
-        Output::new(y, shape)
+        // SAFETY: every row has been written
+        Output::new(unsafe { written(y) }, shape)
     }
 
     fn keeps(&self, needs: &[bool]) -> Vec<bool> {
@@ -56,52 +59,57 @@ impl HostOp for Softmax {
                 }
             },
         );
-        vec![Some(Output::new(dx, shape))]
+        // SAFETY: every row has been written
+        vec![Some(Output::new(unsafe { written(dx) }, shape))]
     }
 }
 
-struct Forward<'a>(&'a [f32], &'a mut [f32]);
+/// A row, and its softmax.
+struct Forward<'a>(&'a [f32], &'a mut [MaybeUninit<f32>]);
 
 impl Kernel for Forward<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let (x, y, n) = (self.0.as_ptr(), self.1.as_mut_ptr(), self.0.len());
+        let n = self.0.len();
+        assert!(self.1.len() == n);
+        let (x, y) = (self.0.as_ptr(), self.1.as_mut_ptr().cast::<f32>());
+        // SAFETY: `k` floats are left in both; those read from `y` have been written
         unsafe {
             let top = S::splat(maximum::<S>(x, n));
             let mut sum = S::splat(0.0);
-            each_vector!(S, n, |i, k| {
+            each_vector!(n, |i, k| {
                 let e = exp::<S>(S::sub(S::load_n(x.add(i), k), top));
                 S::store_n(y.add(i), e, k);
                 sum = S::add(sum, S::first_n(e, k, S::splat(0.0)));
             });
             let scale = S::splat(1.0 / S::sum(sum));
-            each_vector!(S, n, |i, k| {
+            each_vector!(n, |i, k| {
                 S::store_n(y.add(i), S::mul(S::load_n(y.add(i), k), scale), k);
             });
         }
     }
 }
 
-struct Backward<'a>(&'a [f32], &'a [f32], &'a mut [f32]);
+/// The softmax of a row, its gradient, and that of the row.
+struct Backward<'a>(&'a [f32], &'a [f32], &'a mut [MaybeUninit<f32>]);
 
 impl Kernel for Backward<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let (y, grad, dx, n) = (
-            self.0.as_ptr(),
-            self.1.as_ptr(),
-            self.2.as_mut_ptr(),
-            self.0.len(),
-        );
+        let n = self.0.len();
+        assert!(self.1.len() == n && self.2.len() == n);
+        let (y, grad) = (self.0.as_ptr(), self.1.as_ptr());
+        let dx = self.2.as_mut_ptr().cast::<f32>();
+        // SAFETY: `k` floats are left in each
         unsafe {
             let mut dot = S::splat(0.0);
-            each_vector!(S, n, |i, k| {
+            each_vector!(n, |i, k| {
                 dot = S::fma(S::load_n(y.add(i), k), S::load_n(grad.add(i), k), dot);
             });
             let dot = S::splat(S::sum(dot));
-            each_vector!(S, n, |i, k| {
+            each_vector!(n, |i, k| {
                 let centred = S::sub(S::load_n(grad.add(i), k), dot);
                 S::store_n(dx.add(i), S::mul(S::load_n(y.add(i), k), centred), k);
             });

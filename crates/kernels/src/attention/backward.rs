@@ -20,7 +20,7 @@ pub(super) struct Scratch {
 /// Writes the gradient of `q` and adds to those of `k` and `v`, each a start and a row distance.
 ///
 /// # Safety
-/// Nobody else uses the rows written.
+/// `head` and `grad` have the rows that they promise; nobody else uses the rows written.
 pub(super) unsafe fn backward(
     head: &Head,
     grad: Rows,
@@ -48,7 +48,7 @@ pub(super) unsafe fn backward(
             ptr: s.gradients.as_mut_ptr(),
             row: keys,
         };
-        // SAFETY: the operands have these rows, the buffers room for them
+        // SAFETY: the operands have these rows, the caller's; the buffers have room for them
         unsafe {
             product(
                 rows,
@@ -88,7 +88,7 @@ pub(super) unsafe fn backward(
             ptr: dv,
             row: dv_stride,
         };
-        // SAFETY: the caller's
+        // SAFETY: the buffers have these rows; the gradients room for them, the caller's
         unsafe {
             product(rows, by_query, &s.k_rows, dq, Start::Zero);
             product(keys, by_key(&s.gradients), &s.q_rows, dk, Start::Accumulate);

@@ -1,5 +1,7 @@
 //! Forward pass of one head.
 
+use std::mem::MaybeUninit;
+
 use super::head::{Head, Softmax};
 use crate::host::gemm::{Left, Out, Packed, Start, product};
 use crate::host::simd::run;
@@ -12,15 +14,15 @@ pub(super) struct Scratch {
     scores: Vec<f32>,
 }
 
-/// Writes rows `stride` apart from `out` on, and the log-sum-exps of the scores.
+/// Writes rows `stride` apart from `out` on, and the log-sum-exps of the scores: all of them.
 ///
 /// # Safety
-/// Nobody else uses the rows written.
+/// `head` has the rows that it promises, `out` room for those of the queries, which nobody else uses.
 pub(super) unsafe fn forward(
     head: &Head,
     out: *mut f32,
     stride: usize,
-    log_sums: &mut [f32],
+    log_sums: &mut [MaybeUninit<f32>],
     scratch: &mut Scratch,
 ) {
     let Scratch { k, v, scores } = scratch;
@@ -36,7 +38,7 @@ pub(super) unsafe fn forward(
             ptr: scores.as_mut_ptr(),
             row: head.keys,
         };
-        // SAFETY: `head.q` has these rows, `scores` room for them
+        // SAFETY: `head.q` has these rows, the caller's; `scores` has room for them
         unsafe { product(rows, left, k, target, Start::Zero) };
         run(Softmax {
             head,
@@ -49,7 +51,7 @@ pub(super) unsafe fn forward(
             ptr: out.wrapping_add(first * stride),
             row: stride,
         };
-        // SAFETY: the caller's
+        // SAFETY: `scores` has these rows, `out` room for them, the caller's
         unsafe { product(rows, left, v, target, Start::Zero) };
     }
 }

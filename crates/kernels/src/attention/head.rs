@@ -1,11 +1,12 @@
 //! One head of one batch element: its operands and the visible part of its rows.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::op::HIDDEN;
 use crate::host::custom::Host;
 use crate::host::gemm::{Left, Right};
-use crate::host::math::exp;
+use crate::host::math::{exp, ln};
 use crate::host::simd::{Kernel, Simd, each_vector};
 
 /// Rows of a matrix with gaps between them.
@@ -85,15 +86,19 @@ pub(super) struct Softmax<'a> {
     pub head: &'a Head<'a>,
     pub queries: Range<usize>,
     pub scores: &'a mut [f32],
-    pub log_sums: &'a mut [f32],
+    /// All of it is written.
+    pub log_sums: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Softmax<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        assert!(self.scores.len() == self.queries.len() * self.head.keys);
+        assert!(self.log_sums.len() == self.queries.len());
         let rows = self.scores.chunks_exact_mut(self.head.keys);
         for ((query, row), log_sum) in self.queries.zip(rows).zip(self.log_sums) {
+            // SAFETY: `k` floats are left of the row's first `limit`
             unsafe {
                 let limit = self.head.limit(query);
                 let (row, hidden) = row.split_at_mut(limit);
@@ -101,21 +106,21 @@ impl Kernel for Softmax<'_> {
                 let top = adjust::<S>(self.head, query, row);
                 if top <= HIDDEN * 0.5 {
                     row.fill(0.0);
-                    *log_sum = f32::INFINITY;
+                    log_sum.write(f32::INFINITY);
                     continue;
                 }
                 let p = row.as_mut_ptr();
                 let highest = S::splat(top);
                 let mut sum = S::splat(0.0);
-                each_vector!(S, limit, |i, k| {
+                each_vector!(limit, |i, k| {
                     let e = exp::<S>(S::sub(S::load_n(p.add(i), k), highest));
                     S::store_n(p.add(i), e, k);
                     sum = S::add(sum, S::first_n(e, k, S::splat(0.0)));
                 });
                 let sum = S::sum(sum);
-                *log_sum = top + sum.ln();
+                log_sum.write(top + ln(sum));
                 let scale = S::splat(1.0 / sum);
-                each_vector!(S, limit, |i, k| {
+                each_vector!(limit, |i, k| {
                     S::store_n(p.add(i), S::mul(S::load_n(p.add(i), k), scale), k);
                 });
             }
@@ -138,11 +143,13 @@ impl Kernel for SoftmaxGradient<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let keys = self.head.keys;
+        assert!(self.gradients.len() == self.scores.len());
         let rows = self
             .scores
             .chunks_exact_mut(keys)
             .zip(self.gradients.chunks_exact_mut(keys));
         for ((query, (row, gradient)), log_sum) in self.queries.zip(rows).zip(self.log_sums) {
+            // SAFETY: `k` floats are left of the rows' first `limit`
             unsafe {
                 let limit = self.head.limit(query);
                 let (row, hidden) = row.split_at_mut(limit);
@@ -157,14 +164,14 @@ impl Kernel for SoftmaxGradient<'_> {
                 let (p, g) = (row.as_mut_ptr(), gradient.as_mut_ptr());
                 let log_sum = S::splat(*log_sum);
                 let mut dot = S::splat(0.0);
-                each_vector!(S, limit, |i, k| {
+                each_vector!(limit, |i, k| {
                     let e = exp::<S>(S::sub(S::load_n(p.add(i), k), log_sum));
                     S::store_n(p.add(i), e, k);
                     dot = S::fma(e, S::load_n(g.add(i), k), dot); // gradient is zero beyond
                 });
                 let dot = S::splat(S::sum(dot));
                 let scale = S::splat(self.head.scale);
-                each_vector!(S, limit, |i, k| {
+                each_vector!(limit, |i, k| {
                     let d = S::sub(S::load_n(g.add(i), k), dot);
                     let d = S::mul(S::mul(d, S::load_n(p.add(i), k)), scale);
                     S::store_n(g.add(i), d, k);
@@ -175,18 +182,26 @@ impl Kernel for SoftmaxGradient<'_> {
 }
 
 /// `scale · score + bias + padding`; returns the largest.
+///
+/// # Safety
+/// See [`Simd`].
 #[inline(always)]
 unsafe fn adjust<S: Simd>(head: &Head, query: usize, row: &mut [f32]) -> f32 {
+    let bias = head.bias.map(|bias| &bias.from(query)[..row.len()]);
+    assert!(
+        head.padding
+            .is_none_or(|padding| padding.len() >= row.len())
+    );
+    // SAFETY: `k` floats are left in each
     unsafe {
         let p = row.as_mut_ptr();
         let scale = S::splat(head.scale);
-        let bias = head.bias.map(|bias| bias.from(query).as_ptr());
         let lowest = S::splat(f32::NEG_INFINITY);
         let mut top = lowest;
-        each_vector!(S, row.len(), |i, k| {
+        each_vector!(row.len(), |i, k| {
             let mut s = S::mul(S::load_n(p.add(i), k), scale);
             if let Some(bias) = bias {
-                s = S::add(s, S::load_n(bias.add(i), k));
+                s = S::add(s, S::load_n(bias.as_ptr().add(i), k));
             }
             if let Some(padding) = head.padding {
                 s = S::add(s, S::load_n(padding.as_ptr().add(i), k));

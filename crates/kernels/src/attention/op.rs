@@ -4,7 +4,7 @@ use super::backward::backward;
 use super::forward::forward;
 use super::head::{Head, Rows};
 use crate::host::custom::{Host, HostOp, Output, Saved};
-use crate::host::par::{self, Shared, uninit};
+use crate::host::par::{self, Shared, uninit, written};
 
 /// Added to scores that must not be seen; finite, so that differences stay numbers.
 pub(super) const HIDDEN: f32 = -1e30;
@@ -110,17 +110,14 @@ impl HostOp for Attention {
                     unsafe {
                         let sums = sums.slice((b * s.heads + head) * s.queries, s.queries);
                         let head = self.head(s, [q, k, v], inputs.get(3), b, head);
-                        forward(
-                            &head,
-                            ys.at(start),
-                            s.heads * s.value_dim,
-                            sums,
-                            &mut scratch,
-                        );
+                        let (y, stride) = (ys.at(start), s.heads * s.value_dim);
+                        forward(&head, y, stride, sums, &mut scratch);
                     }
                 }
             }
         });
+        // SAFETY: every head has written its columns of all rows, and one sum for each row
+        let (y, log_sums) = unsafe { (written(y), written(log_sums)) };
         if needs.contains(&true) {
             keep.push(log_sums);
         }
@@ -138,7 +135,8 @@ impl HostOp for Attention {
         let mut dq = uninit(s.batch * s.queries * s.heads * s.dim);
         let mut dk = vec![0.0; s.batch * s.keys * s.kv_heads * s.dim];
         let mut dv = vec![0.0; s.batch * s.keys * s.kv_heads * s.value_dim];
-        let shared = [&mut dq, &mut dk, &mut dv].map(|data| Shared::new(data));
+        let dqs = Shared::new(&mut dq);
+        let [dks, dvs] = [&mut dk, &mut dv].map(|data| Shared::new(data));
         par::ranges(s.batch * s.kv_heads, 1, s.cost() * 3, |range| {
             let mut scratch = Default::default();
             for index in range {
@@ -147,16 +145,11 @@ impl HostOp for Attention {
                 for head in kv * group..(kv + 1) * group {
                     let sums = &saved.buffers[0][(b * s.heads + head) * s.queries..][..s.queries];
                     let kv_start = b * s.keys * s.kv_heads + kv;
+                    let start = b * s.queries * s.heads + head;
                     let outputs = [
-                        (
-                            shared[0].at((b * s.queries * s.heads + head) * s.dim),
-                            s.heads * s.dim,
-                        ),
-                        (shared[1].at(kv_start * s.dim), s.kv_heads * s.dim),
-                        (
-                            shared[2].at(kv_start * s.value_dim),
-                            s.kv_heads * s.value_dim,
-                        ),
+                        (dqs.at(start * s.dim), s.heads * s.dim),
+                        (dks.at(kv_start * s.dim), s.kv_heads * s.dim),
+                        (dvs.at(kv_start * s.value_dim), s.kv_heads * s.value_dim),
                     ];
                     let grad = Rows::of(grad, b, head);
                     let head = self.head(s, [q, k, v], bias, b, head);
@@ -165,6 +158,8 @@ impl HostOp for Attention {
                 }
             }
         });
+        // SAFETY: every head has written its columns of all rows
+        let dq = unsafe { written(dq) };
         let mut results = vec![
             needs[0].then(|| joined(dq, [s.batch, s.heads, s.queries, s.dim])),
             needs[1].then(|| joined(dk, [s.batch, s.kv_heads, s.keys, s.dim])),

@@ -8,7 +8,7 @@ use super::geometry::Geometry;
 use super::{Conv2dOptions, padded, unfold, weights};
 use crate::host::custom::{Host, HostOp, Output, Saved};
 use crate::host::gemm::{Left, Out, Packed, Start, product, product_groups};
-use crate::host::par::{self, Shared, uninit};
+use crate::host::par::{self, Shared, uninit, written};
 use crate::linear;
 
 /// Inputs: `x`, `weight`, and `bias` if present.
@@ -102,7 +102,8 @@ fn convolve(g: &Geometry, x: &[f32], weight: &Packed, bias: Option<&[f32]>) -> V
             unsafe { product_groups(groups, width, left, weight, out, start) };
         }
     });
-    y
+    // SAFETY: bands cover all outputs
+    unsafe { written(y) }
 }
 
 /// As [`convolve`], for narrow maps.
@@ -126,5 +127,6 @@ fn convolve_patches(g: &Geometry, x: &[f32], weight: &Packed, bias: Option<&[f32
             unsafe { product(len, left, weight, out, start) };
         }
     });
-    y
+    // SAFETY: ranges cover all outputs
+    unsafe { written(y) }
 }

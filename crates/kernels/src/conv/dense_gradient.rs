@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use super::geometry::{Band, Geometry};
 use super::{padded, unfold, weights};
-use crate::host::gemm::{Left, Out, Packed, Right, Start, product};
-use crate::host::par::{self, Shared, uninit};
+use crate::host::gemm::{Left, Out, Packed, Right, Start, product, product_parallel};
+use crate::host::par::{self, Shared, uninit, written};
 use crate::linear;
 
-/// `[out, in, taps]`; each thread sums its share of the outputs.
+/// `[out, in, taps]`; parts of the outputs are summed on their own.
 pub(super) fn weight(g: &Geometry, grad: &[f32], x: &[f32]) -> Vec<f32> {
     let size = g.patch() * g.outputs;
     let bands = g.bands(48 * 1024);
@@ -17,25 +17,19 @@ pub(super) fn weight(g: &Geometry, grad: &[f32], x: &[f32]) -> Vec<f32> {
     } else {
         bands.len()
     };
-    let work = g.positions() * size / 32;
-    let parts = if work > 100_000 {
-        par::threads().min(pieces)
-    } else {
-        1
-    };
+    let read = g.positions() * (g.patch() + g.outputs);
+    let parts = par::parts(g.positions(), PATCHES, size, read).min(pieces);
     let mut sums = vec![0.0; parts * size];
     let shared = Shared::new(&mut sums);
-    par::ranges(parts, 1, work / parts, |range| {
-        for part in range {
-            let share = pieces * part / parts..pieces * (part + 1) / parts;
-            // SAFETY: parts are disjoint
-            let sums = unsafe { shared.slice(part * size, size) };
-            if g.is_narrow() {
-                let share = share.start * PATCHES..g.positions().min(share.end * PATCHES);
-                add_weight_of_patches(g, grad, x, share, sums);
-            } else {
-                add_weight(g, grad, x, &bands[share], sums);
-            }
+    par::each_part(parts, g.positions() * size / 32 / parts, |part| {
+        let share = pieces * part / parts..pieces * (part + 1) / parts;
+        // SAFETY: parts are disjoint
+        let sums = unsafe { shared.slice(part * size, size) };
+        if g.is_narrow() {
+            let share = share.start * PATCHES..g.positions().min(share.end * PATCHES);
+            add_weight_of_patches(g, grad, x, share, sums);
+        } else {
+            add_weight(g, grad, x, &bands[share], sums);
         }
     });
     linear::add_parts(&mut sums, size);
@@ -89,7 +83,7 @@ fn add_weight(g: &Geometry, grad: &[f32], x: &[f32], bands: &[Band], sums: &mut 
                 row: g.outputs,
             };
             // SAFETY: the band holds all rows read; `sums` has `run` rows for each kernel row
-            unsafe { product(run, left, &packed, out, Start::Accumulate) };
+            unsafe { product_parallel(run, left, &packed, out, Start::Accumulate) };
         }
     }
 }
@@ -109,7 +103,7 @@ pub(super) fn input_by_folding(g: &Geometry, grad: &[f32], weight: &[f32]) -> Ve
         let reach = |output: usize, axis: usize| (output - 1) * g.stride[axis] + g.kernel[axis];
         let rows = (height + g.padding[0] + g.padding[1]).max(reach(out_height, 0));
         let mut padded = vec![0.0; rows * row];
-        let mut unfolded = uninit(out_width * packed.n);
+        let mut unfolded = vec![0.0; out_width * packed.n];
         for b in range {
             padded.fill(0.0);
             for y in 0..out_height {
@@ -134,9 +128,10 @@ pub(super) fn input_by_folding(g: &Geometry, grad: &[f32], weight: &[f32]) -> Ve
             let line = width * g.inputs;
             for (y, out) in dx.chunks_exact_mut(line).enumerate() {
                 let at = (y + g.padding[0]) * row + g.padding[2] * g.inputs;
-                out.copy_from_slice(&padded[at..at + line]);
+                out.write_copy_of_slice(&padded[at..at + line]);
             }
         }
     });
-    dx
+    // SAFETY: every row of every image has been copied
+    unsafe { written(dx) }
 }

@@ -1,9 +1,11 @@
 //! Depthwise convolution of stride 1: every channel by its own kernel, vectors over channels.
 
+use std::mem::MaybeUninit;
+
 use super::geometry::{Band, Geometry};
 use super::{Conv2dOptions, padded};
 use crate::host::custom::{Host, HostOp, Output, Saved};
-use crate::host::par::{self, Shared, uninit};
+use crate::host::par::{self, Shared, uninit, written};
 use crate::host::simd::{Kernel, Simd, each_vector, run};
 use crate::linear;
 
@@ -85,27 +87,36 @@ fn convolve(g: &Geometry, x: &[f32], taps: &[f32], bias: Option<&[f32]>) -> Vec<
             });
         }
     });
-    y
+    // SAFETY: bands cover all outputs
+    unsafe { written(y) }
 }
 
 struct Forward<'a> {
     g: &'a Geometry,
     rows: usize,
+    /// What the rows read, padded.
     x: &'a [f32],
     taps: &'a [f32],
     bias: Option<&'a [f32]>,
-    y: &'a mut [f32],
+    /// All of it is written.
+    y: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Forward<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let width = self.g.output[1];
-        let mut pixels = self.y.as_mut_ptr();
+        let (g, width) = (self.g, self.g.output[1]);
+        assert!(g.inputs == g.outputs && self.taps.len() == g.taps() * g.inputs);
+        assert!(self.bias.is_none_or(|bias| bias.len() == g.inputs));
+        assert!(self.x.len() >= (self.rows - 1 + g.kernel[0]) * g.padded_row());
+        assert!(g.padded_row() >= (width - 1 + g.kernel[1]) * g.inputs);
+        assert!(self.y.len() == self.rows * width * g.outputs);
+        let mut pixels = self.y.as_mut_ptr().cast::<f32>();
         for row in 0..self.rows {
             let mut column = 0;
             while column < width {
+                // SAFETY: the pixels are in the row, for which there are places and what they read
                 unsafe {
                     column += match width - column {
                         8.. => self.pixels::<S, 8>(row, column, pixels),
@@ -122,6 +133,9 @@ impl Kernel for Forward<'_> {
 
 impl Forward<'_> {
     /// `P` neighbouring output pixels, all channels; returns `P`.
+    ///
+    /// # Safety
+    /// The pixels are in the row, which starts at `out`, and `x` holds what they read; see [`Simd`].
     #[inline(always)]
     unsafe fn pixels<S: Simd, const P: usize>(
         &self,
@@ -131,10 +145,11 @@ impl Forward<'_> {
     ) -> usize {
         let channels = self.g.inputs;
         let line = self.g.padded_row();
+        // SAFETY: the caller's; `k` channels are left
         unsafe {
             let x = self.x.as_ptr().add(row * line + column * channels);
             let out = out.add(column * channels);
-            each_vector!(S, channels, |i, k| {
+            each_vector!(channels, |i, k| {
                 let first = match self.bias {
                     Some(bias) => S::load_n(bias.as_ptr().add(i), k),
                     None => S::splat(0.0),
@@ -161,20 +176,16 @@ impl Forward<'_> {
     }
 }
 
-/// `[channels, taps]`; each thread sums its share of the images.
+/// `[channels, taps]`; parts of the images are summed on their own.
 fn weight_gradient(g: &Geometry, grad: &[f32], x: &[f32]) -> Vec<f32> {
     let (taps, channels) = (g.taps(), g.inputs);
     let size = taps * channels;
     let bands = g.bands(32 * 1024);
-    let work = g.positions() * taps * channels.div_ceil(16);
-    let parts = if work > 100_000 {
-        par::threads().min(bands.len())
-    } else {
-        1
-    };
+    let parts = par::parts(bands.len(), 1, size, 2 * g.positions() * channels);
     let mut sums = vec![0.0; parts * size];
     let shared = Shared::new(&mut sums);
     let [height, width] = g.output;
+    let work = g.positions() * taps * channels.div_ceil(16);
     par::ranges(parts, 1, work / parts, |range| {
         let mut scratch = Vec::new();
         for part in range {
@@ -215,10 +226,15 @@ impl Kernel for WeightGradient<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(mut self) {
-        let width = self.g.kernel[1];
-        for tap_row in 0..self.g.kernel[0] {
+        let (g, width) = (self.g, self.g.kernel[1]);
+        assert!(self.sums.len() == g.taps() * g.inputs);
+        assert!(self.grad.len() == self.rows * g.output[1] * g.inputs);
+        assert!(self.x.len() >= (self.rows - 1 + g.kernel[0]) * g.padded_row());
+        assert!(g.padded_row() >= (g.output[1] - 1 + width) * g.inputs);
+        for tap_row in 0..g.kernel[0] {
             let mut tap = 0;
             while tap < width {
+                // SAFETY: the taps are in the row
                 unsafe {
                     tap += match width - tap {
                         7.. => self.taps::<S, 7>(tap_row, tap),
@@ -234,17 +250,21 @@ impl Kernel for WeightGradient<'_> {
 
 impl WeightGradient<'_> {
     /// `T` neighbouring taps of one kernel row; returns `T`.
+    ///
+    /// # Safety
+    /// The taps are in the row, and the slices as long as the geometry wants them; see [`Simd`].
     #[inline(always)]
     unsafe fn taps<S: Simd, const T: usize>(&mut self, tap_row: usize, tap: usize) -> usize {
         let channels = self.g.inputs;
         let width = self.g.output[1];
         let line = self.g.padded_row();
+        // SAFETY: the caller's; `k` channels are left
         unsafe {
             let x = self.x.as_ptr().add(tap_row * line + tap * channels);
             let grad = self.grad.as_ptr();
             let sums = self.sums.as_mut_ptr();
             let sums = sums.add((tap_row * self.g.kernel[1] + tap) * channels);
-            each_vector!(S, channels, |i, k| {
+            each_vector!(channels, |i, k| {
                 let mut acc = [S::splat(0.0); T];
                 for row in 0..self.rows {
                     let x = x.add(row * line + i);
@@ -270,6 +290,9 @@ impl WeightGradient<'_> {
 }
 
 /// Adds `P` neighbouring pixels to `T` taps.
+///
+/// # Safety
+/// `grad` has `P` pixels from the column on and `x` `P + T - 1`, of which `k` channels are used; see [`Simd`].
 #[inline(always)]
 unsafe fn accumulate<S: Simd, const T: usize, const P: usize>(
     x: *const f32,
@@ -279,6 +302,7 @@ unsafe fn accumulate<S: Simd, const T: usize, const P: usize>(
     k: usize,
     acc: &mut [S::V; T],
 ) {
+    // SAFETY: the caller's
     unsafe {
         let mut g = [S::splat(0.0); P];
         for (p, g) in g.iter_mut().enumerate() {

@@ -31,7 +31,7 @@ fn pack(
         for row in 0..rows {
             for j in 0..columns {
                 for tap in 0..taps {
-                    panel[(tap * rows + row) * width + j] = value(tap, row, first + j);
+                    panel[(tap * rows + row) * width + j].write(value(tap, row, first + j));
                 }
             }
         }

@@ -2,11 +2,13 @@
 
 mod tiled;
 
+use std::mem::MaybeUninit;
+
 use burn::tensor::{Int, Tensor};
 
 use crate::host::custom::{Host, HostOp, Output, Saved, apply, fused, integers};
-use crate::host::math::{exp, maximum};
-use crate::host::par::{self, Shared, uninit};
+use crate::host::math::{exp, ln, maximum};
+use crate::host::par::{self, Shared, uninit, written};
 use crate::host::simd::{Kernel, Simd, each_vector, run};
 use crate::mode::{Mode, mode};
 use crate::reference;
@@ -78,11 +80,13 @@ impl HostOp for CrossEntropy {
                 };
                 // SAFETY: rows are disjoint
                 unsafe {
-                    shared[0].slice(row, 1)[0] = loss;
-                    shared[1].slice(row * 2, 2).copy_from_slice(&log_sum);
+                    shared[0].slice(row, 1)[0].write(loss);
+                    shared[1].slice(row * 2, 2).write_copy_of_slice(&log_sum);
                 }
             }
         });
+        // SAFETY: every row has written its loss and its two statistics
+        let (losses, log_sums) = unsafe { (written(losses), written(log_sums)) };
         if needs[0] {
             keep.push(log_sums);
         }
@@ -104,12 +108,14 @@ impl HostOp for CrossEntropy {
                 // SAFETY: rows are disjoint
                 let out = unsafe { shared.slice(row * classes, classes) };
                 let Some(target) = self.targets[row] else {
-                    out.fill(0.0);
+                    for x in out {
+                        x.write(0.0);
+                    }
                     continue;
                 };
                 let logits = &x[row * classes..][..classes];
                 let log_sum = [log_sums[row * 2], log_sums[row * 2 + 1]];
-                run(Gradient {
+                let out = run(Gradient {
                     logits,
                     log_sum,
                     scale: grad[row],
@@ -118,7 +124,8 @@ impl HostOp for CrossEntropy {
                 out[target] -= grad[row];
             }
         });
-        vec![Some(Output::new(dx, shape))]
+        // SAFETY: every row has been written
+        vec![Some(Output::new(unsafe { written(dx) }, shape))]
     }
 }
 
@@ -130,39 +137,45 @@ impl Kernel for LogSum<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> [f32; 2] {
         let (x, n) = (self.0.as_ptr(), self.0.len());
+        // SAFETY: `k` floats are left
         unsafe {
             let top = maximum::<S>(x, n);
             let highest = S::splat(top);
             let mut sum = S::splat(0.0);
-            each_vector!(S, n, |i, k| {
+            each_vector!(n, |i, k| {
                 let e = exp::<S>(S::sub(S::load_n(x.add(i), k), highest));
                 sum = S::add(sum, S::first_n(e, k, S::splat(0.0)));
             });
-            [top, S::sum(sum).ln()]
+            [top, ln(S::sum(sum))]
         }
     }
 }
 
-/// `scale · softmax`
+/// Writes `scale · softmax`, and returns it.
 struct Gradient<'a> {
     logits: &'a [f32],
     log_sum: [f32; 2],
     scale: f32,
-    out: &'a mut [f32],
+    out: &'a mut [MaybeUninit<f32>],
 }
 
-impl Kernel for Gradient<'_> {
-    type Out = ();
+impl<'a> Kernel for Gradient<'a> {
+    type Out = &'a mut [f32];
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    unsafe fn run<S: Simd>(self) -> &'a mut [f32] {
+        let n = self.logits.len();
+        assert!(self.out.len() == n);
+        let (x, out) = (self.logits.as_ptr(), self.out.as_mut_ptr().cast::<f32>());
+        // SAFETY: `k` floats are left in both; at the end all are written
         unsafe {
-            let [top, log_sum] = self.log_sum.map(|x| S::splat(x));
+            let (top, log_sum) = (S::splat(self.log_sum[0]), S::splat(self.log_sum[1]));
             let scale = S::splat(self.scale);
-            each_vector!(S, self.out.len(), |i, k| {
-                let e = S::sub(S::load_n(self.logits.as_ptr().add(i), k), top);
+            each_vector!(n, |i, k| {
+                let e = S::sub(S::load_n(x.add(i), k), top);
                 let e = S::sub(e, log_sum);
-                S::store_n(self.out.as_mut_ptr().add(i), S::mul(exp::<S>(e), scale), k);
+                S::store_n(out.add(i), S::mul(exp::<S>(e), scale), k);
             });
+            self.out.assume_init_mut()
         }
     }
 }

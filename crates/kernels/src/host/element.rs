@@ -2,11 +2,11 @@
 
 use half::{bf16, f16};
 
-use super::simd::Simd;
+use super::simd::{LANES, Simd};
 
 /// A number that kernels widen to `f32` as they read it.
 pub(crate) trait Element: Copy + Send + Sync {
-    /// The first `n` numbers (at most `S::LANES`), the other lanes zero.
+    /// The first `n` numbers (at most `LANES`), the other lanes zero.
     ///
     /// # Safety
     /// `p` has `n` numbers; see [`Simd`].
@@ -36,6 +36,7 @@ pub(crate) use with_elements;
 impl Element for f32 {
     #[inline(always)]
     unsafe fn load_n<S: Simd>(p: *const Self, n: usize) -> S::V {
+        // SAFETY: the caller's
         unsafe { S::load_n(p, n) }
     }
 }
@@ -43,24 +44,29 @@ impl Element for f32 {
 impl Element for f16 {
     #[inline(always)]
     unsafe fn load_n<S: Simd>(p: *const Self, n: usize) -> S::V {
-        unsafe { S::load_f16(padded::<S>(p.cast(), n, &mut [0; 16])) }
+        // SAFETY: the caller's; what is too short is in the room behind
+        unsafe { S::load_f16(padded(p.cast(), n, &mut [0; LANES])) }
     }
 }
 
 impl Element for bf16 {
     #[inline(always)]
     unsafe fn load_n<S: Simd>(p: *const Self, n: usize) -> S::V {
-        unsafe { S::load_bf16(padded::<S>(p.cast(), n, &mut [0; 16])) }
+        // SAFETY: the caller's; what is too short is in the room behind
+        unsafe { S::load_bf16(padded(p.cast(), n, &mut [0; LANES])) }
     }
 }
 
 /// Numbers in 16 bits that fill a vector: where they lie, or copied before zeros.
+///
+/// # Safety
+/// `p` has `n` numbers.
 #[inline(always)]
-unsafe fn padded<S: Simd>(p: *const u16, n: usize, room: &mut [u16; 16]) -> *const u16 {
-    if n >= S::LANES {
+unsafe fn padded(p: *const u16, n: usize, room: &mut [u16; LANES]) -> *const u16 {
+    if n >= LANES {
         return p;
     }
-    // SAFETY: `n` numbers are there, the caller's
+    // SAFETY: `n` numbers are there, the caller's, and fewer than the room has
     unsafe { p.copy_to_nonoverlapping(room.as_mut_ptr(), n) };
     room.as_ptr()
 }
@@ -68,7 +74,7 @@ unsafe fn padded<S: Simd>(p: *const u16, n: usize, room: &mut [u16; 16]) -> *con
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::simd::{Kernel, Portable, run};
+    use crate::host::simd::{InstructionSet, Kernel, run, with_instruction_set};
 
     struct Widen<'a, T>(&'a [T]);
 
@@ -77,13 +83,12 @@ mod tests {
         #[inline(always)]
         unsafe fn run<S: Simd>(self) -> Vec<f32> {
             let mut wide = Vec::new();
-            for part in self.0.chunks(S::LANES) {
-                let mut lanes = vec![f32::NAN; S::LANES];
+            for part in self.0.chunks(LANES) {
+                let mut lanes = vec![f32::NAN; LANES];
+                // SAFETY: `lanes` are a vector's, and `part` is as long as it says
                 unsafe {
-                    S::store(
-                        lanes.as_mut_ptr(),
-                        T::load_n::<S>(part.as_ptr(), part.len()),
-                    )
+                    let v = T::load_n::<S>(part.as_ptr(), part.len());
+                    S::store(lanes.as_mut_ptr(), v);
                 };
                 assert!(lanes[part.len()..].iter().all(|x| *x == 0.0), "idle lanes");
                 wide.extend(&lanes[..part.len()]);
@@ -95,9 +100,9 @@ mod tests {
     fn check<T: Element>(all: &[T], wide: impl Fn(T) -> f32) {
         for numbers in [all, &all[..21], &all[..1]] {
             let expected: Vec<f32> = numbers.iter().map(|x| wide(*x)).collect();
-            let portable = unsafe { Widen(numbers).run::<Portable>() };
-            for found in [run(Widen(numbers)), portable] {
-                for (found, expected) in found.iter().zip(&expected) {
+            for set in InstructionSet::available() {
+                let found = with_instruction_set(set, || run(Widen(numbers)));
+                for (found, expected) in found.unwrap().iter().zip(&expected) {
                     let same = found.to_bits() == expected.to_bits();
                     assert!(
                         same || found.is_nan() && expected.is_nan(),

@@ -5,12 +5,16 @@
 //! moment after a loop, and the thread that asks works along instead of waiting. It never waits for a
 //! helper that has not begun.
 
-use std::cell::{Cell, RefCell, UnsafeCell};
+mod sync;
+
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use sync::{
+    Arc, AtomicBool, AtomicUsize, Condvar, JoinHandle, Mutex, Ordering, UnsafeCell, briefly, fence,
+    spin_loop, thread,
+};
 
 /// How long helpers stay awake without work.
 const AWAKE: Duration = Duration::from_micros(100);
@@ -71,52 +75,57 @@ unsafe impl Send for Shared {}
 
 impl Shared {
     /// Does parts until none is left.
-    fn work(&self, current: &Loop) {
-        // SAFETY: the thread that opened the loop waits for all who entered
-        let body = unsafe { &*current.body };
-        loop {
-            let part = self.next.fetch_add(1, Ordering::Relaxed);
-            if part >= current.parts {
-                return;
+    ///
+    /// # Safety
+    /// The loop is open, and the caller inside or the one that opened it.
+    unsafe fn work(&self) {
+        self.current.with(|current| {
+            // SAFETY: written before the loop was opened, and not again before all have left
+            let Loop { body, parts } = unsafe { &*current };
+            // SAFETY: `Team::run` does not return, so that the body lives, before all have left
+            let body = unsafe { &**body };
+            loop {
+                let part = self.next.fetch_add(1, Ordering::Relaxed);
+                if part >= *parts {
+                    return;
+                }
+                body(part);
             }
-            body(part);
-        }
+        });
     }
 
     /// Helps with the loop of this epoch, if it is still open.
     fn enter(&self, epoch: usize) {
-        // The order matters: who closes looks at `inside` after changing `epoch`, so either we see
-        // the change or are seen.
-        self.inside.fetch_add(1, Ordering::SeqCst);
-        if self.epoch.load(Ordering::SeqCst) == epoch {
-            // SAFETY: the loop is open, and cannot be replaced while we are inside
-            let current = unsafe { &*self.current.get() };
-            if catch_unwind(AssertUnwindSafe(|| self.work(current))).is_err() {
+        self.inside.fetch_add(1, Ordering::Relaxed);
+        // Who closes has such a fence between changing `epoch` and looking at `inside`: either we see the
+        // change or are seen.
+        fence(Ordering::SeqCst);
+        if self.epoch.load(Ordering::Acquire) == epoch {
+            // SAFETY: open, and we are inside
+            let work = AssertUnwindSafe(|| unsafe { self.work() });
+            if catch_unwind(work).is_err() {
                 self.panicked.store(true, Ordering::Relaxed);
             }
         }
-        self.inside.fetch_sub(1, Ordering::SeqCst);
+        self.inside.fetch_sub(1, Ordering::Release);
     }
 
     /// A loop that has opened since the epoch `seen`; none when it is time to quit.
     fn wait(&self, seen: usize) -> Option<usize> {
         let opened = || {
-            let epoch = self.epoch.load(Ordering::SeqCst);
+            let epoch = self.epoch.load(Ordering::Acquire);
             (epoch % 2 == 1 && epoch != seen).then_some(epoch)
         };
-        let started = Instant::now();
-        while started.elapsed() < AWAKE {
-            for _ in 0..32 {
-                if let Some(epoch) = opened() {
-                    return Some(epoch);
-                }
-                std::hint::spin_loop();
-            }
+        briefly(AWAKE, || opened().is_some());
+        if let Some(epoch) = opened() {
+            return Some(epoch);
         }
         let mut door = self.door.lock().unwrap_or_else(|e| e.into_inner());
-        self.asleep.fetch_add(1, Ordering::SeqCst);
+        self.asleep.fetch_add(1, Ordering::Relaxed);
+        // As in `enter`: either we see what has changed, or `wake` sees us.
+        fence(Ordering::SeqCst);
         let found = loop {
-            if self.quit.load(Ordering::SeqCst) {
+            if self.quit.load(Ordering::Relaxed) {
                 break None;
             }
             if let Some(epoch) = opened() {
@@ -124,12 +133,14 @@ impl Shared {
             }
             door = self.bell.wait(door).unwrap_or_else(|e| e.into_inner());
         };
-        self.asleep.fetch_sub(1, Ordering::SeqCst);
+        self.asleep.fetch_sub(1, Ordering::Relaxed);
         found
     }
 
+    /// Wakes who sleeps, after a change of `epoch` or `quit`.
     fn wake(&self) {
-        if self.asleep.load(Ordering::SeqCst) > 0 {
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) > 0 {
             drop(self.door.lock());
             self.bell.notify_all();
         }
@@ -191,29 +202,32 @@ impl Team {
         impl Drop for Close<'_> {
             fn drop(&mut self) {
                 INSIDE.set(false);
-                self.0.epoch.fetch_add(1, Ordering::SeqCst);
+                self.0.epoch.fetch_add(1, Ordering::Relaxed);
+                fence(Ordering::SeqCst); // see `Shared::enter`
                 let mut turns = 0_u32;
-                while self.0.inside.load(Ordering::SeqCst) > 0 {
+                while self.0.inside.load(Ordering::Acquire) > 0 {
                     turns += 1;
                     if turns.is_multiple_of(4096) {
                         thread::yield_now();
                     }
-                    std::hint::spin_loop();
+                    spin_loop();
                 }
             }
         }
         let shared = &*self.shared;
         // SAFETY: only the lifetime changes; `Close` ends all use before this function ends
         let body: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(body) };
-        // SAFETY: the last loop is closed and nobody is inside
-        unsafe { *shared.current.get() = Loop { body, parts } };
+        shared.current.with_mut(|current| {
+            // SAFETY: the last loop is closed and nobody is inside
+            unsafe { *current = Loop { body, parts } };
+        });
         shared.next.store(0, Ordering::Relaxed);
-        shared.epoch.fetch_add(1, Ordering::SeqCst);
+        shared.epoch.fetch_add(1, Ordering::Release);
         let open = Close(shared);
         INSIDE.set(true);
         shared.wake();
-        // SAFETY: written above; nobody writes before this loop is closed
-        shared.work(unsafe { &*shared.current.get() });
+        // SAFETY: just opened
+        unsafe { shared.work() };
         drop(open);
         if shared.panicked.swap(false, Ordering::Relaxed) {
             panic!("a helper thread panicked");
@@ -223,7 +237,7 @@ impl Team {
 
 impl Drop for Team {
     fn drop(&mut self) {
-        self.shared.quit.store(true, Ordering::SeqCst);
+        self.shared.quit.store(true, Ordering::Relaxed);
         self.shared.wake();
         for helper in self.helpers.drain(..) {
             // A panic was reported where it happened.
@@ -232,7 +246,63 @@ impl Drop for Team {
     }
 }
 
-#[cfg(test)]
+/// Run by `tools/check/loom.sh`.
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+
+    /// Loops one after the other, on one team that ends at last: every part is done once, and seen by the caller.
+    fn loops(threads: usize, parts: usize, rounds: usize) {
+        loom::model(move || {
+            let team = Team::new(threads);
+            for _ in 0..rounds {
+                let done: Vec<_> = (0..parts).map(|_| Part(UnsafeCell::new(0))).collect();
+                team.run(parts, &|part| done[part].add());
+                assert!(done.iter().all(|part| part.get() == 1));
+            }
+        });
+    }
+
+    /// Written by one thread without any lock: loom reports who else uses it at the same time.
+    struct Part(UnsafeCell<usize>);
+
+    // SAFETY: loom watches
+    unsafe impl Sync for Part {}
+
+    impl Part {
+        fn add(&self) {
+            // SAFETY: loom watches
+            self.0.with_mut(|x| unsafe { *x += 1 });
+        }
+
+        fn get(&self) -> usize {
+            // SAFETY: loom watches
+            self.0.with(|x| unsafe { *x })
+        }
+    }
+
+    #[test]
+    fn one_helper() {
+        loops(2, 2, 2);
+    }
+
+    #[test]
+    fn one_helper_that_may_be_late_for_several_loops() {
+        loops(2, 1, 3);
+    }
+
+    #[test]
+    fn two_helpers() {
+        loops(3, 2, 1);
+    }
+
+    #[test]
+    fn a_team_ends_without_work() {
+        loops(3, 0, 0);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

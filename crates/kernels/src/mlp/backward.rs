@@ -1,12 +1,13 @@
 //! Backward pass: the activation is computed again, block by block.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::{Gate, Mlp, Sizes};
 use crate::activation::{activate, activate_gradient};
 use crate::host::custom::{Host, Output, Saved};
 use crate::host::gemm::{Left, Out, Packed, Start, product_parallel};
-use crate::host::par::{self, Shared, uninit};
+use crate::host::par::{self, Shared, uninit, written};
 use crate::linear::{add_outer, add_parts, column_sums};
 
 /// Rows in a block, which the gradients of weights are summed over at once.
@@ -22,7 +23,7 @@ struct Context<'a> {
     /// Weights `up` and, if it is a matrix, the gate's: rows of the right side of a product.
     up: Vec<Packed>,
     down: Packed,
-    dx: Shared,
+    dx: Shared<'a, MaybeUninit<f32>>,
 }
 
 /// Places in the sums of parameters' gradients, by input; those not wanted are empty.
@@ -67,27 +68,28 @@ impl Mlp {
             down: rows(2),
             dx: Shared::new(&mut dx),
         };
-        // Without sums, any block can go anywhere. With many rows, each thread sums its share; with
-        // few, they share the products instead.
+        // Without sums, any block can go anywhere. With many rows, parts of them are summed on their own; with
+        // few, threads share the products instead.
         let parts = if end == 0 {
             s.rows.div_ceil(BLOCK)
         } else if s.rows >= 2 * s.inner {
-            par::threads().min(s.rows / BLOCK).max(1)
+            let read = s.rows * (s.inputs + s.hidden + s.inner + s.outputs);
+            par::parts(s.rows, BLOCK, end, read)
         } else {
             1
         };
         let mut sums = vec![0.0; parts * end];
         let shared = Shared::new(&mut sums);
         let cost = s.rows / parts * (s.inputs * s.hidden + s.inner * s.outputs) / 16 + 1;
-        par::ranges(parts, 1, cost, |range| {
-            for part in range {
-                let rows = s.rows * part / parts..s.rows * (part + 1) / parts;
-                // SAFETY: parts are disjoint
-                let sums = unsafe { shared.slice(part * end, end) };
-                self.part(&context, rows, sums, &places);
-            }
+        par::each_part(parts, cost, |part| {
+            let rows = s.rows * part / parts..s.rows * (part + 1) / parts;
+            // SAFETY: parts are disjoint
+            let sums = unsafe { shared.slice(part * end, end) };
+            self.part(&context, rows, sums, &places);
         });
         add_parts(&mut sums, end);
+        // SAFETY: the parts have written all rows, if they are wanted
+        let dx = unsafe { written(dx) };
         let mut results = vec![needs[0].then(|| Output::new(dx, &shapes[0]))];
         results.extend((1..needs.len()).map(|i| {
             let gradient = || sums[places[i].clone()].to_vec();
@@ -113,7 +115,7 @@ impl Mlp {
             let grad = &c.grad[first * s.outputs..][..len * s.outputs];
             let inner = &mut inner[..len * s.inner];
             if needs[2] {
-                activate(self.function, hidden, inner, s.inner);
+                let inner = activate(self.function, hidden, inner, s.inner);
                 let sums = &mut sums[places[2].clone()];
                 add_outer(sums, (grad, s.outputs), (inner, s.inner), len, &mut packed);
             }
@@ -127,13 +129,16 @@ impl Mlp {
             }
             let left = Left::new(grad.as_ptr(), s.outputs, 1, s.outputs);
             let out = Out {
-                ptr: inner.as_mut_ptr(),
+                ptr: inner.as_mut_ptr().cast(),
                 row: s.inner,
             };
-            // SAFETY: `len` rows are in `grad` and `inner`
-            unsafe { product_parallel(len, left, &c.down, out, Start::Zero) };
+            // SAFETY: `len` rows are in `grad` and `inner`, of which all is written
+            let inner = unsafe {
+                product_parallel(len, left, &c.down, out, Start::Zero);
+                inner.assume_init_ref()
+            };
             let dhidden = &mut dhidden[..len * s.hidden];
-            activate_gradient(self.function, hidden, inner, dhidden, s.inner);
+            let dhidden = activate_gradient(self.function, hidden, inner, dhidden, s.inner);
             let width = s.hidden / c.up.len();
             for (i, up) in c.up.iter().enumerate() {
                 let part = &dhidden[i * width..];

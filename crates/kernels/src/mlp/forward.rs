@@ -4,7 +4,7 @@ use super::{Gate, Mlp, Sizes};
 use crate::activation::activate;
 use crate::host::custom::Host;
 use crate::host::gemm::{Left, Out, Packed, Start, product};
-use crate::host::par::{self, Shared, uninit};
+use crate::host::par::{self, Shared, uninit, written};
 
 /// Rows in a block.
 const BLOCK: usize = 96;
@@ -36,27 +36,28 @@ impl Mlp {
         let cost = (s.inputs * s.hidden + s.inner * s.outputs) / 32 + 1;
         par::ranges(s.rows, 12, cost, |range| {
             let block = BLOCK.min(range.len());
-            let mut scratch = uninit(if keep { 0 } else { block * s.hidden });
+            let mut scratch = vec![0.0; if keep { 0 } else { block * s.hidden }];
             let mut active = uninit(block * s.inner);
             for first in range.clone().step_by(BLOCK) {
                 let rows = BLOCK.min(range.end - first);
                 let h = if keep {
-                    // SAFETY: rows are disjoint
-                    unsafe { kept.slice(first * s.hidden, rows * s.hidden) }
+                    kept.at(first * s.hidden)
                 } else {
-                    &mut scratch[..rows * s.hidden]
+                    scratch.as_mut_ptr()
                 };
                 let left = Left::new(x[first * s.inputs..].as_ptr(), s.inputs, 1, s.inputs);
                 for (i, up) in up.iter().enumerate() {
                     let out = Out {
-                        ptr: h[i * width..].as_mut_ptr(),
+                        ptr: h.wrapping_add(i * width),
                         row: s.hidden,
                     };
-                    // SAFETY: `rows` rows are left in `x` and `h`
+                    // SAFETY: `rows` rows are left in `x` and `h`; rows are disjoint
                     unsafe { product(rows, left, up, out, bias(3)) };
                 }
+                // SAFETY: all columns of these rows have just been written
+                let h = unsafe { std::slice::from_raw_parts(h, rows * s.hidden) };
                 let active = &mut active[..rows * s.inner];
-                activate(self.function, h, active, s.inner);
+                let active = activate(self.function, h, active, s.inner);
                 let left = Left::new(active.as_ptr(), s.inner, 1, s.inner);
                 let out = Out {
                     ptr: out.at(first * s.outputs),
@@ -66,6 +67,7 @@ impl Mlp {
                 unsafe { product(rows, left, &down, out, bias(4)) };
             }
         });
-        (y, hidden)
+        // SAFETY: every row has been written, of the hidden layer if it is kept
+        unsafe { (written(y), written(hidden)) }
     }
 }

@@ -1,8 +1,10 @@
 //! Group normalisation of channels-last maps, with an optional SiLU behind it.
 
+use std::mem::MaybeUninit;
+
 use crate::host::custom::{Host, HostOp, Output, Saved};
 use crate::host::math::sigmoid;
-use crate::host::par::{self, Shared, uninit};
+use crate::host::par::{self, Shared, uninit, written};
 use crate::host::simd::{Kernel, Simd, each_vector, run};
 
 /// Inputs: `x`, `weight`, `bias`.
@@ -36,6 +38,8 @@ impl HostOp for GroupNorm {
                 });
             }
         });
+        // SAFETY: every image has been written, and its statistics
+        let (y, statistics) = unsafe { (written(y), written(statistics)) };
         if needs.contains(&true) {
             keep.push(statistics);
         }
@@ -87,7 +91,8 @@ impl HostOp for GroupNorm {
         }
         let db = total.split_off(channels);
         vec![
-            needs[0].then(|| Output::new(dx, shape)),
+            // SAFETY: every image has been written, where wanted
+            needs[0].then(|| Output::new(unsafe { written(dx) }, shape)),
             needs[1].then(|| Output::new(total, &[channels])),
             needs[2].then(|| Output::new(db, &[channels])),
         ]
@@ -139,9 +144,10 @@ struct Forward<'a> {
     x: &'a [f32],
     weight: &'a [f32],
     bias: &'a [f32],
-    y: &'a mut [f32],
+    /// All of it is written, and of the next.
+    y: &'a mut [MaybeUninit<f32>],
     /// Per channel: means, then reciprocal deviations.
-    statistics: &'a mut [f32],
+    statistics: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Forward<'_> {
@@ -149,14 +155,23 @@ impl Kernel for Forward<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let n = self.weight.len();
-        let (mean, scale) = self.statistics.split_at_mut(n);
+        assert!(self.bias.len() == n && self.x.len() == self.y.len());
+        // Zeros at first, which every channel replaces.
+        for x in &mut *self.statistics {
+            x.write(0.0);
+        }
+        // SAFETY: written just now
+        let statistics = unsafe { self.statistics.assume_init_mut() };
+        let (mean, scale) = statistics.split_at_mut(n);
+        assert!(scale.len() == n);
         let group = n / self.op.groups;
         let count = (self.x.len() / self.op.groups) as f64;
         let mut sums = Sums::new(n, self.op.groups);
+        // SAFETY: pixels, parameters, statistics and sums are `n` floats, of which `k` are left
         unsafe {
             for block in self.x.chunks(BLOCK * n) {
                 for x in block.chunks_exact(n) {
-                    each_vector!(S, n, |i, k| {
+                    each_vector!(n, |i, k| {
                         let sum = sums.block.as_mut_ptr().add(i);
                         let x = S::load_n(x.as_ptr().add(i), k);
                         S::store_n(sum, S::add(S::load_n(sum, k), x), k);
@@ -169,7 +184,7 @@ impl Kernel for Forward<'_> {
             }
             for block in self.x.chunks(BLOCK * n) {
                 for x in block.chunks_exact(n) {
-                    each_vector!(S, n, |i, k| {
+                    each_vector!(n, |i, k| {
                         let d = S::load_n(x.as_ptr().add(i), k);
                         let d = S::sub(d, S::load_n(mean.as_ptr().add(i), k));
                         let sum = sums.block.as_mut_ptr().add(i);
@@ -183,7 +198,7 @@ impl Kernel for Forward<'_> {
                 scale.fill(1.0 / (variance + self.op.eps).sqrt());
             }
             for (x, y) in self.x.chunks_exact(n).zip(self.y.chunks_exact_mut(n)) {
-                each_vector!(S, n, |i, k| {
+                each_vector!(n, |i, k| {
                     let d = S::load_n(x.as_ptr().add(i), k);
                     let d = S::sub(d, S::load_n(mean.as_ptr().add(i), k));
                     let unit = S::mul(d, S::load_n(scale.as_ptr().add(i), k));
@@ -192,7 +207,7 @@ impl Kernel for Forward<'_> {
                     if self.op.silu {
                         v = S::mul(v, sigmoid::<S>(v));
                     }
-                    S::store_n(y.as_mut_ptr().add(i), v, k);
+                    S::store_n(y.as_mut_ptr().cast::<f32>().add(i), v, k);
                 });
             }
         }
@@ -206,10 +221,10 @@ struct Backward<'a> {
     bias: &'a [f32],
     grad: &'a [f32],
     statistics: &'a [f32],
-    dx: &'a mut [f32],
+    dx: &'a mut [MaybeUninit<f32>],
     /// Gradients of weight and bias from this image, initially zero.
     sums: &'a mut [f32],
-    /// Whether `dx` is wanted; otherwise it is scratch.
+    /// Whether `dx` is wanted, all of it; otherwise it is scratch.
     input: bool,
 }
 
@@ -218,14 +233,18 @@ impl Kernel for Backward<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let n = self.weight.len();
+        assert!(self.bias.len() == n && self.statistics.len() == 2 * n && self.sums.len() == 2 * n);
+        assert!(self.grad.len() == self.x.len() && self.dx.len() == self.x.len());
         let scale = &self.statistics[n..];
         let (dw, db) = self.sums.split_at_mut(n);
         let group = n / self.op.groups;
         let count = (self.x.len() / self.op.groups) as f32;
+        // SAFETY: pixels, parameters and sums are `n` floats, of which `k` are left; what is read from `dx` has been
+        // written in the first pass
         unsafe {
             let rows = self.x.chunks_exact(n).zip(self.grad.chunks_exact(n));
             for ((x, grad), dx) in rows.zip(self.dx.chunks_exact_mut(n)) {
-                each_vector!(S, n, |i, k| {
+                each_vector!(n, |i, k| {
                     let u = unit::<S>(x, self.statistics, i, k);
                     let mut g = S::load_n(grad.as_ptr().add(i), k);
                     if self.op.silu {
@@ -234,7 +253,7 @@ impl Kernel for Backward<'_> {
                         let s = sigmoid::<S>(v);
                         let slope = S::fma(S::mul(v, s), S::sub(S::splat(1.0), s), s);
                         g = S::mul(g, slope);
-                        S::store_n(dx.as_mut_ptr().add(i), g, k);
+                        S::store_n(dx.as_mut_ptr().cast::<f32>().add(i), g, k);
                     }
                     let (w, b) = (dw.as_mut_ptr().add(i), db.as_mut_ptr().add(i));
                     S::store_n(w, S::fma(g, u, S::load_n(w, k)), k);
@@ -256,11 +275,11 @@ impl Kernel for Backward<'_> {
             let rows = self.x.chunks_exact(n).zip(self.grad.chunks_exact(n));
             for ((x, grad), dx) in rows.zip(self.dx.chunks_exact_mut(n)) {
                 let g = if self.op.silu {
-                    dx.as_ptr()
+                    dx.as_ptr().cast::<f32>()
                 } else {
                     grad.as_ptr()
                 };
-                each_vector!(S, n, |i, k| {
+                each_vector!(n, |i, k| {
                     let g = S::mul(
                         S::load_n(g.add(i), k),
                         S::load_n(self.weight.as_ptr().add(i), k),
@@ -271,7 +290,7 @@ impl Kernel for Backward<'_> {
                         S::load_n(times.as_ptr().add(i), k),
                     );
                     let d = S::mul(S::sub(g, u), S::load_n(scale.as_ptr().add(i), k));
-                    S::store_n(dx.as_mut_ptr().add(i), d, k);
+                    S::store_n(dx.as_mut_ptr().cast::<f32>().add(i), d, k);
                 });
             }
         }
@@ -279,8 +298,12 @@ impl Kernel for Backward<'_> {
 }
 
 /// `(x - mean) · scale`; the statistics hold one mean and then one scale per channel.
+///
+/// # Safety
+/// `x` has `k` floats from the `i`-th on, `statistics` twice as many as `x`; see [`Simd`].
 #[inline(always)]
 unsafe fn unit<S: Simd>(x: &[f32], statistics: &[f32], i: usize, k: usize) -> S::V {
+    // SAFETY: the caller's
     unsafe {
         let d = S::load_n(x.as_ptr().add(i), k);
         let d = S::sub(d, S::load_n(statistics.as_ptr().add(i), k));

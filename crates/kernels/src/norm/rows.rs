@@ -1,7 +1,9 @@
 //! Layer and root-mean-square normalisation of rows.
 
+use std::mem::MaybeUninit;
+
 use crate::host::custom::{Host, HostOp, Output, Saved};
-use crate::host::par::{self, Shared, uninit};
+use crate::host::par::{self, Shared, uninit, written};
 use crate::host::simd::{Kernel, Simd, each_vector, run};
 use crate::linear::add_parts;
 
@@ -46,6 +48,8 @@ impl HostOp for RowNorm {
                 statistics: unsafe { stats.slice(first * 2, len * 2) },
             });
         });
+        // SAFETY: every row has been written, and its two statistics
+        let (y, statistics) = unsafe { (written(y), written(statistics)) };
         if needs.contains(&true) {
             keep.push(statistics);
         }
@@ -69,14 +73,10 @@ impl HostOp for RowNorm {
         let weight = (self.weight && needs[0]).then(|| saved.input(1).data());
         let (grad, statistics) = (grad.data(), &saved.buffers[0]);
         let needs_parameters = needs[1..].contains(&true);
-        let mut dx = if needs[0] {
-            uninit(rows * n)
-        } else {
-            Vec::new()
-        };
+        let mut dx = uninit(if needs[0] { rows * n } else { 0 });
         let dxs = Shared::new(&mut dx);
         // Each part sums the parameters' gradients on its own: weight, then bias.
-        let parts = if rows * n > 50_000 { par::threads() } else { 1 };
+        let parts = par::parts(rows, 25_000 / n.max(1), 2 * n, 2 * rows * n);
         let width = rows.div_ceil(parts);
         let mut sums = vec![0.0; parts * 2 * n];
         let partial = Shared::new(&mut sums);
@@ -103,6 +103,8 @@ impl HostOp for RowNorm {
             }
         });
         add_parts(&mut sums, 2 * n);
+        // SAFETY: every part has written its rows, if there are any
+        let dx = unsafe { written(dx) };
         let mut results = vec![needs[0].then(|| Output::new(dx, shape))];
         for (i, needed) in needs.iter().enumerate().skip(1) {
             let at = if self.weight && i == 1 { 0 } else { n };
@@ -118,8 +120,9 @@ struct Forward<'a> {
     x: &'a [f32],
     weight: Option<&'a [f32]>,
     bias: Option<&'a [f32]>,
-    y: &'a mut [f32],
-    statistics: &'a mut [f32],
+    /// All of it is written, and of the next.
+    y: &'a mut [MaybeUninit<f32>],
+    statistics: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Forward<'_> {
@@ -130,13 +133,22 @@ impl Kernel for Forward<'_> {
         if n == 0 {
             return;
         }
+        assert!(self.x.len() == self.y.len());
+        assert!(self.statistics.len() * n == 2 * self.x.len());
+        assert!(
+            [self.weight, self.bias]
+                .iter()
+                .flatten()
+                .all(|p| p.len() == n)
+        );
         let rows = self.x.chunks_exact(n).zip(self.y.chunks_exact_mut(n));
         for ((x, y), statistics) in rows.zip(self.statistics.chunks_exact_mut(2)) {
-            let (x, y) = (x.as_ptr(), y.as_mut_ptr());
+            let (x, y) = (x.as_ptr(), y.as_mut_ptr().cast::<f32>());
+            // SAFETY: rows and parameters are `n` floats, of which `k` are left
             unsafe {
                 let mean = if self.op.centred {
                     let mut sum = S::splat(0.0);
-                    each_vector!(S, n, |i, k| {
+                    each_vector!(n, |i, k| {
                         sum = S::add(sum, S::load_n(x.add(i), k));
                     });
                     S::sum(sum) / n as f32
@@ -145,7 +157,7 @@ impl Kernel for Forward<'_> {
                 };
                 let centre = S::splat(mean);
                 let mut squares = S::splat(0.0);
-                each_vector!(S, n, |i, k| {
+                each_vector!(n, |i, k| {
                     let d = S::sub(S::load_n(x.add(i), k), centre);
                     // Lanes beyond the row hold -mean.
                     let d = S::first_n(d, k, S::splat(0.0));
@@ -153,9 +165,10 @@ impl Kernel for Forward<'_> {
                 });
                 let variance = S::sum(squares) / n as f32;
                 let scale = 1.0 / (variance + self.op.eps).sqrt();
-                (statistics[0], statistics[1]) = (mean, scale);
+                statistics[0].write(mean);
+                statistics[1].write(scale);
                 let scale = S::splat(scale);
-                each_vector!(S, n, |i, k| {
+                each_vector!(n, |i, k| {
                     let mut v = S::mul(S::sub(S::load_n(x.add(i), k), centre), scale);
                     if let Some(weight) = self.weight {
                         v = S::mul(v, S::load_n(weight.as_ptr().add(i), k));
@@ -177,8 +190,9 @@ struct Backward<'a> {
     weight: Option<&'a [f32]>,
     grad: &'a [f32],
     statistics: &'a [f32],
-    /// Empty if not wanted.
-    dx: &'a mut [f32],
+    /// Empty if not wanted, else all of it is written.
+    dx: &'a mut [MaybeUninit<f32>],
+    /// Added to: the weight's `n`, then the bias's.
     sums: Option<&'a mut [f32]>,
 }
 
@@ -187,21 +201,24 @@ impl Kernel for Backward<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(mut self) {
         let n = self.n;
+        assert!(self.weight.is_none_or(|weight| weight.len() == n));
+        assert!(self.sums.as_ref().is_none_or(|sums| sums.len() == 2 * n));
         for (row, statistics) in self.statistics.chunks_exact(2).enumerate() {
-            let grad = self.grad[row * n..].as_ptr();
-            let [centre, scale] = [statistics[0], statistics[1]].map(|x| unsafe { S::splat(x) });
+            let grad = self.grad[row * n..][..n].as_ptr();
+            // SAFETY: rows and parameters are `n` floats, of which `k` are left
             unsafe {
+                let (centre, scale) = (S::splat(statistics[0]), S::splat(statistics[1]));
                 if let Some(sums) = &mut self.sums {
                     let (dw, db) = sums.split_at_mut(n);
                     let (dw, db) = (dw.as_mut_ptr(), db.as_mut_ptr());
                     if self.x.is_empty() {
-                        each_vector!(S, n, |i, k| {
+                        each_vector!(n, |i, k| {
                             let g = S::load_n(grad.add(i), k);
                             S::store_n(db.add(i), S::add(S::load_n(db.add(i), k), g), k);
                         });
                     } else {
-                        let x = self.x[row * n..].as_ptr();
-                        each_vector!(S, n, |i, k| {
+                        let x = self.x[row * n..][..n].as_ptr();
+                        each_vector!(n, |i, k| {
                             let g = S::load_n(grad.add(i), k);
                             let unit = S::mul(S::sub(S::load_n(x.add(i), k), centre), scale);
                             S::store_n(dw.add(i), S::fma(g, unit, S::load_n(dw.add(i), k)), k);
@@ -212,10 +229,10 @@ impl Kernel for Backward<'_> {
                 if self.dx.is_empty() {
                     continue;
                 }
-                let x = self.x[row * n..].as_ptr();
-                let dx = self.dx[row * n..].as_mut_ptr();
+                let x = self.x[row * n..][..n].as_ptr();
+                let dx = self.dx[row * n..][..n].as_mut_ptr().cast::<f32>();
                 let (mut sum, mut dot) = (S::splat(0.0), S::splat(0.0));
-                each_vector!(S, n, |i, k| {
+                each_vector!(n, |i, k| {
                     let g = weighted::<S>(grad, self.weight, i, k);
                     let unit = S::mul(S::sub(S::load_n(x.add(i), k), centre), scale);
                     sum = S::add(sum, g); // zero beyond the row
@@ -227,7 +244,7 @@ impl Kernel for Backward<'_> {
                     0.0
                 };
                 let (mean, dot) = (S::splat(mean), S::splat(S::sum(dot) / n as f32));
-                each_vector!(S, n, |i, k| {
+                each_vector!(n, |i, k| {
                     let g = S::sub(weighted::<S>(grad, self.weight, i, k), mean);
                     let unit = S::mul(S::sub(S::load_n(x.add(i), k), centre), scale);
                     let d = S::sub(g, S::mul(unit, dot));
@@ -239,8 +256,12 @@ impl Kernel for Backward<'_> {
 }
 
 /// `grad · weight`, or `grad` without a weight.
+///
+/// # Safety
+/// Both have `k` floats from the `i`-th on; see [`Simd`].
 #[inline(always)]
 unsafe fn weighted<S: Simd>(grad: *const f32, weight: Option<&[f32]>, i: usize, k: usize) -> S::V {
+    // SAFETY: the caller's
     unsafe {
         let g = S::load_n(grad.add(i), k);
         match weight {

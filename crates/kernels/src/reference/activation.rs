@@ -55,3 +55,15 @@ pub fn softmax<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let dtype = x.dtype();
     cast(activation::softmax(wide(x), D - 1), dtype)
 }
+
+/// Exponential; see [`crate::exp`].
+pub fn exp<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let dtype = x.dtype();
+    cast(wide(x).clamp_max(87.3).exp(), dtype)
+}
+
+/// Hyperbolic tangent; see [`crate::tanh`].
+pub fn tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let dtype = x.dtype();
+    cast(wide(x).tanh(), dtype)
+}

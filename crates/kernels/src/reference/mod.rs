@@ -13,27 +13,21 @@ mod conv;
 mod cross_entropy;
 mod deformable;
 mod linear;
+mod matmul;
 mod norm;
+mod reduce;
 mod rotary;
 mod select;
 
-pub use activation::{geglu, gelu, gelu_tanh, quick_gelu, silu, softmax, swiglu};
+pub use activation::{exp, geglu, gelu, gelu_tanh, quick_gelu, silu, softmax, swiglu, tanh};
 pub use adamw::adamw_step;
 pub use attention::attention;
 pub use conv::conv2d;
 pub use cross_entropy::cross_entropy;
 pub use deformable::deformable_attention;
 pub use linear::linear;
+pub use matmul::matmul;
 pub use norm::{group_norm, layer_norm, rms_norm};
+pub use reduce::{sum, sum_last};
 pub use rotary::rotary;
 pub use select::select;
-
-use burn::tensor::Tensor;
-
-/// Block checkpoint that keeps everything: just runs the block.
-pub fn checkpoint(
-    inputs: Vec<Tensor<3>>,
-    block: impl Fn(Vec<Tensor<3>>) -> Tensor<3> + Send + Sync + 'static,
-) -> Tensor<3> {
-    block(inputs)
-}

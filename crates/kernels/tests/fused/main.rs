@@ -6,4 +6,5 @@ mod conv;
 mod half;
 mod mlp;
 mod other;
+mod reproducible;
 mod rows;

@@ -1,6 +1,6 @@
 //! Cross-entropy, rotary encoding, deformable attention, AdamW and block checkpoint.
 
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Gradients, Int, Tensor};
 use deem_kernels::{self as k, AdamW, Mode, with_mode};
 
 use crate::check::{check, check_values, numbers, tensor};
@@ -128,24 +128,46 @@ fn adamw_first_step_by_hand() {
     }
 }
 
+/// A block put on the graph by what it computes again: inputs and a weight get the gradients that they get
+/// where everything is kept.
 #[test]
-fn checkpoint() {
-    let device = Device::flex().autodiff();
-    let frozen = Tensor::<2>::from_inner(tensor([6, 6], 8));
-    check(&[2 * 3 * 6, 2 * 3 * 6], |x| {
-        let [a, b] = [&x[0], &x[1]].map(|x| x.clone().reshape([2, 3, 6]));
-        let frozen = frozen.clone();
-        k::checkpoint(vec![a, b], move |x| {
-            k::gelu(k::linear(x[0].clone(), frozen.clone(), None)) * x[1].clone() + x[0].clone()
+fn recomputed() {
+    let inputs = || {
+        [tensor([1, 4, 6], 6), tensor([1, 4, 6], 7)]
+            .map(|x| Tensor::<3>::from_inner(x).require_grad())
+    };
+    let weight = Tensor::<2>::from_inner(tensor([6, 6], 8)).require_grad();
+    let block = |x: Vec<Tensor<3>>, weight: Tensor<2>| {
+        k::gelu(k::linear(x[0].clone(), weight, None)) * x[1].clone() + x[0].clone()
+    };
+    let gradients = |x: &[Tensor<3>; 2], y: Tensor<3>| {
+        let gradients = y.square().sum().backward();
+        let of_weight = weight.grad(&gradients).expect("a gradient");
+        let of_inputs = x.clone().map(|x| x.grad(&gradients).expect("a gradient"));
+        (of_inputs, of_weight)
+    };
+    let x = inputs();
+    let plain = gradients(&x, block(x.clone().into(), weight.clone()));
+
+    let x = inputs();
+    let place = k::Leaf::of(&weight).expect("a trained weight");
+    let value = weight.clone().inner();
+    let output = block(x.clone().map(Tensor::inner).into(), value.clone());
+    let y = k::recomputed(x.clone().into(), output, move |x| {
+        let fresh = value.clone().autodiff().require_grad();
+        let output = block(x, fresh.clone());
+        (output, move |gradients: &mut Gradients| {
+            let gradient = fresh.grad_remove(gradients).expect("a gradient");
+            vec![k::LeafGradient::new(place, gradient)]
         })
     });
-    // A weight that learns inside the block gets its gradient all the same.
-    let weight = Tensor::<2>::from_inner(tensor([6, 6], 8)).require_grad();
-    let held = weight.clone();
-    let x = Tensor::<3>::ones([1, 2, 6], &device).require_grad();
-    let y = k::checkpoint(vec![x], move |x| {
-        k::linear(x[0].clone(), held.clone(), None)
-    });
-    let gradient = weight.grad(&y.sum().backward()).expect("a gradient");
-    assert_eq!(gradient.sum().into_scalar::<f32>(), 72.0);
+    let again = gradients(&x, y);
+    let close = |a: Tensor<1>, b: Tensor<1>| {
+        assert!((a - b).abs().max().into_scalar::<f32>() < 1e-5);
+    };
+    for (a, b) in plain.0.into_iter().zip(again.0) {
+        close(a.reshape([24]), b.reshape([24]));
+    }
+    close(plain.1.reshape([36]), again.1.reshape([36]));
+    assert!(k::Leaf::of(&weight.inner()).is_none());
 }

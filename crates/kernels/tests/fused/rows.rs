@@ -192,3 +192,57 @@ fn sum_of_squares() {
         }
     }
 }
+
+#[test]
+fn sums_and_means() {
+    for shape in [[1, 1, 1], [2, 3, 5], [3, 1, 5000], [40, 7, 130]] {
+        let n = shape.iter().product();
+        check(&[n], |x| k::sum(x[0].clone().reshape(shape) + 0.5));
+        check(&[n], |x| k::mean(x[0].clone().reshape(shape) + 0.5));
+        check(&[n], |x| k::sum_last(x[0].clone().reshape(shape) + 0.5));
+        check(&[n], |x| k::mean_last(x[0].clone().reshape(shape) + 0.5));
+    }
+    let x = Tensor::<2>::from_floats([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], &Device::flex());
+    assert_eq!(k::sum(x.clone()).into_scalar::<f32>(), 21.0);
+    let means: Vec<f32> = k::mean_last(x).into_data().iter::<f32>().collect();
+    assert_eq!(means, [2.0, 5.0]);
+}
+
+#[test]
+fn matmul() {
+    for [batch, m, inner, n] in [
+        [1, 1, 1, 1],
+        [2, 5, 7, 3],
+        [7, 40, 65, 33],
+        [1, 130, 90, 70],
+    ] {
+        check(&[batch * m * inner, batch * inner * n], |x| {
+            let a = x[0].clone().reshape([batch, m, inner]);
+            // A view
+            let b = x[1].clone().reshape([batch, n, inner]).swap_dims(1, 2);
+            k::matmul(a, b)
+        });
+    }
+}
+
+#[test]
+#[should_panic(expected = "matmul: [2, 3] by [2, 3]")]
+fn matmul_wants_fitting_shapes() {
+    k::matmul(tensor([2, 3], 1), tensor([2, 3], 2));
+}
+
+#[test]
+fn elementary_functions() {
+    let wide: [Vec<f32>; 1] = [(-400..=400).map(|i| i as f32 * 0.05).collect()];
+    check_values(&wide, |x| k::exp(x[0].clone()));
+    check_values(&wide, |x| k::tanh(x[0].clone()));
+    let small: Vec<f32> = (-300..=300).map(|i| i as f32 * 1e-3).collect();
+    let x = Tensor::<1>::from_floats(small.as_slice(), &Device::flex());
+    for (y, x) in k::tanh(x).into_data().iter::<f64>().zip(small) {
+        let expected = f64::from(x).tanh();
+        assert!(
+            (y - expected).abs() <= 1e-6 * expected.abs(),
+            "{x} {y} {expected}"
+        );
+    }
+}

@@ -1,10 +1,11 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use deem_kernels::AttentionMask;
 
 use super::AutoencoderConfig;
+use crate::attention::multi_head;
 use crate::nn::{Conv2d, GroupNorm, Linear};
 use crate::unet::resnet::{ResnetOptions, same};
-use crate::unet::transformer::multi_head;
 use crate::unet::{Downsample, ResnetBlock, TimeScaleShift, Upsample};
 
 const EPS: f64 = 1e-6;
@@ -243,7 +244,7 @@ impl PixelAttention {
         let query = self.to_q.forward(pixels.clone());
         let key = self.to_k.forward(pixels.clone());
         let value = self.to_v.forward(pixels);
-        let mixed = multi_head(query, key, value, 1);
+        let mixed = multi_head(query, key, value, 1, AttentionMask::default());
         x + self.to_out[0].forward(mixed).reshape(shape)
     }
 }

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::activation::Activation;
+use crate::checks::{uneven, zeros};
 
 /// What can be wrong with the configuration of an image or text tower.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,20 +25,6 @@ impl ClipError {
             Err(Self::Config(problems))
         }
     }
-}
-
-/// A problem for each of the fields that is zero.
-pub(crate) fn zeros(fields: &[(&str, usize)]) -> Vec<String> {
-    let zeros = fields.iter().filter(|(_, value)| *value == 0);
-    zeros
-        .map(|(field, _)| format!("{field} must be at least 1"))
-        .collect()
-}
-
-/// A problem if `width` is not a multiple of `heads`.
-pub(crate) fn uneven(field: &str, width: usize, heads: usize) -> Option<String> {
-    (heads > 0 && !width.is_multiple_of(heads))
-        .then(|| format!("{field} {width} is not a multiple of {heads} heads"))
 }
 
 /// The ViT image tower of CLIP.

@@ -12,6 +12,7 @@ use deem_kernels::precision::like;
 use super::config::ConvNextConfig;
 use super::encoder::Mlp;
 use crate::activation::Activation;
+use crate::checkpointing::checkpoint;
 use crate::nn::{Conv2d, Conv2dOptions, LayerNorm, param};
 
 /// What the tower sees, at every resolution.
@@ -29,6 +30,8 @@ pub struct ConvNext {
     stem: (Conv2d, LayerNorm),
     stages: Vec<Stage>,
     head: Head,
+    #[module(skip)]
+    checkpoint: bool,
 }
 
 impl ConvNext {
@@ -56,7 +59,15 @@ impl ConvNext {
             head: Head {
                 norm: LayerNorm::new(dims[3], norm_eps, device),
             },
+            checkpoint: false,
         }
+    }
+
+    /// Compute blocks again in the backward pass instead of keeping their activations.
+    #[must_use]
+    pub fn with_checkpointing(mut self, checkpoint: bool) -> Self {
+        self.checkpoint = checkpoint;
+        self
     }
 
     /// # Shapes
@@ -65,7 +76,7 @@ impl ConvNext {
         let (stem, norm) = &self.stem;
         let mut x = norm.forward(stem.forward(pixels.permute([0, 2, 3, 1])));
         let mut stage = |index: usize| {
-            x = self.stages[index].forward(x.clone());
+            x = self.stages[index].forward(x.clone(), self.checkpoint);
             x.clone()
         };
         let stages = [stage(0), stage(1), stage(2), stage(3)];
@@ -153,11 +164,23 @@ impl Stage {
         }
     }
 
-    fn forward(&self, mut x: Tensor<4>) -> Tensor<4> {
+    fn forward(&self, mut x: Tensor<4>, recompute: bool) -> Tensor<4> {
         if let Some((norm, conv)) = &self.downsample {
             x = dilated(conv, norm.forward(x), self.options, self.dilation);
         }
-        self.blocks.iter().fold(x, |x, block| block.forward(x))
+        let blocks = self.blocks.iter();
+        if !recompute {
+            return blocks.fold(x, |x, block| block.forward(x));
+        }
+        let [batch, height, width, channels] = x.dims();
+        let cells = [batch, height * width, channels];
+        let map = [batch, height, width, channels];
+        let x = blocks.fold(x.reshape(cells), |x, block| {
+            checkpoint(block, [x], move |block, [x]| {
+                block.forward(x.reshape(map)).reshape(cells)
+            })
+        });
+        x.reshape(map)
     }
 }
 

@@ -1,10 +1,14 @@
 //! The pre-norm transformer that both CLIP towers share (transformers `CLIPEncoder`).
 
+use std::ops::Range;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use deem_kernels::{AttentionMask, attention};
+use deem_kernels::AttentionMask;
 
 use crate::activation::{Activation, mlp};
+use crate::attention::multi_head;
+use crate::checkpointing::checkpoint;
 use crate::nn::{LayerNorm, Linear};
 
 /// Dimensions of an encoder.
@@ -23,6 +27,9 @@ pub(crate) struct EncoderDims {
 pub struct Encoder {
     /// From the input upwards.
     pub layers: Vec<EncoderLayer>,
+    /// Compute layers again in the backward pass.
+    #[module(skip)]
+    pub(super) checkpoint: bool,
 }
 
 impl Encoder {
@@ -30,7 +37,20 @@ impl Encoder {
         let layers = (0..dims.layers).map(|_| EncoderLayer::new(dims, device));
         Self {
             layers: layers.collect(),
+            checkpoint: false,
         }
+    }
+
+    /// Runs some of the layers.
+    pub(super) fn run(&self, x: Tensor<3>, range: Range<usize>, mask: &AttentionMask) -> Tensor<3> {
+        self.layers[range].iter().fold(x, |x, layer| {
+            let mask = mask.clone();
+            if self.checkpoint {
+                checkpoint(layer, [x], move |layer, [x]| layer.forward(x, mask.clone()))
+            } else {
+                layer.forward(x, mask)
+            }
+        })
     }
 }
 
@@ -85,12 +105,11 @@ struct SelfAttention {
 
 impl SelfAttention {
     fn forward(&self, x: Tensor<3>, mask: AttentionMask) -> Tensor<3> {
-        let q = split_heads(self.q_proj.forward(x.clone()), self.heads);
-        let k = split_heads(self.k_proj.forward(x.clone()), self.heads);
-        let v = split_heads(self.v_proj.forward(x), self.heads);
-        let scale = head_scale(&q);
-        self.out_proj
-            .forward(merge_heads(attention(q, k, v, mask, scale)))
+        let query = self.q_proj.forward(x.clone());
+        let key = self.k_proj.forward(x.clone());
+        let value = self.v_proj.forward(x);
+        let mixed = multi_head(query, key, value, self.heads, mask);
+        self.out_proj.forward(mixed)
     }
 }
 
@@ -116,22 +135,4 @@ impl Mlp {
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         mlp(x, &self.fc1, self.activation, &self.fc2)
     }
-}
-
-/// `[batch, seq, heads * dim]` → `[batch, heads, seq, dim]`
-pub(crate) fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
-    let [batch, seq, width] = x.dims();
-    x.reshape([batch, seq, heads, width / heads])
-        .swap_dims(1, 2)
-}
-
-/// `[batch, heads, seq, dim]` → `[batch, seq, heads * dim]`
-pub(crate) fn merge_heads(x: Tensor<4>) -> Tensor<3> {
-    let [batch, heads, seq, dim] = x.dims();
-    x.swap_dims(1, 2).reshape([batch, seq, heads * dim])
-}
-
-/// `1 / √dim` for queries `[batch, heads, seq, dim]`.
-pub(crate) fn head_scale(q: &Tensor<4>) -> f64 {
-    (q.dims()[3] as f64).sqrt().recip()
 }

@@ -1,121 +1,26 @@
 //! The image encoder E_V with its multi-scale pyramid (spec: image encoder).
 //!
 //! Whatever the tower, the result is the same: four levels of one width, finest first, and a
-//! sequence of a global token and the third level's grid. A ConvNeXt has levels of its own, which
+//! sequence of a global token and the grid of `c4`. A ConvNeXt has levels of its own, which
 //! only need projecting; a ViT gets them from an adapter.
 
+mod config;
 mod convnext;
 mod transparent;
 mod vit;
 
+pub use config::{Projection, VisionConfig};
 pub use convnext::{ConvNextPyramid, ConvNextVisual, ProjectionHead};
 pub use vit::VitPyramid;
 
-use burn::tensor::{Device, Tensor, TensorData};
-use serde::{Deserialize, Serialize};
+pub use super::levels::Pyramid;
 
-use super::adapter::VitAdapterConfig;
-use super::config::{ClipError, ClipVisionConfig, ConvNextConfig, uneven};
+use burn::tensor::{Device, Tensor, TensorData};
 
 /// Channel means of CLIP's training images.
 pub const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 /// Channel standard deviations of CLIP's training images.
 pub const CLIP_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
-
-/// How a ConvNeXt's pooled features reach the space shared with text (open_clip `timm_proj`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Projection {
-    /// Through a hidden layer, as in `convnext_base_w`.
-    #[default]
-    Mlp,
-    /// Linearly, as in `convnext_base`: features are then as separable as embeddings.
-    Linear,
-}
-
-/// Which tower, and the width of its pyramid.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "tower", rename_all = "snake_case")]
-pub enum VisionConfig {
-    /// CLIP ConvNeXt.
-    ConvNext {
-        /// The tower.
-        trunk: ConvNextConfig,
-        /// Width of all levels.
-        pyramid_dim: usize,
-        /// Width of the space shared with text; `None` without a projection head.
-        projection_dim: Option<usize>,
-        /// Kind of the projection head.
-        #[serde(default)]
-        projection: Projection,
-    },
-    /// CLIP ViT with an adapter.
-    Vit {
-        /// The tower.
-        trunk: ClipVisionConfig,
-        /// The adapter.
-        #[serde(default)]
-        adapter: VitAdapterConfig,
-        /// Width of all levels.
-        pyramid_dim: usize,
-        /// Whether the tower has a projection to the space shared with text.
-        #[serde(default)]
-        projection: bool,
-    },
-}
-
-impl VisionConfig {
-    /// Width of all levels and of the sequence.
-    pub fn pyramid_dim(&self) -> usize {
-        match self {
-            Self::ConvNext { pyramid_dim, .. } | Self::Vit { pyramid_dim, .. } => *pyramid_dim,
-        }
-    }
-
-    /// Side in pixels below which the tower has no grid.
-    pub fn smallest_side(&self) -> usize {
-        match self {
-            Self::ConvNext { trunk, .. } => trunk.reduction(),
-            Self::Vit { trunk, .. } => trunk.patch_size,
-        }
-    }
-
-    /// Checks that the numbers fit together.
-    ///
-    /// # Errors
-    /// `Config` listing every problem.
-    pub fn validate(&self) -> Result<(), ClipError> {
-        let (trunk, mut problems) = match self {
-            Self::ConvNext { trunk, .. } => (trunk.validate(), Vec::new()),
-            Self::Vit { trunk, adapter, .. } => {
-                let heads = trunk.num_attention_heads;
-                let width = adapter.value_width(trunk.hidden_size);
-                let problem = uneven("hidden_size * deform_ratio", width, heads);
-                (trunk.validate(), problem.into_iter().collect())
-            }
-        };
-        let width = self.pyramid_dim();
-        if width == 0 || !width.is_multiple_of(4) {
-            problems.push(format!(
-                "pyramid_dim {width} is not a positive multiple of 4"
-            ));
-        }
-        if let Err(ClipError::Config(others)) = trunk {
-            problems.extend(others);
-        }
-        ClipError::unless_empty(problems)
-    }
-}
-
-/// What the encoder sees.
-#[derive(Clone, Debug)]
-pub struct Pyramid {
-    /// Four levels, `[batch, height, width, pyramid_dim]`, finest first, each half the size of the
-    /// one before.
-    pub levels: Vec<Tensor<4>>,
-    /// `[batch, 1 + height * width, pyramid_dim]`: global token, then the grid of the third level.
-    pub sequence: Tensor<3>,
-}
 
 /// E_V. Its parameter paths are those of the tower inside, without a name for the kind.
 #[derive(Clone, Debug)]
@@ -153,6 +58,21 @@ impl VisionTower {
                     pyramid.vision_model = pyramid.vision_model.with_projection(trunk, device);
                 }
                 Self::Vit(pyramid)
+            }
+        }
+    }
+
+    /// Compute the tower's layers again in the backward pass instead of keeping their activations.
+    #[must_use]
+    pub fn with_checkpointing(self, checkpoint: bool) -> Self {
+        match self {
+            Self::ConvNext(mut tower) => {
+                tower.visual.trunk = tower.visual.trunk.with_checkpointing(checkpoint);
+                Self::ConvNext(tower)
+            }
+            Self::Vit(mut tower) => {
+                tower.vision_model = tower.vision_model.with_checkpointing(checkpoint);
+                Self::Vit(tower)
             }
         }
     }
@@ -205,6 +125,7 @@ pub fn clip_normalize(pixels: Tensor<4>) -> Tensor<4> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clip::config::ConvNextConfig;
     use burn::module::Module;
 
     /// E_V of the paper's build with its adapters and carried-along head (spec: parameter counts).

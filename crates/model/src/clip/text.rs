@@ -96,10 +96,8 @@ impl ClipText {
             key_padding: real,
             bias: None,
         };
-        let layers = &self.encoder.layers;
-        let x = layers
-            .iter()
-            .fold(x, |x, layer| layer.forward(x, mask.clone()));
+        let layers = 0..self.encoder.layers.len();
+        let x = self.encoder.run(x, layers, &mask);
         let x = self.final_layer_norm.forward(x);
 
         let width = x.dims()[2];

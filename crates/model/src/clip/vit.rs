@@ -92,6 +92,13 @@ impl ClipVit {
         self
     }
 
+    /// Compute layers again in the backward pass instead of keeping their activations.
+    #[must_use]
+    pub fn with_checkpointing(mut self, checkpoint: bool) -> Self {
+        self.encoder.checkpoint = checkpoint;
+        self
+    }
+
     /// # Shapes
     /// - `pixels`: `[batch, 3, height, width]`, normalised
     /// - `hidden_states`: which hidden states to return, in any order
@@ -152,10 +159,7 @@ impl ClipVit {
 
     /// Runs some of the layers.
     pub(crate) fn layers(&self, x: Tensor<3>, range: std::ops::Range<usize>) -> Tensor<3> {
-        let layers = &self.encoder.layers[range];
-        layers
-            .iter()
-            .fold(x, |x, layer| layer.forward(x, AttentionMask::default()))
+        self.encoder.run(x, range, &AttentionMask::default())
     }
 }
 

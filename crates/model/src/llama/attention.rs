@@ -1,9 +1,10 @@
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Tensor};
-use deem_kernels::{AttentionMask, attention, rotary};
+use deem_kernels::{AttentionMask, rotary};
 
 use super::LlamaConfig;
 use super::cache::LayerCache;
+use crate::attention::{mix_heads, split_heads};
 use crate::nn::Linear;
 
 /// Causal self-attention with rotary positions and grouped key-value heads.
@@ -53,11 +54,9 @@ impl LlamaAttention {
         context: &AttentionContext,
         cache: Option<&mut LayerCache>,
     ) -> Tensor<3> {
-        let [batch, seq, _] = x.dims();
         let heads = |x: Tensor<3>| {
             let count = x.dims()[2] / self.head_dim;
-            x.reshape([batch, seq, count, self.head_dim])
-                .swap_dims(1, 2) // [batch, heads, seq, head_dim]
+            split_heads(x, count)
         };
         let (cos, sin) = (&context.cos, &context.sin);
         let query = heads(self.q_proj.forward(x.clone()));
@@ -74,10 +73,6 @@ impl LlamaAttention {
             key_padding: context.key_padding.clone(),
             bias: None,
         };
-        let scale = (self.head_dim as f64).powf(-0.5);
-        let mixed = attention(query, key, value, mask, scale);
-        let width = mixed.dims()[1] * self.head_dim;
-        self.o_proj
-            .forward(mixed.swap_dims(1, 2).reshape([batch, seq, width]))
+        self.o_proj.forward(mix_heads(query, key, value, mask))
     }
 }

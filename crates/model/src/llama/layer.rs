@@ -7,9 +7,9 @@ use super::attention::{AttentionContext, LlamaAttention};
 use super::cache::LayerCache;
 use super::{LlamaConfig, LlamaMmfsConfig};
 use crate::activation::Activation;
+use crate::checkpointing::checkpoint;
 use crate::mmfs::{GatedMmfs, MmfsValues};
 use crate::nn::{Linear, RmsNorm};
-use crate::unet::checkpointing::{block_checkpoint, is_frozen};
 
 /// Gated MLP.
 #[derive(Module, Debug)]
@@ -81,24 +81,24 @@ impl LlamaLayer {
 
     /// - `images`: this layer's projected image features and `[batch, seq, images]` relative
     ///   positions; without images a block adds what it adds where none is visible
-    /// - `checkpoint`: recompute the frozen halves in the backward pass
+    /// - `recompute`: compute attention and MLP again in the backward pass
     pub(super) fn forward(
         &self,
         x: Tensor<3>,
         context: &AttentionContext,
         images: Option<(&MmfsValues, Tensor<3, Int>)>,
         cache: Option<&mut LayerCache>,
-        checkpoint: bool,
+        recompute: bool,
     ) -> Tensor<3> {
-        let checkpoint = checkpoint && cache.is_none() && x.is_tracked();
-        if checkpoint && self.mmfs.is_none() && self.is_frozen() {
-            let (layer, context) = (self.clone(), context.clone());
-            return block_checkpoint([x], move |[x]| layer.feed(layer.attend(x, &context, None)));
+        let recompute = recompute && cache.is_none();
+        let shared = context.clone();
+        if recompute && self.mmfs.is_none() {
+            return checkpoint(self, [x], move |layer, [x]| {
+                layer.feed(layer.attend(x, &shared, None))
+            });
         }
-        let attention_frozen = checkpoint && is_frozen(&self.self_attn);
-        let x = if attention_frozen && is_frozen(&self.input_layernorm) {
-            let (layer, context) = (self.clone(), context.clone());
-            block_checkpoint([x], move |[x]| layer.attend(x, &context, None))
+        let x = if recompute {
+            checkpoint(self, [x], move |layer, [x]| layer.attend(x, &shared, None))
         } else {
             self.attend(x, context, cache)
         };
@@ -107,19 +107,11 @@ impl LlamaLayer {
             (Some(mmfs), None) => x.clone() + like(mmfs.unseen(), &x),
             (None, _) => x,
         };
-        if checkpoint && is_frozen(&self.mlp) && is_frozen(&self.post_attention_layernorm) {
-            let layer = self.clone();
-            block_checkpoint([x], move |[x]| layer.feed(x))
+        if recompute {
+            checkpoint(self, [x], |layer, [x]| layer.feed(x))
         } else {
             self.feed(x)
         }
-    }
-
-    fn is_frozen(&self) -> bool {
-        is_frozen(&self.self_attn)
-            && is_frozen(&self.mlp)
-            && is_frozen(&self.input_layernorm)
-            && is_frozen(&self.post_attention_layernorm)
     }
 
     fn attend(

@@ -78,12 +78,16 @@ impl Llama {
                 norm: RmsNorm::new(hidden, config.rms_norm_eps, device),
             },
             lm_head: (!config.tie_word_embeddings).then(head),
-            rotary: Rotary::new(config),
+            rotary: Rotary::new(
+                config.rope(),
+                config.head_width(),
+                config.rope_depends_on_length(),
+            ),
             checkpoint: false,
         }
     }
 
-    /// Recompute frozen layers in the backward pass instead of keeping their activations.
+    /// Compute layers again in the backward pass instead of keeping their activations.
     #[must_use]
     pub fn with_checkpointing(mut self, checkpoint: bool) -> Self {
         self.checkpoint = checkpoint;

@@ -7,8 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::LlamaConfig;
-
 /// How frequencies change for contexts longer than those of the training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -235,11 +233,12 @@ struct Table {
 }
 
 impl Rotary {
-    pub(super) fn new(config: &LlamaConfig) -> Self {
+    /// - `by_length`: whether the frequencies depend on the longest sequence so far
+    pub(super) fn new(parameters: RopeParameters, head_dim: usize, by_length: bool) -> Self {
         Self {
-            parameters: config.rope(),
-            head_dim: config.head_width(),
-            by_length: config.rope_depends_on_length(),
+            parameters,
+            head_dim,
+            by_length,
             table: Arc::default(),
         }
     }
@@ -303,6 +302,7 @@ impl Rotary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::llama::LlamaConfig;
 
     fn parameters(kind: RopeType) -> RopeParameters {
         RopeParameters {
@@ -349,7 +349,8 @@ mod tests {
             num_attention_heads: 2,
             ..LlamaConfig::default()
         };
-        let rotary = Rotary::new(&config);
+        let by_length = config.rope_depends_on_length();
+        let rotary = Rotary::new(config.rope(), config.head_width(), by_length);
         let device = Device::flex();
         let at = |positions: [[i64; 2]; 1]| {
             let (cos, sin) = rotary.at(&positions[0], &Tensor::zeros([1, 2, 8], &device));

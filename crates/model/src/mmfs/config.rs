@@ -1,7 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::clip::config::{uneven, zeros};
-use crate::weights::init::Fill;
+use crate::checks::{uneven, zeros};
 
 /// Dimensions of one synchroniser.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,29 +58,5 @@ impl MmfsConfig {
         } else {
             Err(MmfsError::Config(problems))
         }
-    }
-
-    /// Initial values of the parameters below `path`, for [`crate::weights::init`].
-    pub fn init_rules(&self, path: &str) -> Vec<(String, Fill)> {
-        let uniform = |bound: usize| Fill::Uniform((bound as f32).sqrt().recip());
-        let xavier = |sum: usize| Fill::Uniform((6.0 / sum as f32).sqrt());
-        [
-            ("sampling_offsets.weight", Fill::Constant(0.0)),
-            ("sampling_offsets.bias", Fill::Uniform(self.offset_init)),
-            ("dynamic_offset_mask.weight", uniform(self.query_dim)),
-            ("attention_weights.weight", uniform(self.query_dim)),
-            (
-                "value_proj.weight",
-                xavier(self.value_dim + self.attention_dim),
-            ),
-            (
-                "output_proj.weight",
-                xavier(self.attention_dim + self.query_dim),
-            ),
-            ("query_relpos.weight", Fill::Normal(0.02)),
-        ]
-        .into_iter()
-        .map(|(name, fill)| (format!("{path}{name}"), fill))
-        .collect()
     }
 }

@@ -87,7 +87,7 @@ impl NoiseConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub struct NoiseSchedule {
     alphas_cumprod: Vec<f64>,
-    prediction: PredictionType,
+    config: NoiseConfig,
 }
 
 impl NoiseSchedule {
@@ -110,7 +110,7 @@ impl NoiseSchedule {
             .collect();
         Ok(Self {
             alphas_cumprod,
-            prediction: config.prediction_type,
+            config: config.clone(),
         })
     }
 
@@ -121,7 +121,12 @@ impl NoiseSchedule {
 
     /// What the network predicts.
     pub fn prediction(&self) -> PredictionType {
-        self.prediction
+        self.config.prediction_type
+    }
+
+    /// What it was made from.
+    pub fn config(&self) -> &NoiseConfig {
+        &self.config
     }
 
     /// `ᾱ` of every training timestep.
@@ -165,7 +170,7 @@ impl NoiseSchedule {
         noise: Tensor<D>,
         timesteps: &[usize],
     ) -> Result<Tensor<D>, SchedulerError> {
-        match self.prediction {
+        match self.config.prediction_type {
             PredictionType::Epsilon => Ok(noise),
             PredictionType::Sample => Ok(sample),
             PredictionType::VPrediction => self.velocity(sample, noise, timesteps),
@@ -180,7 +185,7 @@ impl NoiseSchedule {
         timesteps: &[usize],
     ) -> Result<Tensor<D>, SchedulerError> {
         let (signal, sigma) = self.levels(&noisy, timesteps)?;
-        Ok(match self.prediction {
+        Ok(match self.config.prediction_type {
             PredictionType::Epsilon => (noisy - output * sigma) / signal,
             PredictionType::Sample => output,
             PredictionType::VPrediction => noisy * signal - output * sigma,

@@ -1,10 +1,10 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::checkpointing::{block_checkpoint, is_frozen};
 use super::config::{DownBlockType, MidBlockType, UNetConfig, UpBlockType};
 use super::resnet::{Downsample, ResnetBlock, ResnetOptions, Upsample};
 use super::transformer::{Transformer2d, TransformerOptions};
+use crate::checkpointing;
 
 /// What every block hears besides its input.
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ pub(super) struct Context {
     pub time: Tensor<2>,
     /// `[batch, tokens, cross_dim]`
     pub condition: Tensor<3>,
-    /// Recompute frozen layers in the backward pass.
+    /// Compute layers again in the backward pass.
     pub checkpoint: bool,
 }
 
@@ -221,9 +221,7 @@ fn run_layer(
         condition,
         checkpoint,
     } = context.clone();
-    let tracked = x.is_tracked() || condition.is_tracked();
-    let frozen = || is_frozen(resnet) && attention.is_none_or(is_frozen);
-    if !(checkpoint && tracked && frozen()) {
+    if !checkpoint {
         let x = resnet.forward(x, Some(time));
         return match attention {
             Some(attention) => attention.forward(x, condition),
@@ -232,16 +230,17 @@ fn run_layer(
     }
     let [batch, height, width, channels] = x.dims();
     let outputs = resnet.conv2.weight.lazy_shape()[0];
-    let (resnet, attention) = (resnet.clone(), attention.cloned());
     let inputs = [
         x.reshape([batch, height * width, channels]),
         time.unsqueeze_dim(1),
         condition,
     ];
-    block_checkpoint(inputs, move |[x, time, condition]| {
+    let layer = (resnet.clone(), attention.cloned());
+    checkpointing::checkpoint(&layer, inputs, move |layer, [x, time, condition]| {
+        let (resnet, attention) = layer;
         let x = x.reshape([batch, height, width, channels]);
         let x = resnet.forward(x, Some(time.squeeze_dim(1)));
-        let x = match &attention {
+        let x = match attention {
             Some(attention) => attention.forward(x, condition),
             None => x,
         };

@@ -78,7 +78,7 @@ impl UNet {
         }
     }
 
-    /// Recompute frozen layers in the backward pass instead of keeping their activations.
+    /// Compute layers again in the backward pass instead of keeping their activations.
     #[must_use]
     pub fn with_checkpointing(mut self, checkpoint: bool) -> Self {
         self.checkpoint = checkpoint;

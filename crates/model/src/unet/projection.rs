@@ -11,14 +11,14 @@ use crate::nn::{Conv2d, Conv2dOptions, Linear};
 /// A per-pixel linear map, stored as a matrix or as a 1×1 convolution: the same arithmetic, two
 /// shapes of weight in checkpoints (`use_linear_projection`).
 #[derive(Clone, Debug)]
-pub enum Projection {
+pub enum PixelProjection {
     /// Weight `[out, in]`.
     Linear(Linear),
     /// Weight `[out, in, 1, 1]`.
     Conv(Conv2d),
 }
 
-impl Projection {
+impl PixelProjection {
     /// A map from `inputs` to `outputs` channels.
     pub fn new(inputs: usize, outputs: usize, linear: bool, device: &Device) -> Self {
         if linear {
@@ -54,8 +54,8 @@ impl Projection {
 macro_rules! each {
     ($value:expr, $layer:ident => $body:expr) => {
         match $value {
-            Projection::Linear($layer) => $body,
-            Projection::Conv($layer) => $body,
+            PixelProjection::Linear($layer) => $body,
+            PixelProjection::Conv($layer) => $body,
         }
     };
 }
@@ -64,14 +64,14 @@ macro_rules! each {
 macro_rules! rebuild {
     ($value:expr, $layer:ident => $body:expr) => {
         match $value {
-            Projection::Linear($layer) => Projection::Linear($body),
-            Projection::Conv($layer) => Projection::Conv($body),
+            PixelProjection::Linear($layer) => PixelProjection::Linear($body),
+            PixelProjection::Conv($layer) => PixelProjection::Conv($body),
         }
     };
 }
 
 // Written by hand, because the derived implementation puts the variant's name into parameter paths.
-impl Module for Projection {
+impl Module for PixelProjection {
     fn collect_devices(&self, devices: Devices) -> Devices {
         each!(self, layer => layer.collect_devices(devices))
     }
@@ -105,10 +105,10 @@ impl Module for Projection {
     }
 }
 
-impl ModuleDisplayDefault for Projection {
+impl ModuleDisplayDefault for PixelProjection {
     fn content(&self, content: Content) -> Option<Content> {
         each!(self, layer => layer.content(content))
     }
 }
 
-impl ModuleDisplay for Projection {}
+impl ModuleDisplay for PixelProjection {}

@@ -6,7 +6,8 @@ use burn::tensor::{Device, Tensor};
 use deem_kernels as kernels;
 use deem_kernels::{AttentionMask, MlpActivation};
 
-use super::projection::Projection;
+use super::projection::PixelProjection;
+use crate::attention::multi_head;
 use crate::nn::{GroupNorm, LayerNorm, Linear};
 
 /// Width and kind of the transformers of one UNet block.
@@ -28,11 +29,11 @@ pub struct Transformer2d {
     /// Before the first projection.
     pub norm: GroupNorm,
     /// Channels → inner width.
-    pub proj_in: Projection,
+    pub proj_in: PixelProjection,
     /// The blocks.
     pub transformer_blocks: Vec<TransformerBlock>,
     /// Inner width → channels.
-    pub proj_out: Projection,
+    pub proj_out: PixelProjection,
 }
 
 impl Transformer2d {
@@ -49,9 +50,9 @@ impl Transformer2d {
         let block = |_| TransformerBlock::new(inner, options, device);
         Self {
             norm: GroupNorm::new(groups, channels, 1e-6, device),
-            proj_in: Projection::new(channels, inner, linear_projection, device),
+            proj_in: PixelProjection::new(channels, inner, linear_projection, device),
             transformer_blocks: (0..layers).map(block).collect(),
-            proj_out: Projection::new(inner, channels, linear_projection, device),
+            proj_out: PixelProjection::new(inner, channels, linear_projection, device),
         }
     }
 
@@ -160,32 +161,9 @@ impl CrossAttention {
         let query = self.to_q.forward(query);
         let key = self.to_k.forward(source.clone());
         let value = self.to_v.forward(source);
-        self.to_out[0].forward(multi_head(query, key, value, self.heads))
+        let mask = AttentionMask::default();
+        self.to_out[0].forward(multi_head(query, key, value, self.heads, mask))
     }
-}
-
-/// Attention of heads that lie side by side in the last axis.
-///
-/// # Shapes
-/// - `query`: `[batch, queries, heads * head_dim]`, returned in the same shape
-/// - `key`, `value`: `[batch, keys, heads * head_dim]`
-pub(crate) fn multi_head(
-    query: Tensor<3>,
-    key: Tensor<3>,
-    value: Tensor<3>,
-    heads: usize,
-) -> Tensor<3> {
-    let [batch, queries, width] = query.dims();
-    let head_dim = width / heads;
-    let split = |x: Tensor<3>| {
-        let [batch, seq, _] = x.dims();
-        x.reshape([batch, seq, heads, head_dim]).swap_dims(1, 2) // [batch, heads, seq, head_dim]
-    };
-    let scale = (head_dim as f64).powf(-0.5);
-    let mask = AttentionMask::default();
-    kernels::attention(split(query), split(key), split(value), mask, scale)
-        .swap_dims(1, 2)
-        .reshape([batch, queries, width])
 }
 
 /// GEGLU and a linear layer (diffusers `FeedForward`): keys `net.0.proj` and `net.2`.

@@ -1,6 +1,4 @@
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
@@ -11,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::WeightsError;
 use super::gguf::{self, Encoding, GgufFile, Rotated};
 use super::index::ShardIndex;
+use super::mapped::{mapped, release};
 
 /// SHA-256 in lower-case hexadecimal.
 pub type Checksum = String;
@@ -275,18 +274,6 @@ fn values<const N: usize, T>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<
     chunks.map(|bytes| value(*bytes)).collect()
 }
 
-/// Lets the system take back the memory of a part of a file that will not soon be read again.
-pub(super) fn release(map: &Mmap, part: Range<usize>) {
-    // Safety: the mapping is shared and read-only, so pages come back from the file with the same
-    // content. What the system says is of no consequence: memory is freed a little later then.
-    #[cfg(unix)]
-    let _ = unsafe {
-        map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, part.start, part.len())
-    };
-    #[cfg(not(unix))]
-    let _ = (map, part);
-}
-
 /// SHA-256 of some bytes, in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> Checksum {
     hexadecimal(&Sha256::digest(bytes))
@@ -294,19 +281,4 @@ pub fn sha256(bytes: &[u8]) -> Checksum {
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Maps a file of at least `least` bytes, which is not 0; nothing if it is shorter.
-pub(super) fn mapped(path: &Path, least: u64) -> Result<Option<Mmap>, WeightsError> {
-    let io = |cause| WeightsError::Io {
-        path: path.into(),
-        cause,
-    };
-    let file = File::open(path).map_err(io)?;
-    if file.metadata().map_err(io)?.len() < least {
-        return Ok(None);
-    }
-    // Safety: weights are read-only while in use; checkpoints are replaced by rename, which
-    // leaves an existing mapping on the old file.
-    Ok(Some(unsafe { Mmap::map(&file) }.map_err(io)?))
 }

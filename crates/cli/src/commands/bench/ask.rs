@@ -43,7 +43,12 @@ pub fn run(choice: &Setup, args: &Bench, part: &BenchAsk) -> Result<Value> {
         };
         let on_device = DeemBatch::new(&batch, &session.model, &session.device);
         let encoded = on_device.encode(&session.model);
-        generate_text(&session.model, &batch.tokens, 1, encoded.as_ref(), &options)
+        generate_text(
+            &session.model,
+            &on_device.layout,
+            encoded.as_ref(),
+            &options,
+        )
     };
     if let Some(folder) = &part.dump {
         let dump = Dump::create(folder)?;

@@ -7,7 +7,7 @@ use deem_engine::config::StageConfig;
 use deem_engine::objective::{DeemBatch, Draws, image_targets};
 use deem_engine::task::DeemTask;
 use deem_engine::train::parameters::{ParameterInfo, select};
-use deem_engine::train::{GradientSet, Loss, Observer, StepReport, Task, train};
+use deem_engine::train::{GradientSet, Loss, Observer, Run, RunIdentity, StepReport, Task, train};
 use deem_experiment::config::Preset;
 use deem_model::deem::Deem;
 use deem_model::scheduler::TimestepSampler;
@@ -64,7 +64,8 @@ pub fn run(choice: &Setup, args: &Bench, part: &BenchTrainStep) -> Result<Value>
     };
     let folder = std::env::temp_dir().join(format!("deem-bench-{}", std::process::id()));
     let mut seen = Steps::new(args.profile.then_some(args.warmup as u64));
-    let trained = train(&task, model, &stage.train, "bench", &folder, &mut seen);
+    let run = Run::new(RunIdentity::of_stage(&stage, &preset.spec()), &folder);
+    let trained = train(&task, model, &run, &mut seen);
     std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let trainable = trained?.trainable;
     let timed = Timed::of(seen.seconds.split_off(args.warmup));
@@ -173,7 +174,7 @@ fn dump(
 
     // The draws of `deem_loss`, in its order.
     let (images, count) = (batch.images.len(), targets.len());
-    let steps = model.training_steps();
+    let steps = model.diffusion().schedule.steps();
     let mut draws = Draws::new(SEED, 0);
     let mut inputs = Vec::new();
     inputs.extend(on_device.pixels.clone().map(|x| tensor("pixels", x)));

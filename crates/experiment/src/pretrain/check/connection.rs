@@ -29,6 +29,7 @@ pub(super) fn connection(
         queries: preset.model.image_encoder.queries,
         diffusion: false,
         count_first_image: false,
+        error_ceiling: 0.0,
     };
     let source = data.world.source(Task::Description, SEED, side)?;
     let batches = batches(source, &preset.spec(), &data.tokenizer, form)?;

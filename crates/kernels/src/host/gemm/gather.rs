@@ -1,8 +1,10 @@
 //! A transposed left side, gathered into tiles.
 
+use std::mem::MaybeUninit;
+
 use super::Left;
 use crate::host::par::uninit;
-use crate::host::simd::{Kernel, Simd, run};
+use crate::host::simd::{Kernel, LANES, Simd, run};
 
 /// Tiles `[tile][k][S::ROWS]` of a left side whose rows are neighbours in memory, as in `aᵀ b`.
 ///
@@ -10,7 +12,10 @@ use crate::host::simd::{Kernel, Simd, run};
 /// soon a new page, at each.
 #[derive(Default)]
 pub(super) struct Gathered {
-    data: Vec<f32>,
+    data: Box<[MaybeUninit<f32>]>,
+    /// Floats of one tile, and how many tiles there are.
+    size: usize,
+    tiles: usize,
 }
 
 impl Gathered {
@@ -19,26 +24,19 @@ impl Gathered {
     /// # Safety
     /// All elements addressed by `a` are inside a live allocation.
     pub(super) unsafe fn fill(&mut self, m: usize, a: Left) {
-        run(Gather {
-            m,
-            a,
-            out: &mut self.data,
-        });
-    }
-
-    /// As [`Gathered::fill`], with certain vectors.
-    #[cfg(test)]
-    pub(super) unsafe fn fill_with<S: Simd>(&mut self, m: usize, a: Left) {
-        let out = &mut self.data;
-        unsafe { Gather { m, a, out }.run::<S>() }
+        run(Gather { m, a, out: self });
     }
 
     /// The `t`-th tile.
+    ///
+    /// # Panics
+    /// If there is none, or it was gathered for another instruction set.
     #[inline(always)]
     pub(super) fn tile<S: Simd>(&self, t: usize, k: usize) -> Left {
+        assert!(t < self.tiles && self.size == k * S::ROWS);
         Left {
             row: 1,
-            ..Left::new(self.data[t * k * S::ROWS..].as_ptr(), 0, S::ROWS, k)
+            ..Left::new(self.data[t * self.size..].as_ptr().cast(), 0, S::ROWS, k)
         }
     }
 }
@@ -49,32 +47,38 @@ pub(super) fn rows_of(t: usize, tiles: usize, m: usize) -> (usize, usize) {
     (m * t / tiles, m * (t + 1) / tiles)
 }
 
+/// Made where all elements addressed by `a` are inside a live allocation.
 struct Gather<'a> {
     m: usize,
     a: Left,
-    out: &'a mut Vec<f32>,
+    out: &'a mut Gathered,
 }
 
 impl Kernel for Gather<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        const { assert!(S::ROWS <= S::LANES) };
+        const { assert!(S::ROWS <= LANES) };
         let Self { m, a, out } = self;
-        let tiles = m.div_ceil(S::ROWS);
-        let size = a.segment * a.segments * S::ROWS;
-        if out.len() < tiles * size {
-            *out = uninit(tiles * size);
+        out.tiles = m.div_ceil(S::ROWS);
+        out.size = a.segment * a.segments * S::ROWS;
+        if out.data.len() < out.tiles * out.size {
+            out.data = uninit(out.tiles * out.size);
         }
-        for (t, tile) in out.chunks_exact_mut(size).take(tiles).enumerate() {
-            let (from, to) = rows_of(t, tiles, m);
+        if out.size == 0 {
+            return;
+        }
+        let tiles = out.data.chunks_exact_mut(out.size).take(out.tiles);
+        for (t, tile) in tiles.enumerate() {
+            let (from, to) = rows_of(t, out.tiles, m);
             let mut steps = tile.chunks_exact_mut(S::ROWS);
             let mut segment = a.ptr.wrapping_add(from);
             for _ in 0..a.segments {
                 let mut p = segment;
                 for (_, step) in (0..a.segment).zip(&mut steps) {
-                    // SAFETY: the caller's; `to - from <= S::ROWS`
-                    unsafe { S::store_n(step.as_mut_ptr(), S::load_n(p, to - from), to - from) };
+                    let step = step.as_mut_ptr().cast();
+                    // SAFETY: the rows `from..to` are in `a`; they are at most `S::ROWS`, for which `step` has room
+                    unsafe { S::store_n(step, S::load_n(p, to - from), to - from) };
                     p = p.wrapping_offset(a.step);
                 }
                 segment = segment.wrapping_offset(a.jump);

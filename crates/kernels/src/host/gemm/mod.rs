@@ -1,8 +1,12 @@
 //! Matrix product with a packed right side, and its register tile.
 //!
 //! The left side is read in place through strides (gathered first if it is transposed), the right side
-//! from panels two vectors wide, so that one tile of up to `S::ROWS` rows lives in registers. The sum over `k` runs in segments,
-//! which lets a convolution read its input without unfolding it: each kernel row is one segment.
+//! from panels one or two vectors wide, so that one tile of up to `S::ROWS` rows lives in registers. The sum over
+//! `k` runs in segments, which lets a convolution read its input without unfolding it: each kernel row is one
+//! segment.
+//!
+//! Every sum is made in one order, from the start value over rising `k`, each step rounded once: however the
+//! product is cut into tiles, blocks and threads, the result is the same.
 
 mod gather;
 mod pack;
@@ -14,7 +18,7 @@ use tile::Tile;
 
 use super::element::Element;
 use super::par;
-use super::simd::{Kernel, Simd, run};
+use super::simd::{Kernel, LANES, Simd, run};
 
 /// Left operand `a[i, k]` at `ptr + i * row + (k / segment) * jump + (k % segment) * step`.
 #[derive(Clone, Copy)]
@@ -141,7 +145,6 @@ pub(crate) unsafe fn product_groups(
     c: Out,
     start: Start,
 ) {
-    debug_assert_eq!(a.segment * a.segments, b.k);
     run(Product {
         groups,
         m,
@@ -223,6 +226,7 @@ unsafe fn product_wide(
     });
 }
 
+/// Made where all elements addressed by `a` and `c` are inside live allocations, and nobody else touches `c`.
 struct Product<'a> {
     groups: [usize; 3],
     m: usize,
@@ -247,12 +251,13 @@ impl Kernel for Product<'_> {
             c,
             start,
         } = self;
-        let width = 2 * S::LANES;
+        let width = S::PANEL * LANES;
+        assert!(a.segment * a.segments == b.k);
         let tiles = m.div_ceil(S::ROWS);
         for panel in 0..b.n.div_ceil(width) {
             let column = panel * width;
             let tile = Tile {
-                b: b.data[panel * b.k * width..].as_ptr(),
+                b: b.panel::<S>(panel),
                 columns: width.min(b.n - column),
                 start: match start {
                     Start::Bias(bias) => Start::Bias(&bias[column..]),
@@ -275,7 +280,7 @@ impl Kernel for Product<'_> {
                         ptr: c.ptr.wrapping_add(at),
                         ..c
                     };
-                    // SAFETY: the caller's
+                    // SAFETY: the panel has `width` floats for each `k`; the rest where this was made
                     unsafe { tile.run::<S>(to - from, a, c) };
                 }
             }
@@ -285,9 +290,8 @@ impl Kernel for Product<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::pack::Pack;
     use super::*;
-    use crate::host::simd::Portable;
+    use crate::host::simd::{InstructionSet, with_instruction_set};
 
     fn numbers(n: usize, seed: u32) -> Vec<f32> {
         let mut state = seed;
@@ -299,7 +303,7 @@ mod tests {
             .collect()
     }
 
-    fn check(m: usize, k: usize, n: usize, [left, right]: [bool; 2], start: u8, portable: bool) {
+    fn check(m: usize, k: usize, n: usize, [left, right]: [bool; 2], start: u8) -> Vec<f32> {
         let a = numbers(m * k, 1);
         let b = numbers(k * n, 2);
         let bias = numbers(n, 3);
@@ -333,61 +337,21 @@ mod tests {
             1 => Start::Accumulate,
             _ => Start::Bias(&bias),
         };
-        let transposed = left;
-        let left = if transposed {
+        let left = if left {
             Left::new(a.as_ptr(), 1, m, k)
         } else {
             Left::new(a.as_ptr(), k, 1, k)
         };
-        if portable {
-            let width = 2 * Portable::LANES;
-            let mut data = vec![0.0; n.div_ceil(width) * k * width];
-            unsafe {
-                Pack {
-                    b: right,
-                    k,
-                    n,
-                    out: &mut data,
-                }
-                .run::<Portable>()
-            };
-            let packed = Packed { data, k, n };
-            let mut gathered = Gathered::default();
-            unsafe { gathered.fill_with::<Portable>(m, left) };
-            let c = Out {
-                ptr: c.as_mut_ptr(),
-                row: n,
-            };
-            unsafe {
-                Product {
-                    groups: [1, 0, 0],
-                    m,
-                    a: left,
-                    gathered: transposed.then_some(&gathered),
-                    b: &packed,
-                    c,
-                    start,
-                }
-                .run::<Portable>()
-            };
-        } else {
-            let packed = Packed::new(right, k, n);
-            unsafe {
-                product_parallel(
-                    m,
-                    left,
-                    &packed,
-                    Out {
-                        ptr: c.as_mut_ptr(),
-                        row: n,
-                    },
-                    start,
-                )
-            };
-        }
+        let out = Out {
+            ptr: c.as_mut_ptr(),
+            row: n,
+        };
+        // SAFETY: `a` has `m * k` and `c` `m * n` floats
+        unsafe { product_parallel(m, left, &Packed::new(right, k, n), out, start) };
         for (a, b) in c.iter().zip(&expected) {
             assert!((f64::from(*a) - b).abs() < 1e-4, "{m} {k} {n} {a} {b}");
         }
+        c
     }
 
     #[test]
@@ -404,6 +368,7 @@ mod tests {
                 ptr: c.as_mut_ptr(),
                 row: n,
             });
+            // SAFETY: `a` has `m * k` and each result `m * n` floats
             unsafe {
                 product_parallel(m, left, &Packed::new(right, k, n), whole, start);
                 product_wide(m, left, right, [k, n], parts, start);
@@ -424,8 +389,11 @@ mod tests {
         ] {
             for transposed in [[false, false], [false, true], [true, false], [true, true]] {
                 for start in 0..3 {
-                    for portable in [false, true] {
-                        check(m, k, n, transposed, start, portable);
+                    let check = || check(m, k, n, transposed, start);
+                    let expected = check();
+                    for set in InstructionSet::available() {
+                        let found = with_instruction_set(set, check);
+                        assert_eq!(found.as_ref(), Ok(&expected), "{set}, bit by bit");
                     }
                 }
             }

@@ -1,25 +1,30 @@
 //! Panels of the right operand.
 
+use std::mem::MaybeUninit;
+
 use crate::host::element::{Element, Elements, with_elements};
 use crate::host::par::{self, Shared, uninit};
-use crate::host::simd::{Kernel, Simd, run};
+use crate::host::simd::{Kernel, LANES, Simd, run};
 
-/// Right operand in panels `[panel][k][2 * LANES]`, columns padded with zeros.
+/// Right operand in panels `[panel][k][width]`, columns padded with zeros.
 #[derive(Default)]
 pub(crate) struct Packed {
-    pub(super) data: Vec<f32>,
+    /// All panels have been written.
+    data: Box<[MaybeUninit<f32>]>,
     pub k: usize,
     pub n: usize,
+    /// That of a panel, which is the instruction set's.
+    width: usize,
 }
 
-/// Width of a panel on this processor.
+/// Width of a panel for the instruction set in use.
 pub(crate) fn panel_width() -> usize {
     struct Width;
     impl Kernel for Width {
         type Out = usize;
         #[inline(always)]
         unsafe fn run<S: Simd>(self) -> usize {
-            2 * S::LANES
+            S::PANEL * LANES
         }
     }
     run(Width)
@@ -74,24 +79,30 @@ impl Packed {
 
     /// Packs `k` rows and `n` columns.
     pub(crate) fn new(b: Right<impl Element>, k: usize, n: usize) -> Self {
-        let mut packed = Self {
-            data: Vec::new(),
-            k: 0,
-            n: 0,
-        };
+        let mut packed = Self::default();
         packed.fill(b, k, n);
         packed
     }
 
-    /// Packs with a function that writes all of a panel: `(first column, columns, panel)`.
+    /// The start of a panel.
+    ///
+    /// # Panics
+    /// If there is none, or it was packed for another instruction set.
+    #[inline(always)]
+    pub(super) fn panel<S: Simd>(&self, panel: usize) -> *const f32 {
+        assert!(self.width == S::PANEL * LANES && panel * self.width < self.n);
+        self.data[panel * self.k * self.width..].as_ptr().cast()
+    }
+
+    /// Packs with a function that writes the columns of a panel: `(first column, columns, panel)`.
     pub(crate) fn from_panels(
         k: usize,
         n: usize,
-        write: impl Fn(usize, usize, &mut [f32]) + Sync,
+        write: impl Fn(usize, usize, &mut [MaybeUninit<f32>]) + Sync,
     ) -> Self {
         let width = panel_width();
         let panels = n.div_ceil(width);
-        let mut data = vec![0.0; panels * k * width];
+        let mut data = vec![MaybeUninit::new(0.0); panels * k * width].into_boxed_slice();
         let shared = Shared::new(&mut data);
         par::ranges(panels, 1, k * width, |range| {
             for panel in range {
@@ -100,7 +111,7 @@ impl Packed {
                 write(panel * width, width.min(n - panel * width), out);
             }
         });
-        Self { data, k, n }
+        Self { data, k, n, width }
     }
 
     /// Packs again into the same buffer.
@@ -110,7 +121,7 @@ impl Packed {
         if self.data.len() < len {
             self.data = uninit(len);
         }
-        (self.k, self.n) = (k, n);
+        (self.k, self.n, self.width) = (k, n, width);
         if k > 0 && n > 0 {
             assert!(
                 (k - 1) * b.row + (n - 1) * b.column < b.data.len(),
@@ -132,7 +143,8 @@ pub(super) struct Pack<'a, T> {
     pub b: Right<'a, T>,
     pub k: usize,
     pub n: usize,
-    pub out: &'a mut [f32],
+    /// All of it is written.
+    pub out: &'a mut [MaybeUninit<f32>],
 }
 
 impl<T: Element> Kernel for Pack<'_, T> {
@@ -140,41 +152,44 @@ impl<T: Element> Kernel for Pack<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Self { b, k, n, out } = self;
-        let width = 2 * S::LANES;
-        for (panel, out) in out
-            .chunks_exact_mut(k * width)
-            .take(n.div_ceil(width))
-            .enumerate()
-        {
+        let width = S::PANEL * LANES;
+        let panels = n.div_ceil(width);
+        assert!(out.len() == panels * k * width);
+        if k == 0 || n == 0 {
+            return;
+        }
+        assert!((k - 1) * b.row + (n - 1) * b.column < b.data.len());
+        for (panel, out) in out.chunks_exact_mut(k * width).enumerate() {
             let first = panel * width;
             let columns = width.min(n - first);
+            let q = out.as_mut_ptr().cast::<f32>();
             if b.column == 1 {
-                for (row, out) in out.chunks_exact_mut(width).enumerate() {
+                for row in 0..k {
                     let p = b.data[row * b.row + first..].as_ptr();
-                    let q = out.as_mut_ptr();
-                    // SAFETY: `columns` floats are there, checked by the caller
-                    unsafe {
-                        S::store(q, T::load_n::<S>(p, columns));
-                        let rest = columns.saturating_sub(S::LANES);
-                        let second = if rest > 0 {
-                            T::load_n::<S>(p.add(S::LANES), rest)
-                        } else {
-                            S::splat(0.0)
-                        };
-                        S::store(q.add(S::LANES), second);
+                    for from in (0..width).step_by(LANES) {
+                        let columns = columns.saturating_sub(from).min(LANES);
+                        // SAFETY: the row has so many columns, and the panel's `width` floats for each row
+                        unsafe {
+                            let v = if columns > 0 {
+                                T::load_n::<S>(p.add(from), columns)
+                            } else {
+                                S::splat(0.0)
+                            };
+                            S::store(q.add(row * width + from), v);
+                        }
                     }
                 }
             } else {
                 // Columns are contiguous in the source: transpose squares of one vector's width.
-                debug_assert_eq!(b.row, 1);
-                let (p, q) = (b.data[first * b.column..].as_ptr(), out.as_mut_ptr());
-                for block in (0..k).step_by(S::LANES) {
-                    let rows = S::LANES.min(k - block);
-                    for from in [0, S::LANES] {
-                        // SAFETY: inside both, checked by the caller
+                assert!(b.row == 1);
+                let p = b.data[first * b.column..].as_ptr();
+                for block in (0..k).step_by(LANES) {
+                    let rows = LANES.min(k - block);
+                    for from in (0..width).step_by(LANES) {
+                        let columns = columns.saturating_sub(from).min(LANES);
+                        // SAFETY: each column has the rows, as checked above; the panel's `width` floats for each row
                         unsafe {
-                            let mut square = [S::splat(0.0); 16];
-                            let columns = columns.saturating_sub(from).min(S::LANES);
+                            let mut square = [S::splat(0.0); LANES];
                             for (j, column) in square[..columns].iter_mut().enumerate() {
                                 let at = (from + j) * b.column + block;
                                 *column = T::load_n::<S>(p.add(at), rows);

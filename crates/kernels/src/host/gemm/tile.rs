@@ -1,26 +1,33 @@
 //! The register tile.
 
 use super::{Left, Out, Start};
-use crate::host::simd::Simd;
+use crate::host::simd::{LANES, Simd};
 
 /// One panel of the right side, ready to meet tiles of rows.
 #[derive(Clone, Copy)]
 pub(super) struct Tile<'a> {
+    /// `S::PANEL` vectors for each `k` of the left side.
     pub b: *const f32,
+    /// Those in use, at least one.
     pub columns: usize,
     pub start: Start<'a>,
 }
 
 impl Tile<'_> {
     /// At most `S::ROWS` rows.
+    ///
+    /// # Safety
+    /// `b` has what it promises, `a` and `c` the rows, and nobody else touches those of `c`. See [`Simd`].
     #[inline(always)]
     pub(super) unsafe fn run<S: Simd>(self, rows: usize, a: Left, c: Out) {
         macro_rules! rows {
             ($($n:literal)*) => {
                 match rows {
-                    $($n => if self.columns > S::LANES {
+                    $($n => if self.columns > LANES {
+                        // SAFETY: the caller's
                         unsafe { tile::<S, $n, 2>(a, self, c) }
                     } else {
+                        // SAFETY: the caller's
                         unsafe { tile::<S, $n, 1>(a, self, c) }
                     })*
                     _ => {}
@@ -32,14 +39,20 @@ impl Tile<'_> {
 }
 
 /// `R` rows by `W` vectors in registers.
+///
+/// A sum runs over `k` in order, whatever the tile: results do not depend on the tile's shape.
+///
+/// # Safety
+/// As for [`Tile::run`].
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // rows and vectors are indices of several arrays at once
 unsafe fn tile<S: Simd, const R: usize, const W: usize>(a: Left, t: Tile, c: Out) {
-    if R > S::ROWS {
-        return;
+    if R > S::ROWS || W > S::PANEL {
+        return; // never compiled into more than this
     }
-    let last = t.columns - (W - 1) * S::LANES;
-    let part = |w: usize| if w + 1 == W { last } else { S::LANES };
+    let last = t.columns - (W - 1) * LANES;
+    let part = |w: usize| if w + 1 == W { last } else { LANES };
+    // SAFETY: the caller's
     unsafe {
         let mut acc = [[S::splat(0.0); W]; R];
         match t.start {
@@ -47,13 +60,13 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(a: Left, t: Tile, c: Out
             Start::Accumulate => {
                 for r in 0..R {
                     for w in 0..W {
-                        acc[r][w] = S::load_n(c.ptr.add(r * c.row + w * S::LANES), part(w));
+                        acc[r][w] = S::load_n(c.ptr.add(r * c.row + w * LANES), part(w));
                     }
                 }
             }
             Start::Bias(bias) => {
                 for w in 0..W {
-                    let v = S::load_n(bias.as_ptr().add(w * S::LANES), part(w));
+                    let v = S::load_n(bias.as_ptr().add(w * LANES), part(w));
                     for row in acc.iter_mut() {
                         row[w] = v;
                     }
@@ -67,7 +80,7 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(a: Left, t: Tile, c: Out
             for _ in 0..a.segment {
                 let mut bv = [S::splat(0.0); W];
                 for w in 0..W {
-                    bv[w] = S::load(b.add(w * S::LANES));
+                    bv[w] = S::load(b.add(w * LANES));
                 }
                 for r in 0..R {
                     let av = S::splat(*p.offset(r as isize * a.row));
@@ -76,13 +89,13 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(a: Left, t: Tile, c: Out
                     }
                 }
                 p = p.wrapping_offset(a.step);
-                b = b.add(2 * S::LANES);
+                b = b.add(S::PANEL * LANES);
             }
             segment = segment.wrapping_offset(a.jump);
         }
         for r in 0..R {
             for w in 0..W {
-                S::store_n(c.ptr.add(r * c.row + w * S::LANES), acc[r][w], part(w));
+                S::store_n(c.ptr.add(r * c.row + w * LANES), acc[r][w], part(w));
             }
         }
     }

@@ -3,7 +3,7 @@ use burn::tensor::{Device, Shape, Tensor, TensorData};
 use deem_kernels as kernels;
 use deem_kernels::precision::{at_least_32, wide};
 
-use super::Widths;
+use super::widths::Widths;
 use crate::nn::Linear;
 use crate::position::pixel_centres;
 

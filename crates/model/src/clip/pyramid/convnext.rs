@@ -1,10 +1,11 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::{Projection, Pyramid};
+use super::config::Projection;
 use crate::activation::Activation;
 use crate::clip::config::ConvNextConfig;
 use crate::clip::convnext::ConvNext;
+use crate::clip::levels::{Levels, Pyramid};
 use crate::nn::Linear;
 
 /// CLIP ConvNeXt with projected levels.
@@ -55,15 +56,15 @@ impl ConvNextPyramid {
     pub fn forward(&self, pixels: Tensor<4>) -> Pyramid {
         let output = self.visual.trunk.forward(pixels);
         let [c2, c3, c4, c5] = output.stages;
-        let levels = vec![
-            self.adapter_c2.forward(c2),
-            self.adapter_c3.forward(c3),
-            self.adapter_c4.forward(c4),
-            self.adapter_c5.forward(c5),
-        ];
+        let levels = Levels {
+            c2: self.adapter_c2.forward(c2),
+            c3: self.adapter_c3.forward(c3),
+            c4: self.adapter_c4.forward(c4),
+            c5: self.adapter_c5.forward(c5),
+        };
         let global = self.adapter_cls.forward(output.pooled).unsqueeze_dim(1);
-        let [batch, height, width, channels] = levels[2].dims();
-        let grid = levels[2].clone().reshape([batch, height * width, channels]);
+        let [batch, height, width, channels] = levels.c4.dims();
+        let grid = levels.c4.clone().reshape([batch, height * width, channels]);
         Pyramid {
             levels,
             sequence: Tensor::cat(vec![global, grid], 1),

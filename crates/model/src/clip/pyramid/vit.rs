@@ -1,9 +1,9 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::Pyramid;
 use crate::clip::adapter::{VitAdapter, VitAdapterConfig};
 use crate::clip::config::ClipVisionConfig;
+use crate::clip::levels::Pyramid;
 use crate::clip::vit::ClipVit;
 use crate::nn::Linear;
 
@@ -47,9 +47,12 @@ impl VitPyramid {
                 sequence: output.tokens,
             };
         };
-        let levels = output.levels.into_iter().zip(&self.adapter_levels);
+        let mut projections = self.adapter_levels.iter();
         Pyramid {
-            levels: levels.map(|(level, proj)| proj.forward(level)).collect(),
+            levels: output.levels.map(|level| match projections.next() {
+                Some(projection) => projection.forward(level),
+                None => level,
+            }),
             sequence: adapter_sequence.forward(output.tokens),
         }
     }

@@ -5,7 +5,7 @@ use memmap2::Mmap;
 use super::Encoding;
 use super::header::{Cursor, Described, Field, Header, Kind};
 use crate::weights::WeightsError;
-use crate::weights::file::{mapped, release};
+use crate::weights::mapped::{mapped, release};
 
 /// A memory-mapped GGUF file of any architecture, validated on opening.
 #[derive(Debug)]

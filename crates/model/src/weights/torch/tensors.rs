@@ -9,7 +9,7 @@ use super::archive;
 use super::machine::Machine;
 use super::value::{Pickled, Value};
 use crate::weights::WeightsError;
-use crate::weights::file::mapped;
+use crate::weights::mapped::mapped;
 
 /// With what the old container begins, as a whole number of ten bytes.
 const LEGACY: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];

@@ -1,0 +1,174 @@
+//! A run directory: what is trained there, what lies there already, and what goes into its checkpoints.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+use deem_model::weights::{Dtype, LazyTensor, WeightsFile, find};
+
+use super::checkpoint::{Checkpoint, Saved};
+use super::identity::RunIdentity;
+use super::parameters;
+use crate::EngineError;
+
+/// What is trained, and where.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Everything that shapes the result.
+    pub identity: RunIdentity,
+    /// Directory of checkpoints and logs.
+    pub folder: PathBuf,
+    /// Weights that the model has been given and that earlier stages trained. What this run does not train of them
+    /// goes into its checkpoints as it is; of several files the last one that has a parameter counts.
+    pub carried: Vec<PathBuf>,
+    /// Configuration as TOML, kept as `config.toml`.
+    pub config: Option<String>,
+}
+
+impl Run {
+    /// A run that builds on no earlier one.
+    pub fn new(identity: RunIdentity, folder: &Path) -> Self {
+        Self {
+            identity,
+            folder: folder.into(),
+            carried: Vec::new(),
+            config: None,
+        }
+    }
+
+    /// The checkpoint in its directory.
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint::of(&self.folder)
+    }
+
+    /// The newest checkpoint, which must be this run's.
+    ///
+    /// # Errors
+    /// `OtherRun` naming every field that differs; those of [`Checkpoint::read`].
+    pub(super) fn saved(&self) -> Result<Option<Saved>, EngineError> {
+        let Some(saved) = self.checkpoint().read()? else {
+            return Ok(None);
+        };
+        let (there, step) = (&saved.state.identity, saved.state.step);
+        let differences = self.identity.differences(there, step);
+        if differences.is_empty() {
+            return Ok(Some(saved));
+        }
+        Err(EngineError::OtherRun {
+            path: self.folder.clone(),
+            differences,
+        })
+    }
+
+    /// Writes `run.json` and `config.toml` as they are now.
+    pub(super) fn describe(&self) -> Result<(), EngineError> {
+        let identity = serde_json::to_string_pretty(&self.identity).expect("plain data");
+        let files = [
+            ("run.json", Some(&identity)),
+            ("config.toml", self.config.as_ref()),
+        ];
+        for (name, text) in files {
+            let path = self.folder.join(name);
+            if let Some(text) = text {
+                fs::write(&path, text).map_err(EngineError::io(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens what earlier stages trained.
+    pub(super) fn carried(&self) -> Result<Carried, EngineError> {
+        let files = self.carried.iter();
+        let files = files.map(|path| Ok(WeightsFile::open(&find(path)?)?));
+        Ok(Carried(files.collect::<Result<_, EngineError>>()?))
+    }
+}
+
+/// The weights of a run that has nothing left to train; nothing if there is.
+///
+/// # Errors
+/// `OtherRun` naming every field in which the run directory differs; those of [`Checkpoint::read`].
+pub fn finished(run: &Run) -> Result<Option<PathBuf>, EngineError> {
+    let steps = run.identity.train.schedule.steps;
+    let saved = run.saved()?.filter(|saved| saved.state.step >= steps);
+    Ok(saved.map(|saved| saved.model.path().to_owned()))
+}
+
+/// Files with what earlier stages trained.
+pub(super) struct Carried(Vec<WeightsFile>);
+
+impl Carried {
+    /// What a checkpoint holds of a model: the parameters that are being trained, then those that only earlier
+    /// stages trained, in the type in which they were stored.
+    pub fn with_trained<M: Module>(&self, model: &M) -> Vec<LazyTensor<'_>> {
+        let mut tensors = trained(model);
+        let paths = parameters::list(model).into_iter();
+        let mut left: BTreeSet<String> = paths.map(|(path, ..)| path).collect();
+        for tensor in &tensors {
+            left.remove(&tensor.name);
+        }
+        for file in self.0.iter().rev() {
+            for key in file.keys() {
+                let (Some(dtype), Some(shape)) = (file.dtype(key), file.shape(key)) else {
+                    continue;
+                };
+                if left.remove(key) {
+                    tensors.push(LazyTensor {
+                        name: key.to_owned(),
+                        dtype,
+                        shape: shape.to_vec(),
+                        read: Box::new(move || file.bytes(key).expect("a key of this file")),
+                    });
+                }
+            }
+        }
+        tensors
+    }
+}
+
+/// Parameters that are being trained.
+fn trained<M: Module>(model: &M) -> Vec<LazyTensor<'static>> {
+    #[derive(Default)]
+    struct Collect {
+        path: Vec<String>,
+        tensors: Vec<LazyTensor<'static>>,
+    }
+    impl ModuleVisitor for Collect {
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.path.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.pop();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let value = param.val();
+            if value.is_require_grad() {
+                self.tensors.push(lazy(self.path.join("."), value.detach()));
+            }
+        }
+    }
+    let mut collect = Collect::default();
+    model.visit(&mut collect);
+    collect.tensors
+}
+
+/// A tensor whose values leave the device when they are written, as 32-bit floats.
+pub(super) fn lazy<const D: usize>(name: String, tensor: Tensor<D>) -> LazyTensor<'static> {
+    LazyTensor {
+        name,
+        dtype: Dtype::F32,
+        shape: tensor.dims().to_vec(),
+        read: Box::new(move || {
+            let values = tensor.to_data().convert::<f32>();
+            let values = values.try_into_vec::<f32>().expect("converted to f32");
+            values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect()
+        }),
+    }
+}

@@ -1,0 +1,25 @@
+//! Weights in and out of modules: safetensors and GGUF files, keys, dtypes, fresh initialisation.
+//!
+//! A module's parameter path *is* its key (`layers.0.self_attn.q_proj.weight`); where a published
+//! checkpoint says it differently, a [`Rename`] says how.
+
+mod error;
+mod file;
+pub mod gguf;
+mod index;
+pub mod init;
+mod load;
+mod mapped;
+mod official;
+mod save;
+mod stream;
+pub mod torch;
+
+pub use error::WeightsError;
+pub use file::{Checksum, WeightsFile, sha256};
+pub use index::{find, weight_files};
+pub use load::{LoadOptions, Rename, load, narrow, widen};
+pub use official::{is_official, to_deem};
+pub use safetensors::Dtype;
+pub use save::{StateTensor, save, state, write};
+pub use stream::{LazyTensor, read_tensors, write_stream};

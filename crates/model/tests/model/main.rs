@@ -1,0 +1,17 @@
+//! The crate's integration tests, one module a subject, in one program.
+
+mod gguf;
+mod hostile;
+mod hostile_gguf;
+mod mutated;
+mod official;
+mod parity_autoencoder;
+mod parity_clip;
+mod parity_llama;
+mod parity_mmfs;
+mod parity_perceiver;
+mod parity_scheduler;
+mod parity_unet;
+#[cfg(target_os = "linux")]
+mod streaming;
+mod support;
