@@ -36,7 +36,7 @@ fn gaussian(file: Input<'_>) -> Result<(Gaussian, usize)> {
     let names = tensors.names();
     let name = match names.as_slice() {
         [one] => (*one).to_owned(),
-        _ if names.iter().any(|name| *name == "features") => "features".to_owned(),
+        _ if names.contains(&"features") => "features".to_owned(),
         _ => return Err(file.broken("tensors", expected, format!("{} tensors", names.len()))),
     };
     let tensor = tensors
