@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use deem_data::image::ImageLimits;
+use deem_engine::RunLock;
 use deem_engine::evaluate::{
     BenchmarkRegistry, Evaluation, Exam, ModelIdentity, summary, table, weights_digest,
 };
@@ -21,6 +22,8 @@ pub fn run(setup: &Setup, args: &Eval) -> Result<()> {
         max_pixels: args.model.max_megapixels * 1_000_000,
     };
     let exams = exams(args, limits)?;
+    // Before the model is loaded: who is refused shall not wait.
+    let lock = RunLock::acquire(&args.output)?;
     let choice = ModelChoice {
         model: args.weights.clone().or_else(|| args.model.model.clone()),
         ..args.model.clone()
@@ -33,7 +36,7 @@ pub fn run(setup: &Setup, args: &Eval) -> Result<()> {
     };
     let mut runner = session.runner(args.batch);
     runner.limits = limits;
-    let mut evaluation = Evaluation::open(&args.output, &model, &exams)?;
+    let mut evaluation = Evaluation::open(&args.output, lock, &model, &exams)?;
     let mut results = Vec::new();
     for exam in &exams {
         let exam = match args.limit {

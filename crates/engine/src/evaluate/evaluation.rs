@@ -52,21 +52,26 @@ struct Identity {
 pub struct Evaluation {
     folder: PathBuf,
     file: RecordFile,
-    _lock: RunLock,
+    #[allow(dead_code)] // held, not used
+    lock: RunLock,
 }
 
 const IDENTITY: &str = "evaluation.json";
 const RECORDS: &str = "records.jsonl";
 
 impl Evaluation {
-    /// Opens a folder for the answers of `model` to `exams` (with all their questions), keeping what it holds.
-    /// Benchmarks may be added later.
+    /// Opens the folder that `lock` guards for the answers of `model` to `exams` (with all their questions), keeping what
+    /// it holds. Benchmarks may be added later.
     ///
     /// # Errors
-    /// `Locked` if another process is at it; `OtherAnswers` naming what differs if it belongs to another model, other
+    /// `OtherAnswers` naming what differs if it belongs to another model, other
     /// files or other prompts; `Io` and `File` naming the file.
-    pub fn open(folder: &Path, model: &ModelIdentity, exams: &[Exam]) -> Result<Self, EngineError> {
-        let lock = RunLock::acquire(folder)?;
+    pub fn open(
+        folder: &Path,
+        lock: RunLock,
+        model: &ModelIdentity,
+        exams: &[Exam],
+    ) -> Result<Self, EngineError> {
         let path = folder.join(IDENTITY);
         let records = folder.join(RECORDS);
         let now = exams.iter().map(|exam| {
@@ -117,7 +122,7 @@ impl Evaluation {
         Ok(Self {
             folder: folder.into(),
             file: RecordFile::open(&records)?,
-            _lock: lock,
+            lock,
         })
     }
 
