@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use deem_data::benchmark::{Suite, read_mmvp, read_pope, read_regions, read_robustvqa};
+use deem_data::benchmark::{read_mmvp, read_pope, read_regions, read_robust_vqa};
 use deem_data::image::{ImageLimits, decode_image, decode_mask};
 use deem_data::source::{SourceContext, SourceRegistry, SourceSpec};
 use deem_data::text::TextTokenizer;
@@ -84,30 +84,39 @@ pub fn webdataset(folder: &Path, bytes: &[u8]) -> Read {
     source(folder, "webdataset", &format!("{NAME}.tar"), bytes)
 }
 
+/// A folder of its own, whose path holds [`NAME`].
+fn own(folder: &Path, benchmark: &str) -> PathBuf {
+    let own = folder.join(NAME).join(benchmark);
+    fs::create_dir_all(&own).expect("a scratch folder");
+    own
+}
+
 /// A POPE file.
 pub fn pope(folder: &Path, bytes: &[u8]) -> Read {
-    let file = written(folder.join(format!("{NAME}.json")), bytes);
-    read_pope(&file, folder, Suite::PopeRandom)
-        .map(drop)
-        .map_err(told)
+    let folder = own(folder, "pope");
+    written(folder.join("coco_pope_random.json"), bytes);
+    read_pope(&folder).map(drop).map_err(told)
 }
 
 /// A RobustVQA file.
-pub fn robustvqa(folder: &Path, bytes: &[u8]) -> Read {
-    let file = written(folder.join(format!("{NAME}.json")), bytes);
-    read_robustvqa(&file, folder).map(drop).map_err(told)
+pub fn robust_vqa(folder: &Path, bytes: &[u8]) -> Read {
+    let folder = own(folder, "robust_vqa");
+    written(folder.join("robustvqa.json"), bytes);
+    read_robust_vqa(&folder).map(drop).map_err(told)
 }
 
 /// A file of regions in COCO's layout.
 pub fn region(folder: &Path, bytes: &[u8]) -> Read {
-    let file = written(folder.join(format!("{NAME}.json")), bytes);
-    read_regions(&file, folder, LIMITS).map(drop).map_err(told)
+    let folder = own(folder, "region");
+    written(folder.join("region.json"), bytes);
+    read_regions(&folder, LIMITS).map(drop).map_err(told)
 }
 
 /// The questions of MMVP.
 pub fn mmvp(folder: &Path, bytes: &[u8]) -> Read {
+    let folder = own(folder, "mmvp");
     written(folder.join("Questions.csv"), bytes);
-    read_mmvp(folder).map(drop).map_err(told)
+    read_mmvp(&folder).map(drop).map_err(told)
 }
 
 /// A tokenizer, and what it makes of a text.

@@ -44,6 +44,10 @@ pub enum Command {
     Train(Train),
     /// Make the stand-in foundation models.
     Pretrain(Pretrain),
+    /// Evaluate a model on published benchmarks.
+    Eval(Eval),
+    /// Score predictions of any program.
+    Score(Score),
     /// Ask about a picture, or without one.
     Ask(Ask),
     /// Draw what the encoder understood of a picture.
@@ -196,7 +200,7 @@ pub struct Pretrain {
 }
 
 /// Which trained model to use.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct ModelChoice {
     /// Weights of a finished run (`…/stage2/checkpoint/model.safetensors` or its folder); default: the
     /// newest `feedback` arm of runs/reproduce, else the warm start.
@@ -211,6 +215,52 @@ pub struct ModelChoice {
     /// Largest picture accepted, in millions of pixels.
     #[arg(long, default_value_t = 64)]
     pub max_megapixels: u64,
+}
+
+/// Arguments of `deem eval`.
+#[derive(clap::Args, Debug)]
+pub struct Eval {
+    /// The model's weights, as for --model.
+    #[arg(value_name = "MODEL", conflicts_with = "model")]
+    pub weights: Option<PathBuf>,
+    /// What to evaluate on: robust-vqa, pope, mmvp, region; repeatable.
+    #[arg(long, required = true, value_name = "NAME", value_delimiter = ',')]
+    pub benchmark: Vec<String>,
+    /// Folder of the benchmark in its published layout (docs/evaluation.md); one for each --benchmark, in the same
+    /// order, or one that holds them all.
+    #[arg(long, required = true, value_name = "DIR")]
+    pub data: Vec<PathBuf>,
+    /// Where answers go, a JSON line each; what is there already is not asked again.
+    #[arg(short, long, value_name = "DIR", default_value = "runs/eval")]
+    pub output: PathBuf,
+    /// Ask this many questions of each benchmark, from all of its parts (rounded up to whole pairs).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+    /// Questions answered together.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub batch: usize,
+    /// Print the figures as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Which model.
+    #[command(flatten)]
+    pub model: ModelChoice,
+}
+
+/// Arguments of `deem score`.
+#[derive(clap::Args, Debug)]
+pub struct Score {
+    /// What was predicted: yes-no, vqa, mmvp, captions, ndcg, frechet (docs/evaluation.md has each format).
+    pub family: String,
+    /// The predictions.
+    #[arg(long, value_name = "FILE")]
+    pub predictions: PathBuf,
+    /// What is right, where the predictions do not hold it.
+    #[arg(long, value_name = "FILE")]
+    pub references: Option<PathBuf>,
+    /// Print the numbers as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `deem ask`.

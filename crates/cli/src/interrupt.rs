@@ -10,7 +10,7 @@ pub fn listen() {
         if ASKED.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        eprintln!("\nstopping after this step; once more to stop at once");
+        eprintln!("\nstopping after this step or batch; once more to stop at once");
     });
     if let Err(error) = installed {
         tracing::warn!(%error, "Ctrl-C will end the program without a checkpoint");

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             let interrupted = error
                 .downcast_ref::<deem_engine::EngineError>()
-                .is_some_and(|e| matches!(e, deem_engine::EngineError::Interrupted { .. }));
+                .is_some_and(deem_engine::EngineError::is_interruption);
             ExitCode::from(if interrupted { 130 } else { 1 })
         }
     }

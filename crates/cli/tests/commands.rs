@@ -1,5 +1,8 @@
 //! The commands of the README, run as a user would, with the shipped stand-ins.
 
+#[path = "commands/evaluate.rs"]
+mod evaluate;
+
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -119,6 +119,9 @@ pub enum DataError {
         /// Causes with counts.
         causes: String,
     },
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// A program that the operation needs failed or is not installed.
     #[error("{program}: {reason}")]
     Program {
@@ -163,6 +166,7 @@ impl DataError {
             Self::Config { .. } => "setting",
             Self::Unknown { .. } => "unknown name",
             Self::TooManyBadRecords { .. } => "too many bad records",
+            Self::Interrupted => "interrupted",
             Self::Program { .. } => "program",
         }
     }

@@ -1,10 +1,15 @@
 //! The benchmarks made from the built-in world: sizes, balance, truth, no leakage, and that they survive disk.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use deem_data::benchmark::{Benchmarks, Suite};
+use deem_data::DataError;
+use deem_data::benchmark::{
+    BenchmarkItems, Item, read_mmvp, read_pope, read_regions, read_robust_vqa, write_mmvp,
+    write_pope, write_regions, write_robust_vqa,
+};
 use deem_data::image::ImageLimits;
-use deem_data::text::TextTokenizer;
+use deem_data::text::{TextTokenizer, protocol, question_prompt, region_prompt};
 use deem_data::world::World;
 use deem_data::world::benchmark::{BenchmarkConfig, build_benchmarks};
 use deem_data::world::corpus::{Role, Subset};
@@ -23,7 +28,16 @@ fn embed(images: &[RgbImage]) -> Vec<Vec<f32>> {
     images.iter().map(of).collect()
 }
 
-fn build(world: &World, role: Role) -> Benchmarks {
+/// The items of a part.
+fn part<'a>(set: &'a BenchmarkItems, part: &str) -> Vec<&'a Item> {
+    set.items.iter().filter(|item| item.part == part).collect()
+}
+
+fn parts(set: &BenchmarkItems) -> BTreeSet<&str> {
+    set.items.iter().map(|item| item.part.as_str()).collect()
+}
+
+fn build(world: &World, role: Role) -> Vec<BenchmarkItems> {
     let config = BenchmarkConfig {
         robust_images: 20,
         pope_questions: 60,
@@ -42,36 +56,36 @@ fn build(world: &World, role: Role) -> Benchmarks {
         };
         embed(images).into_iter().map(score).collect()
     };
-    build_benchmarks(world, &config, role, &classify, &embed).unwrap()
+    build_benchmarks(world, &config, role, &classify, &embed, &|| false).unwrap()
 }
 
 #[test]
 fn sizes_balance_and_pairs() {
     let world = World::builtin(Subset::Core).unwrap();
     for role in [Role::Validation, Role::Test] {
-        let set = build(&world, role);
-        for suite in Suite::ALL {
-            let items = set.suite(suite);
-            let wanted = match suite.family() {
-                "robust_vqa" => 40,
-                "pope" => 60,
-                "mmvp" => 56,
-                _ => 10,
-            };
-            assert_eq!(items.len(), wanted, "{suite:?}");
-            let ids: BTreeSet<&str> = items.iter().map(|i| i.id.as_str()).collect();
-            assert_eq!(ids.len(), items.len());
-            let first = items
-                .iter()
-                .filter(|i| i.answers[0] == "yes" || i.answers[0] == "(a)")
-                .count();
-            assert!(
-                suite == Suite::Region || first == items.len() / 2,
-                "{suite:?}: {first}"
-            );
+        let sets = build(&world, role);
+        let names: Vec<&str> = sets.iter().map(|set| set.name.as_str()).collect();
+        assert_eq!(names, ["robust_vqa", "pope", "mmvp", "region"]);
+        for (set, wanted) in sets.iter().zip([[40, 3], [60, 3], [56, 1], [10, 1]]) {
+            assert_eq!(parts(set).len(), wanted[1], "{}", set.name);
+            for name in parts(set) {
+                let items = part(set, name);
+                assert_eq!(items.len(), wanted[0], "{} {name}", set.name);
+                let ids: BTreeSet<&str> = items.iter().map(|i| i.id.as_str()).collect();
+                assert_eq!(ids.len(), items.len());
+                let first = items
+                    .iter()
+                    .filter(|i| i.answers[0] == "yes" || i.answers[0] == "(a)")
+                    .count();
+                assert!(
+                    set.name == "region" || first == items.len() / 2,
+                    "{} {name}: {first}",
+                    set.name
+                );
+            }
         }
         let mut patterns: BTreeMap<&str, usize> = BTreeMap::new();
-        for pair in set.suite(Suite::Mmvp).chunks(2) {
+        for pair in sets[2].items.chunks(2) {
             assert_eq!(
                 (&pair[0].question, &pair[0].options),
                 (&pair[1].question, &pair[1].options)
@@ -96,19 +110,31 @@ fn no_item_shows_a_drawing_of_another_role_and_every_word_is_known() {
     let tokenizer = TextTokenizer::builtin().unwrap();
     let unknown = tokenizer.id_of("<unk>").unwrap();
     for role in [Role::Validation, Role::Test] {
-        for item in build(&world, role).items {
+        for (benchmark, item) in build(&world, role).into_iter().flat_map(|set| {
+            set.items
+                .into_iter()
+                .map(move |item| (set.name.clone(), item))
+        }) {
             assert!(!item.provenance.is_empty());
             for id in &item.provenance {
                 let drawing = world.corpus().drawing(id).unwrap();
                 assert_eq!(world.split().role(drawing), role, "{id} in {}", item.id);
                 let style = world.corpus().drawings()[drawing].style;
-                match item.suite {
-                    Suite::RobustVqaR => assert!(!style.is_training()),
-                    Suite::RobustVqaV => assert!(style.is_training()),
+                match (benchmark.as_str(), item.part.as_str()) {
+                    ("robust_vqa", "R") => assert!(!style.is_training()),
+                    ("robust_vqa", "V") => assert!(style.is_training()),
                     _ => {}
                 }
             }
-            let text = item.sample(ImageLimits::default()).unwrap().text();
+            let words = [&[item.question.clone()][..], &item.options]
+                .concat()
+                .join(" ");
+            let segments = match benchmark.as_str() {
+                "region" => region_prompt(0),
+                _ => question_prompt(0, &format!("{words} {}", protocol::YES_OR_NO)),
+            };
+            let (sample, _) = item.sample(segments, ImageLimits::default()).unwrap();
+            let text = sample.text();
             assert!(
                 !tokenizer.encode(&text).unwrap().contains(&unknown),
                 "{text}"
@@ -120,27 +146,37 @@ fn no_item_shows_a_drawing_of_another_role_and_every_word_is_known() {
 #[test]
 fn written_and_read_back_they_are_the_same() {
     let world = World::builtin(Subset::Core).unwrap();
-    let set = build(&world, Role::Test);
-    let folder = tempfile::tempdir().unwrap();
-    set.write(folder.path()).unwrap();
-    assert!(folder.path().join("mmvp/MMVP Images/1.png").exists());
-    assert!(
-        folder
-            .path()
-            .join("pope/coco_pope_adversarial.json")
-            .exists()
-    );
     let limits = ImageLimits::default();
-    let back = Benchmarks::read(folder.path(), limits).unwrap();
-    for suite in Suite::ALL {
-        for (made, read) in set.suite(suite).into_iter().zip(back.suite(suite)) {
+    let back = |set: &BenchmarkItems, folder: &Path| match set.name.as_str() {
+        "robust_vqa" => {
+            write_robust_vqa(&set.items, folder).unwrap();
+            read_robust_vqa(folder).unwrap()
+        }
+        "pope" => {
+            write_pope(&set.items, folder).unwrap();
+            read_pope(folder).unwrap()
+        }
+        "mmvp" => {
+            write_mmvp(&set.items, folder).unwrap();
+            read_mmvp(folder).unwrap()
+        }
+        _ => {
+            write_regions(&set.items, folder).unwrap();
+            read_regions(folder, limits).unwrap()
+        }
+    };
+    for set in build(&world, Role::Test) {
+        let folder = tempfile::tempdir().unwrap();
+        let back = back(&set, folder.path());
+        assert_eq!(set.items.len(), back.len());
+        for (made, read) in set.items.iter().zip(&back) {
             assert_eq!(
                 (&made.question, &made.options, &made.answers),
                 (&read.question, &read.options, &read.answers)
             );
             assert_eq!(
-                (&made.id, &made.cluster, &made.pattern),
-                (&read.id, &read.cluster, &read.pattern)
+                (&made.id, &made.part, &made.cluster, &made.pattern),
+                (&read.id, &read.part, &read.cluster, &read.pattern)
             );
             assert_eq!(made.mask, read.mask);
             assert_eq!(
@@ -148,15 +184,7 @@ fn written_and_read_back_they_are_the_same() {
                 read.picture.load(limits).unwrap()
             );
         }
-        assert_eq!(set.suite(suite).len(), back.suite(suite).len());
     }
-    let empty = tempfile::tempdir().unwrap();
-    assert!(
-        Benchmarks::read(empty.path(), limits)
-            .unwrap_err()
-            .to_string()
-            .contains("robustvqa/")
-    );
 }
 
 #[test]
@@ -167,12 +195,17 @@ fn wrong_functions_and_roles_are_refused() {
         ..BenchmarkConfig::default()
     };
     let short = |images: &[RgbImage]| vec![vec![0.0; 3]; images.len()];
-    let error = build_benchmarks(&world, &config, Role::Test, &short, &embed)
-        .unwrap_err()
-        .to_string();
+    let build = |role, stop: &dyn Fn() -> bool| {
+        build_benchmarks(&world, &config, role, &short, &embed, stop)
+    };
+    let error = build(Role::Test, &|| false).unwrap_err().to_string();
     assert!(
         error.contains("classifier") && error.contains("64 scores"),
         "{error}"
     );
-    assert!(build_benchmarks(&world, &config, Role::Train, &short, &embed).is_err());
+    assert!(build(Role::Train, &|| false).is_err());
+    assert!(matches!(
+        build(Role::Test, &|| true),
+        Err(DataError::Interrupted)
+    ));
 }

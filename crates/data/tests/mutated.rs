@@ -28,7 +28,11 @@ fn benchmarks() {
     let robustvqa = r#"{"imagenet_a": [{"file_name": "n01/1.jpg", "gt_caption": "goldfish",
         "error_caption": "lemon"}], "imagenet_r": [], "imagenet_v2": [{"file_name": "2.jpg",
         "gt_caption": "cat", "error_caption": "dog"}]}"#;
-    survives(robustvqa.as_bytes(), &[NAME], in_folder(readers::robustvqa));
+    survives(
+        robustvqa.as_bytes(),
+        &[NAME],
+        in_folder(readers::robust_vqa),
+    );
     let region = r#"{"images": [{"id": 7, "file_name": "a.jpg", "width": 4, "height": 2}],
         "annotations": [{"id": 1, "image_id": 7, "caption": "a red cat", "iscrowd": 0,
             "segmentation": {"counts": [2, 4, 2], "size": [2, 4]}},
@@ -45,11 +49,7 @@ fn benchmarks() {
     let mmvp = "Index,Question,Options,Correct Answer\n\
         1,Are the wings open?,(a) Open (b) Closed,(a)\n\
         2,\"Are the wings open, or closed?\",(a) Open (b) Closed,(b)\n";
-    survives(
-        mmvp.as_bytes(),
-        &["Questions.csv"],
-        in_folder(readers::mmvp),
-    );
+    survives(mmvp.as_bytes(), &[NAME], in_folder(readers::mmvp));
 }
 
 #[test]

@@ -74,6 +74,25 @@ pub enum EngineError {
         /// The other process, where it could be read.
         holder: Option<u32>,
     },
+    /// Answers that belong to another model, to other questions, or were asked for in another way.
+    #[error(
+        "{}: holds the answers of another evaluation: {}; choose another --output, or delete it to start over",
+        path.display(), differences.join("; ")
+    )]
+    OtherAnswers {
+        /// The directory.
+        path: PathBuf,
+        /// What differs, each with both values.
+        differences: Vec<String>,
+    },
+    /// A benchmark that the registry does not have.
+    #[error("no benchmark {name:?}; there are {}", known.join(", "))]
+    UnknownBenchmark {
+        /// The name asked for.
+        name: String,
+        /// Names that are known.
+        known: Vec<String>,
+    },
     /// A file that cannot be read or written.
     #[error("{}: {cause}", path.display())]
     Io {
@@ -102,6 +121,14 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Whether the user stopped it: everything finished is kept.
+    pub fn is_interruption(&self) -> bool {
+        matches!(
+            self,
+            Self::Interrupted { .. } | Self::Stopped | Self::Data(DataError::Interrupted)
+        )
+    }
+
     /// Attaches a path to an operating-system error.
     pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use deem_data::benchmark::{Benchmarks, Suite};
+use deem_data::DataError;
 use deem_data::world::benchmark::{BenchmarkConfig, build_benchmarks};
 use deem_data::world::corpus::Role;
 use image::RgbImage;
@@ -11,22 +11,35 @@ use crate::built_in::BuiltIn;
 use crate::pretrain::{class_embeddings, embed};
 use crate::standins::StandIns;
 use deem_engine::EngineError;
-use deem_engine::generate::{Sampling, TextOptions};
+use deem_engine::evaluate::{BenchmarkRegistry, Exam, Mmvp, Pope, Region, RobustVqa};
 
-/// Builds the benchmarks of a split.
+/// The benchmarks that the built-in world is asked about. The stand-ins learn to answer with an option's words, not to
+/// choose one: MMVP is asked by likelihood.
+pub fn registry() -> BenchmarkRegistry {
+    BenchmarkRegistry::default()
+        .with(RobustVqa)
+        .with(Pope)
+        .with(Mmvp::by_likelihood())
+        .with(Region)
+}
+
+/// Builds those benchmarks of a registry that the built-in world can make, for a split; `interrupted` is asked now
+/// and then.
 ///
 /// RobustVQA's negatives are mined by the `miner` stand-in, an encoder other than the one under test
 /// (as the paper mines with a ViT-L for a ConvNeXt-B model); MMVP's pairs by the encoder under test
 /// before any correction.
 ///
 /// # Errors
-/// Stand-ins that are missing, or a split that is too small.
+/// Stand-ins that are missing, or a split that is too small; `Stopped` once `interrupted` says so.
 pub fn benchmarks(
     standins: &StandIns,
     data: &BuiltIn,
     role: Role,
     device: &Device,
-) -> Result<Benchmarks, EngineError> {
+    registry: &BenchmarkRegistry,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<Vec<Exam>, EngineError> {
     let preset = standins.preset();
     let sizes = preset.evaluation;
     let side = preset.model.image_size as u32;
@@ -46,27 +59,28 @@ pub fn benchmarks(
         rows(images.matmul(classes.clone().transpose()))
     };
     let embedder = |pictures: &[RgbImage]| rows(embed(&encoder, pictures, side, device));
-    Ok(build_benchmarks(
+    let built = build_benchmarks(
         &data.world,
         &config,
         role,
         &classifier,
         &embedder,
-    )?)
-}
-
-/// How answers to a suite are generated (spec: evaluation protocols).
-pub fn text_options(suite: Suite) -> TextOptions {
-    let (max_new_tokens, min_new_tokens, beams) = match suite {
-        Suite::Region => (20, 1, 5),
-        _ => (4, 1, 1),
-    };
-    TextOptions {
-        max_new_tokens,
-        min_new_tokens,
-        beams,
-        sampling: Sampling::Greedy,
-    }
+        interrupted,
+    );
+    let mut built = built.map_err(|error| match error {
+        DataError::Interrupted => EngineError::Stopped,
+        other => other.into(),
+    })?;
+    Ok(registry
+        .iter()
+        .filter_map(|benchmark| {
+            let at = built.iter().position(|b| b.name == benchmark.name())?;
+            Some(Exam {
+                benchmark: benchmark.clone(),
+                items: built.swap_remove(at).items,
+            })
+        })
+        .collect())
 }
 
 fn rows(matrix: Tensor<2>) -> Vec<Vec<f32>> {

@@ -23,10 +23,11 @@ const ATTRIBUTES: [Attribute; 5] = [
 ];
 
 /// Answers, right or wrong, to `count` attribute questions with their own images, and with each
-/// question's image exchanged for the next one's. The questions are the same for all seeds.
+/// question's image exchanged for the next one's. The questions are the same for all seeds; `interrupted` is asked
+/// now and then.
 ///
 /// # Errors
-/// Those of making and answering the questions.
+/// Those of making and answering the questions; `Stopped` once `interrupted` says so.
 pub fn shuffled_images(
     runner: &Runner,
     data: &BuiltIn,
@@ -34,6 +35,7 @@ pub fn shuffled_images(
     side: u32,
     count: usize,
     seed: u64,
+    interrupted: &dyn Fn() -> bool,
 ) -> Result<[Vec<Scored>; 2], EngineError> {
     let pool = data.world.pool(role, |_| true);
     let feed = data
@@ -65,12 +67,13 @@ pub fn shuffled_images(
         }
         index += 1;
     }
-    let own = score(runner, &samples, &truths, seed)?;
+    let own = score(runner, &samples, &truths, seed, interrupted)?;
     let images: Vec<Vec<SampleImage>> = samples.iter().map(|s| s.images.clone()).collect();
     for (i, sample) in samples.iter_mut().enumerate() {
         sample.images = images[(i + 1) % images.len()].clone();
     }
-    Ok([own, score(runner, &samples, &truths, seed)?])
+    let others = score(runner, &samples, &truths, seed, interrupted)?;
+    Ok([own, others])
 }
 
 fn score(
@@ -78,6 +81,7 @@ fn score(
     samples: &[Sample],
     truths: &[String],
     seed: u64,
+    interrupted: &dyn Fn() -> bool,
 ) -> Result<Vec<Scored>, EngineError> {
     let options = TextOptions {
         max_new_tokens: 4,
@@ -85,7 +89,13 @@ fn score(
         beams: 1,
         sampling: Sampling::Greedy,
     };
-    let replies = runner.answer(samples, &options)?;
+    let mut replies = Vec::with_capacity(samples.len());
+    for batch in samples.chunks(runner.batch.max(1)) {
+        if interrupted() {
+            return Err(EngineError::Stopped);
+        }
+        replies.extend(runner.answer(batch, &options)?);
+    }
     Ok(replies
         .iter()
         .zip(truths)

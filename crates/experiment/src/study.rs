@@ -5,17 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
-use deem_data::benchmark::{Benchmarks, Item, Suite};
 use deem_model::deem::Deem;
 use deem_model::weights::{self, StateTensor};
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
-use crate::benchmarks::text_options;
 use crate::built_in::BuiltIn;
 use crate::standins::StandIns;
 use deem_engine::config::StageConfig;
-use deem_engine::evaluate::{Record, RecordFile, Runner};
+use deem_engine::evaluate::{Exam, Record, RecordFile, Runner};
 use deem_engine::task::DeemTask;
 use deem_engine::train::{
     Observer, ParameterGroup, Run, RunIdentity, WEIGHTS_FROM, tokenizer_checksum, train,
@@ -164,7 +162,8 @@ impl Study<'_> {
         })
     }
 
-    /// Answers all benchmark items, keeping what an earlier run answered.
+    /// Answers the questions of all exams, keeping what an earlier run answered. Questions about a marked region are
+    /// put to the model that has learnt to describe one.
     ///
     /// # Errors
     /// Those of [`Runner::run`].
@@ -173,21 +172,20 @@ impl Study<'_> {
         run: &ArmRun,
         arm: Arm,
         seed: u64,
-        benchmarks: &Benchmarks,
+        exams: &[Exam],
         tick: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Vec<Record>, EngineError> {
         let mut file = RecordFile::open(&self.folder(arm, seed).join("records.jsonl"))?;
-        for suite in Suite::ALL {
-            let items: Vec<&Item> = benchmarks.suite(suite);
-            let model = if suite == Suite::Region {
+        for exam in exams {
+            let marked = exam.items.iter().any(|item| item.mask.is_some());
+            let model = if marked {
                 &run.describing
             } else {
                 &run.answering
             };
-            self.runner(model)
-                .run(&items, &text_options(suite), &mut file, tick)?;
+            self.runner(model).run(exam, &mut file, tick)?;
         }
-        Ok(file.of("").cloned().collect())
+        Ok(file.all().cloned().collect())
     }
 
     /// Asks questions of a model with this study's settings.

@@ -49,6 +49,34 @@ pub fn vqa_accuracy(answer: &str, annotators: &[&str], mode: ParseMode) -> Resul
     Ok(total / truths.len() as f64)
 }
 
+/// VQA accuracy of one answer in [0, 1], exactly as the challenge's evaluation tool computes it: both sides are
+/// normalised, but only where the annotators disagree.
+///
+/// # Errors
+/// `Empty` without annotators.
+pub fn official_accuracy(answer: &str, annotators: &[&str]) -> Result<f64> {
+    if annotators.is_empty() {
+        return Err(MetricsError::Empty {
+            what: "annotators of a question",
+        });
+    }
+    let plain = |text: &str| text.replace(['\n', '\t'], " ").trim().to_owned();
+    let (mut answer, mut truths) = (
+        plain(answer),
+        annotators.iter().map(|t| plain(t)).collect::<Vec<_>>(),
+    );
+    if truths.iter().any(|truth| *truth != truths[0]) {
+        answer = normalize_vqa(&answer);
+        truths = truths.iter().map(|t| normalize_vqa(t)).collect();
+    }
+    let matches = truths.iter().filter(|truth| **truth == answer).count();
+    let credits = truths.iter().map(|truth| {
+        let others = matches - usize::from(*truth == answer);
+        (others as f64 / 3.0).min(1.0)
+    });
+    Ok(credits.sum::<f64>() / truths.len() as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +119,16 @@ mod tests {
             vqa_accuracy("There are two.", &truths, ParseMode::Paper).unwrap(),
             1.0
         );
+    }
+
+    #[test]
+    fn the_tool_normalises_only_where_annotators_disagree() {
+        let unanimous = annotators(&[("two", 10)]);
+        assert_eq!(official_accuracy("2", &unanimous).unwrap(), 0.0);
+        assert_eq!(official_accuracy(" two\n", &unanimous).unwrap(), 1.0);
+        let divided = annotators(&[("two", 3), ("a pair", 7)]);
+        assert!((official_accuracy("2", &divided).unwrap() - 0.9).abs() < 1e-12);
+        assert!(official_accuracy("x", &[]).is_err());
     }
 
     #[test]

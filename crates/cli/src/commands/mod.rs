@@ -12,6 +12,7 @@ mod chat;
 mod convert;
 mod data;
 mod doctor;
+mod eval;
 mod foundation;
 mod generate;
 mod params;
@@ -19,6 +20,7 @@ mod pretrain;
 mod probe;
 mod reproduce;
 mod restore;
+mod score;
 mod session;
 mod setup;
 mod talk;
@@ -48,6 +50,11 @@ pub fn run(args: Args) -> Result<()> {
             interrupt::listen();
             pretrain::run(&setup, &args)
         }
+        Command::Eval(args) => {
+            interrupt::listen();
+            eval::run(&setup, &args)
+        }
+        Command::Score(args) => score::run(&args),
         Command::Ask(args) => ask::run(&setup, &args),
         Command::Restore(args) => restore::run(&setup, &args),
         Command::Generate(args) => generate::run(&setup, &args),

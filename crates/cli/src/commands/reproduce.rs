@@ -6,14 +6,14 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use deem_data::benchmark::{Benchmarks, Item, Suite};
+use deem_data::benchmark::Item;
 use deem_data::image::ImageLimits;
 use deem_data::world::corpus::Role;
 use deem_engine::EngineError;
-use deem_engine::evaluate::{Answers, Record, verdict};
+use deem_engine::evaluate::{AnswerForm, Answers, Exam, Record, verdict};
 use deem_engine::generate::{ImageOptions, restore};
 use deem_engine::train::{Difference, Observer, read_metrics};
-use deem_experiment::benchmarks::benchmarks;
+use deem_experiment::benchmarks::{benchmarks, registry};
 use deem_experiment::pretrain::pixels;
 use deem_experiment::shuffled_images;
 use deem_experiment::study::{Arm, ArmRun, Study};
@@ -58,7 +58,15 @@ pub fn run(choice: &Setup, args: &Reproduce) -> Result<()> {
     let config = toml::to_string(preset)?;
     claim(&args.output, &identity(args, &config, &standins.identity()))?;
     let compute = choice.compute()?;
-    let set = benchmarks(&standins, &data, role, &compute.device)?;
+    eprintln!("making the benchmarks");
+    let set = benchmarks(
+        &standins,
+        &data,
+        role,
+        &compute.device,
+        &registry(),
+        &interrupt::asked,
+    )?;
     let study = Study {
         standins: &standins,
         data: &data,
@@ -134,7 +142,7 @@ fn side_by_side(
     study: &Study,
     jobs: Vec<(u64, Arm)>,
     most: Option<usize>,
-    set: &Benchmarks,
+    set: &[Exam],
     role: Role,
 ) -> Result<(Runs, usize)> {
     let cores = rayon::current_num_threads();
@@ -170,11 +178,11 @@ fn side_by_side(
     Ok((runs.into_iter().flatten().collect(), threads))
 }
 
-fn one_run(study: &Study, arm: Arm, seed: u64, set: &Benchmarks, role: Role) -> Result<Finished> {
+fn one_run(study: &Study, arm: Arm, seed: u64, set: &[Exam], role: Role) -> Result<Finished> {
     let mut observer = |name: &str| Box::new(TrainProgress::new(name, false)) as Box<dyn Observer>;
     let run = study.train(arm, seed, &mut observer)?;
     let name = format!("{} {seed} questions", arm.name());
-    let mut progress = Progress::new(&name, set.items.len() as u64);
+    let mut progress = Progress::new(&name, set.iter().map(|exam| exam.items.len() as u64).sum());
     let mut done = 0;
     let records = study.evaluate(&run, arm, seed, set, &mut |count| {
         done += count as u64;
@@ -184,7 +192,15 @@ fn one_run(study: &Study, arm: Arm, seed: u64, set: &Benchmarks, role: Role) -> 
     progress.finish();
     let side = study.standins.preset().model.image_size as u32;
     let runner = study.runner(&run.answering);
-    let control = shuffled_images(&runner, study.data, role, side, CONTROL_QUESTIONS, seed)?;
+    let control = shuffled_images(
+        &runner,
+        study.data,
+        role,
+        side,
+        CONTROL_QUESTIONS,
+        seed,
+        &interrupt::asked,
+    )?;
     Ok(Finished {
         seed,
         records,
@@ -207,15 +223,16 @@ struct Outcome {
 
 impl Outcome {
     fn new(arm: Arm, runs: Vec<Finished>) -> Result<Self> {
-        let mut answers = Answers::default();
+        let registry = registry();
+        let mut answers = Answers::new(&registry, ParseMode::Strict);
         let mut curves = Vec::new();
         let [mut own, mut shuffled] = [Vec::new(), Vec::new()];
         let (mut first, mut alone) = (None, Vec::new());
         for finished in runs {
             let seed = finished.seed;
-            answers.add(seed, &finished.records, ParseMode::Strict)?;
-            let mut own_answers = Answers::default();
-            own_answers.add(seed, &finished.records, ParseMode::Strict)?;
+            answers.add(seed, finished.records.clone());
+            let mut own_answers = Answers::new(&registry, ParseMode::Strict);
+            own_answers.add(seed, finished.records.clone());
             alone.push((seed, own_answers.families()?));
             let [with_own, with_others] = finished.control;
             own.extend(with_own);
@@ -334,7 +351,7 @@ fn average(values: Vec<f64>) -> f64 {
 
 fn report(
     study: &Study,
-    set: &Benchmarks,
+    set: &[Exam],
     outcomes: &BTreeMap<Arm, Outcome>,
     results: &Results,
     config: &str,
@@ -435,11 +452,12 @@ const LIMITS: [&str; 5] = [
 
 fn restorations(
     study: &Study,
-    set: &Benchmarks,
+    set: &[Exam],
     outcomes: &BTreeMap<Arm, Outcome>,
 ) -> Result<Vec<Restoration>> {
     let mut pictures: Vec<(String, RgbImage)> = Vec::new();
-    let items = set.suite(Suite::Mmvp);
+    let items = set.iter().flat_map(|exam| &exam.items);
+    let items: Vec<&Item> = items.filter(|item| item.pattern.is_some()).collect();
     let spread = (items.len() / RESTORED).max(1);
     for item in items.into_iter().step_by(spread).take(RESTORED) {
         let image = item.picture.load(ImageLimits::default())?;
@@ -491,14 +509,22 @@ fn draw(
 }
 
 /// Questions of the first seed that the arms answer differently, from every benchmark in turn.
-fn examples(set: &Benchmarks, outcomes: &BTreeMap<Arm, Outcome>) -> Result<Vec<Example>> {
+fn examples(set: &[Exam], outcomes: &BTreeMap<Arm, Outcome>) -> Result<Vec<Example>> {
     let mut by_family: BTreeMap<&str, Vec<Example>> = BTreeMap::new();
-    for item in set.items.iter().filter(|item| item.suite != Suite::Region) {
-        let benchmark = format!("{}/{}", item.suite.family(), item.suite.part());
+    let items = set
+        .iter()
+        .flat_map(|exam| exam.items.iter().map(move |item| (&exam.benchmark, item)));
+    for (benchmark, item) in items {
+        let name = benchmark.name();
+        let question = benchmark.ask(item);
+        if question.form == AnswerForm::Text {
+            continue;
+        }
         let mut given: Vec<Answer> = Vec::new();
         for (arm, outcome) in outcomes {
             let mut records = outcome.records.iter();
-            let found = records.find(|r| r.benchmark == benchmark && r.id == item.id);
+            let found = records
+                .find(|r| (r.benchmark.as_str(), &r.part, &r.id) == (name, &item.part, &item.id));
             if let Some(record) = found {
                 given.push(Answer {
                     arm: arm.name().to_owned(),
@@ -508,12 +534,12 @@ fn examples(set: &Benchmarks, outcomes: &BTreeMap<Arm, Outcome>) -> Result<Vec<E
             }
         }
         let differ = given.windows(2).any(|pair| pair[0].text != pair[1].text);
-        let family = by_family.entry(item.suite.family()).or_default();
+        let family = by_family.entry(name).or_default();
         if differ && family.len() < EXAMPLES / 3 {
             family.push(Example {
                 image: item.picture.load(ImageLimits::default())?.as_ref().clone(),
-                benchmark,
-                question: item.prompt(),
+                benchmark: format!("{name}/{}", item.part),
+                question: question.text,
                 truth: truth(item),
                 answers: given,
             });
@@ -525,7 +551,7 @@ fn examples(set: &Benchmarks, outcomes: &BTreeMap<Arm, Outcome>) -> Result<Vec<E
 /// The right answer as people read it: the letter of an option with its words.
 fn truth(item: &Item) -> String {
     let truth = item.answers.first().cloned().unwrap_or_default();
-    let options: Vec<&str> = item.options.iter().flatten().map(String::as_str).collect();
+    let options: Vec<&str> = item.options.iter().map(String::as_str).collect();
     match parse_choice(&truth, &options, ParseMode::Strict) {
         Some(right) if truth != options[right] => format!("{truth} {}", options[right]),
         _ => truth,

@@ -6,12 +6,15 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::item::{Item, Picture, Suite};
+use super::files::{layout, names, write_file};
+use super::{Item, Picture};
 use crate::DataError;
 
 const QUESTIONS: &str = "Questions.csv";
 const IMAGES: &str = "MMVP Images";
 const PATTERNS: &str = "patterns.json";
+/// The one part that the benchmark has.
+const PART: &str = "pairs";
 
 #[derive(Deserialize)]
 struct Row {
@@ -32,6 +35,11 @@ struct Row {
 pub fn read_mmvp(folder: &Path) -> Result<Vec<Item>, DataError> {
     let file = folder.join(QUESTIONS);
     let name = file.display().to_string();
+    let found = names(folder)?;
+    if !found.iter().any(|n| n == QUESTIONS) {
+        let expected = format!("{QUESTIONS} and the folder {IMAGES:?}");
+        return Err(layout(folder, expected, &found));
+    }
     let text = std::fs::read_to_string(&file).map_err(|e| DataError::io(&file, e))?;
     // Spreadsheet programs put a byte-order mark before the header.
     let mut reader = csv::ReaderBuilder::new()
@@ -74,11 +82,11 @@ pub fn read_mmvp(folder: &Path) -> Result<Vec<Item>, DataError> {
         let pair = (row.index - 1) / 2;
         items.push(Item {
             id: format!("mmvp/{}", row.index),
-            suite: Suite::Mmvp,
+            part: PART.to_owned(),
             picture: Picture::File(picture_file(folder, row.index)),
             mask: None,
             question: row.question,
-            options: Some(options),
+            options: options.to_vec(),
             answers: vec![answer],
             label: None,
             cluster: format!("pair {}", pair + 1),
@@ -144,7 +152,7 @@ fn parse_options(text: &str) -> Option<[String; 2]> {
 ///
 /// # Errors
 /// `Io`; `Malformed` if an item has no options.
-pub fn write_mmvp(items: &[&Item], folder: &Path) -> Result<(), DataError> {
+pub fn write_mmvp(items: &[Item], folder: &Path) -> Result<(), DataError> {
     let file = folder.join(QUESTIONS);
     let name = file.display().to_string();
     let failed = |e: csv::Error| DataError::io(&file, std::io::Error::other(e));
@@ -154,8 +162,13 @@ pub fn write_mmvp(items: &[&Item], folder: &Path) -> Result<(), DataError> {
         .map_err(failed)?;
     let mut patterns: Vec<&str> = Vec::new();
     for (number, item) in items.iter().enumerate() {
-        let Some([first, second]) = &item.options else {
-            return Err(DataError::malformed(&name, &item.id, "two options", "none"));
+        let [first, second] = item.options.as_slice() else {
+            return Err(DataError::malformed(
+                &name,
+                &item.id,
+                "two options",
+                item.options.len().to_string(),
+            ));
         };
         let index = (number + 1).to_string();
         let options = format!("(a) {first} (b) {second}");
@@ -176,11 +189,11 @@ pub fn write_mmvp(items: &[&Item], folder: &Path) -> Result<(), DataError> {
     let bytes = writer
         .into_inner()
         .map_err(|e| DataError::io(&file, std::io::Error::other(e.to_string())))?;
-    super::store::write_file(&file, &bytes)?;
+    write_file(&file, &bytes)?;
     if !patterns.is_empty() {
         let json =
             serde_json::to_vec_pretty(&patterns).map_err(|e| DataError::io(&file, e.into()))?;
-        super::store::write_file(&folder.join(PATTERNS), &json)?;
+        write_file(&folder.join(PATTERNS), &json)?;
     }
     Ok(())
 }
@@ -205,10 +218,8 @@ mod tests {
     #[test]
     fn the_published_layout_is_read() {
         let items = read(&format!("\u{feff}{TWO}"), Some("[\"state\"]")).unwrap();
-        assert_eq!(
-            items[1].prompt(),
-            "Are the wings open, or closed? (a) Open (b) Closed"
-        );
+        assert_eq!(items[1].question, "Are the wings open, or closed?");
+        assert_eq!(items[1].options, ["Open", "Closed"]);
         assert_eq!(items[1].answers, ["(b)"]);
         assert_eq!(
             (items[0].cluster.as_str(), items[1].cluster.as_str()),

@@ -1,13 +1,18 @@
-//! POPE: `coco_pope_{random,popular,adversarial}.json`, a JSON object with `image`, `text` and `label`
-//! on each line.
+//! POPE: `coco_pope_{random,popular,adversarial}.json` (any of them), a JSON object with `image`, `text` and `label`
+//! on each line; pictures anywhere below the folder.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::item::{Item, Picture, Suite};
+use super::files::{layout, names, write_file};
+use super::{Item, PictureFolder};
 use crate::DataError;
+
+/// The splits, by how absent objects were chosen.
+pub const POPE_SPLITS: [&str; 3] = ["random", "popular", "adversarial"];
 
 #[derive(Serialize, Deserialize)]
 struct Line {
@@ -18,19 +23,36 @@ struct Line {
     label: String,
 }
 
-/// File name of a suite.
-pub(super) fn file_name(suite: Suite) -> String {
-    format!("coco_pope_{}.json", suite.part())
+fn file_name(split: &str) -> String {
+    format!("coco_pope_{split}.json")
 }
 
-/// Reads one POPE file; pictures are looked up in `images` when they are needed.
+/// Reads a POPE folder; pictures are read when they are needed.
 ///
 /// # Errors
-/// `Io`; `Malformed` naming file, line and field; `Empty`.
-pub fn read_pope(file: &Path, images: &Path, suite: Suite) -> Result<Vec<Item>, DataError> {
+/// `Io`; `Malformed` naming the folder if it has none of the files, else file, line and field; `Empty`.
+pub fn read_pope(folder: &Path) -> Result<Vec<Item>, DataError> {
+    let found = names(folder)?;
+    let splits = POPE_SPLITS.map(|split| (split, file_name(split)));
+    if !splits.iter().any(|(_, file)| found.contains(file)) {
+        let expected = splits.map(|(_, file)| file).join(", ");
+        return Err(layout(folder, format!("any of {expected}"), &found));
+    }
+    let pictures = PictureFolder::open(folder)?;
+    let mut items = Vec::new();
+    for (split, file) in splits {
+        if found.contains(&file) {
+            items.extend(read_split(&folder.join(file), split, &pictures)?);
+        }
+    }
+    Ok(items)
+}
+
+fn read_split(file: &Path, split: &str, pictures: &PictureFolder) -> Result<Vec<Item>, DataError> {
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).map_err(|e| DataError::io(file, e))?;
-    let mut items = Vec::new();
+    let mut items: Vec<Item> = Vec::new();
+    let mut ids = HashSet::new();
     for (number, line) in text
         .lines()
         .enumerate()
@@ -54,17 +76,22 @@ pub fn read_pope(file: &Path, images: &Path, suite: Suite) -> Result<Vec<Item>, 
                 line.label,
             ));
         }
+        let id = line.question_id.unwrap_or(number as u64 + 1);
+        if !ids.insert(id) {
+            return Err(DataError::malformed(
+                &name,
+                format!("{place}, question_id"),
+                "each number once",
+                id.to_string(),
+            ));
+        }
         items.push(Item {
-            id: format!(
-                "{}/{}",
-                suite.part(),
-                line.question_id.unwrap_or(number as u64 + 1)
-            ),
-            suite,
-            picture: Picture::File(images.join(&line.image)),
+            id: format!("{split}/{id}"),
+            part: split.to_owned(),
+            picture: pictures.of_record(&line.image, &name, &place)?,
             mask: None,
             question: line.text,
-            options: None,
+            options: vec![],
             answers: vec![label],
             label: None,
             cluster: line.image,
@@ -81,24 +108,30 @@ pub fn read_pope(file: &Path, images: &Path, suite: Suite) -> Result<Vec<Item>, 
     Ok(items)
 }
 
-/// Writes the items of one POPE part; their pictures go to `images`.
+/// Writes POPE items in the layout that [`read_pope`] reads; pictures go to `images`.
 ///
 /// # Errors
 /// `Io`.
-pub fn write_pope(items: &[&Item], file: &Path, images: &Path) -> Result<(), DataError> {
-    let mut out = Vec::new();
-    for (number, item) in items.iter().enumerate() {
-        item.picture.write(images)?;
-        let line = Line {
-            question_id: Some(number as u64 + 1),
-            image: item.picture.id(),
-            text: item.question.clone(),
-            label: item.answers.first().cloned().unwrap_or_default(),
-        };
-        let json = serde_json::to_string(&line).map_err(|e| DataError::io(file, e.into()))?;
-        writeln!(out, "{json}").map_err(|e| DataError::io(file, e))?;
+pub fn write_pope(items: &[Item], folder: &Path) -> Result<(), DataError> {
+    for split in POPE_SPLITS {
+        let file = folder.join(file_name(split));
+        let mut out = Vec::new();
+        for (number, item) in items.iter().filter(|i| i.part == split).enumerate() {
+            item.picture.write(&folder.join("images"))?;
+            let line = Line {
+                question_id: Some(number as u64 + 1),
+                image: item.picture.id(),
+                text: item.question.clone(),
+                label: item.answers.first().cloned().unwrap_or_default(),
+            };
+            let json = serde_json::to_string(&line).map_err(|e| DataError::io(&file, e.into()))?;
+            writeln!(out, "{json}").map_err(|e| DataError::io(&file, e))?;
+        }
+        if !out.is_empty() {
+            write_file(&file, &out)?;
+        }
     }
-    super::store::write_file(file, &out)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -109,7 +142,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("coco_pope_random.json");
         std::fs::write(&file, text).unwrap();
-        read_pope(&file, folder.path(), Suite::PopeRandom)
+        read_pope(folder.path())
     }
 
     #[test]
@@ -121,10 +154,7 @@ mod tests {
         .unwrap();
         assert_eq!(items.len(), 2);
         assert_eq!(items[1].answers, ["no"]);
-        assert_eq!(
-            items[0].prompt(),
-            "Is there a snowboard in the image? Please answer yes or no."
-        );
+        assert_eq!(items[0].question, "Is there a snowboard in the image?");
         assert_eq!(items[0].cluster, items[1].cluster);
     }
 
@@ -143,7 +173,35 @@ mod tests {
             error.contains("line 1, label") && error.contains("maybe"),
             "{error}"
         );
+        let numbered = good.replace("{", "{\"question_id\": 7, ");
+        let error = read(&format!("{numbered}{numbered}"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("line 2, question_id"), "{error}");
         assert!(read("[1, 2]").is_err());
         assert!(matches!(read("\n"), Err(DataError::Empty { .. })));
+    }
+
+    #[test]
+    fn folders_without_questions_or_with_two_pictures_of_a_name_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("pope.json"), "").unwrap();
+        let error = read_pope(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("coco_pope_popular.json") && error.contains("found pope.json"),
+            "{error}"
+        );
+        let line = "{\"image\": \"a.jpg\", \"text\": \"?\", \"label\": \"yes\"}";
+        std::fs::write(folder.path().join("coco_pope_popular.json"), line).unwrap();
+        assert_eq!(read_pope(folder.path()).unwrap()[0].part, "popular");
+        for place in ["images", "val2014"] {
+            std::fs::create_dir(folder.path().join(place)).unwrap();
+            std::fs::write(folder.path().join(place).join("a.jpg"), "").unwrap();
+        }
+        let error = read_pope(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("line 1") && error.contains("images/a.jpg and"),
+            "{error}"
+        );
     }
 }

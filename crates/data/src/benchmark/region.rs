@@ -1,16 +1,19 @@
 //! Region descriptions in a COCO-style file: `images` (id, file_name, width, height) and `annotations`
 //! (image_id, segmentation, and `caption` or a list of `captions`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::item::{Item, Picture, Suite};
+use super::files::{only_json, write_file};
 use super::rle::{Segmentation, encode_rle};
+use super::{Item, PictureFolder};
 use crate::DataError;
 use crate::image::ImageLimits;
+
+const FILE: &str = "region.json";
 
 #[derive(Serialize, Deserialize)]
 struct File {
@@ -37,15 +40,14 @@ struct Annotation {
     captions: Vec<String>,
 }
 
-/// Reads a region file; pictures are looked up in `images` when they are needed.
+/// Reads a folder with a region file (`region.json`, or the only JSON file); pictures anywhere below it are read when
+/// they are needed.
 ///
 /// # Errors
-/// `Io`; `Malformed` naming file and annotation; `ImageTooLarge` by the sizes in the file; `Empty`.
-pub fn read_regions(
-    file: &Path,
-    images: &Path,
-    limits: ImageLimits,
-) -> Result<Vec<Item>, DataError> {
+/// `Io`; `Malformed` naming folder, or file and annotation; `ImageTooLarge` by the sizes in the file; `Empty`.
+pub fn read_regions(folder: &Path, limits: ImageLimits) -> Result<Vec<Item>, DataError> {
+    let file = &only_json(folder, FILE)?;
+    let pictures = PictureFolder::open(folder)?;
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).map_err(|e| DataError::io(file, e))?;
     let content: File = serde_json::from_str(&text).map_err(|e| {
@@ -54,8 +56,13 @@ pub fn read_regions(
     })?;
     let by_id: HashMap<u64, &ImageEntry> = content.images.iter().map(|i| (i.id, i)).collect();
     let mut items = Vec::new();
+    let mut ids = HashSet::new();
     for annotation in content.annotations {
         let place = format!("annotation {}", annotation.id);
+        if !ids.insert(annotation.id) {
+            let found = annotation.id.to_string();
+            return Err(DataError::malformed(&name, place, "each id once", found));
+        }
         let Some(entry) = by_id.get(&annotation.image_id) else {
             let found = format!("image_id {}", annotation.image_id);
             return Err(DataError::malformed(
@@ -94,11 +101,11 @@ pub fn read_regions(
         }
         items.push(Item {
             id: format!("region/{}", annotation.id),
-            suite: Suite::Region,
-            picture: Picture::File(images.join(&entry.file_name)),
+            part: "captions".to_owned(),
+            picture: pictures.of_record(&entry.file_name, &name, &place)?,
             mask: Some(Arc::new(mask)),
             question: String::new(),
-            options: None,
+            options: vec![],
             answers,
             label: None,
             cluster: entry.file_name.clone(),
@@ -115,11 +122,12 @@ pub fn read_regions(
     Ok(items)
 }
 
-/// Writes region items; pictures go to `images`.
+/// Writes region items in the layout that [`read_regions`] reads; pictures go to `images`.
 ///
 /// # Errors
 /// `Io`; `Malformed` if an item has no mask.
-pub fn write_regions(items: &[&Item], file: &Path, images: &Path) -> Result<(), DataError> {
+pub fn write_regions(items: &[Item], folder: &Path) -> Result<(), DataError> {
+    let file = &folder.join(FILE);
     let name = file.display().to_string();
     let mut content = File {
         images: vec![],
@@ -133,7 +141,7 @@ pub fn write_regions(items: &[&Item], file: &Path, images: &Path) -> Result<(), 
         let next = content.images.len() as u64 + 1;
         let image_id = *known.entry(item.picture.id()).or_insert(next);
         if image_id == next {
-            item.picture.write(images)?;
+            item.picture.write(&folder.join("images"))?;
             let (width, height) = mask.dimensions();
             content.images.push(ImageEntry {
                 id: next,
@@ -151,7 +159,7 @@ pub fn write_regions(items: &[&Item], file: &Path, images: &Path) -> Result<(), 
         });
     }
     let json = serde_json::to_vec(&content).map_err(|e| DataError::io(file, e.into()))?;
-    super::store::write_file(file, &json)
+    write_file(file, &json)
 }
 
 #[cfg(test)]
@@ -160,9 +168,8 @@ mod tests {
 
     fn read(text: &str) -> Result<Vec<Item>, DataError> {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("region.json");
-        std::fs::write(&file, text).unwrap();
-        read_regions(&file, folder.path(), ImageLimits { max_pixels: 1000 })
+        std::fs::write(folder.path().join(FILE), text).unwrap();
+        read_regions(folder.path(), ImageLimits { max_pixels: 1000 })
     }
 
     const GOOD: &str = r#"{"images": [{"id": 7, "file_name": "a.jpg", "width": 4, "height": 2}],
@@ -184,7 +191,6 @@ mod tests {
             items[1].mask.as_ref().unwrap().as_raw(),
             &[255, 255, 0, 0, 255, 255, 0, 0]
         );
-        assert_eq!(items[0].prompt(), "");
     }
 
     #[test]

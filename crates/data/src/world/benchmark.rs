@@ -13,8 +13,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
-use crate::benchmark::Benchmarks;
-use crate::benchmark::{Item, Picture, Suite};
+use crate::benchmark::{BenchmarkItems, Item, Picture, ROBUST_VQA_SETS};
 use crate::dice::Dice;
 use crate::world::World;
 use crate::world::corpus::{DrawingIndex, Part, Role, Style};
@@ -65,18 +64,22 @@ impl Default for BenchmarkConfig {
     }
 }
 
-/// Builds all suites from drawings of one role.
+/// Builds the benchmarks from drawings of one role: `robust_vqa`, `pope`, `mmvp` and `region`.
+///
+/// `interrupted` is asked now and then.
 ///
 /// # Errors
-/// `Config` if the role is `Train` or a size does not fit; `Empty` if the split has no drawing for a suite;
-/// `Malformed` if a function returns another number of rows, or a row of another length, than asked for.
+/// `Config` if the role is `Train` or a size does not fit; `Empty` if the split has no drawing for a benchmark;
+/// `Malformed` if a function returns another number of rows, or a row of another length, than asked for;
+/// `Interrupted` once `interrupted` says so.
 pub fn build_benchmarks(
     world: &World,
     config: &BenchmarkConfig,
     role: Role,
     classifier: Classifier<'_>,
     embedder: Embedder<'_>,
-) -> Result<Benchmarks, DataError> {
+    interrupted: &dyn Fn() -> bool,
+) -> Result<Vec<BenchmarkItems>, DataError> {
     if role == Role::Train {
         return Err(DataError::config(
             "role",
@@ -87,21 +90,30 @@ pub fn build_benchmarks(
         world,
         config,
         role,
+        interrupted,
     };
-    let mut items = Vec::new();
-    for suite in [Suite::RobustVqaA, Suite::RobustVqaR, Suite::RobustVqaV] {
-        items.extend(builder.robustvqa(suite, classifier)?);
+    let mut robust_vqa = Vec::new();
+    for set in ROBUST_VQA_SETS {
+        robust_vqa.extend(builder.robust_vqa(set, classifier)?);
     }
-    items.extend(builder.pope()?);
-    items.extend(mmvp::pairs(&builder, embedder)?);
-    items.extend(builder.regions()?);
-    Ok(Benchmarks { items })
+    let built = [
+        ("robust_vqa", robust_vqa),
+        ("pope", builder.pope()?),
+        ("mmvp", mmvp::pairs(&builder, embedder)?),
+        ("region", builder.regions()?),
+    ];
+    let named = built.map(|(name, items)| BenchmarkItems {
+        name: name.to_owned(),
+        items,
+    });
+    Ok(named.into())
 }
 
 struct Builder<'a> {
     world: &'a World,
     config: &'a BenchmarkConfig,
     role: Role,
+    interrupted: &'a dyn Fn() -> bool,
 }
 
 /// Rows per call of the classifier or embedder.
@@ -140,6 +152,15 @@ impl Builder<'_> {
         SceneSampler::new(self.world.renderer().clone(), Arc::new(pool), scenes)
     }
 
+    /// A place where building may be stopped.
+    fn go_on(&self) -> Result<(), DataError> {
+        if (self.interrupted)() {
+            Err(DataError::Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+
     fn dice(&self, purpose: &str, index: u64) -> Dice {
         Dice::new(
             self.config.seed,
@@ -165,6 +186,7 @@ impl Builder<'_> {
         let captioner = self.world.captioner();
         (0..self.config.regions as u64)
             .map(|index| {
+                self.go_on()?;
                 let mut dice = self.dice("region", index);
                 let scene = sampler.sample(&mut dice);
                 let facts = self.facts(&scene)?;
@@ -184,14 +206,14 @@ impl Builder<'_> {
                 }
                 Ok(Item {
                     id: format!("region/{}", index + 1),
-                    suite: Suite::Region,
+                    part: "captions".to_owned(),
                     picture: Picture::Memory {
                         id: id.clone(),
                         image: Arc::new(rendered.image),
                     },
                     mask: Some(Arc::new(mask)),
                     question: String::new(),
-                    options: None,
+                    options: vec![],
                     answers,
                     label: None,
                     cluster: id,

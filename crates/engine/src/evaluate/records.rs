@@ -7,49 +7,101 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::AnswerForm;
 use crate::EngineError;
 
 /// One answered question.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Unique within the benchmark.
+    /// Unique within the part.
     pub id: String,
-    /// Benchmark and split, as `pope/random`.
+    /// Benchmark, as `pope`.
     pub benchmark: String,
+    /// Part of the benchmark, as `random`.
+    pub part: String,
     /// Image (or pair) that several questions share: the unit of the intervals.
     pub cluster: String,
     /// Sub-category, where the benchmark has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
+    /// The picture's name.
+    pub image: String,
+    /// SHA-256 of the picture's file in hexadecimal (of its pixels, if it never was one); nothing if unreadable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_sha256: Option<String>,
     /// The whole prompt, images written as `<image>`.
     pub prompt: String,
     /// The options of a choice.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub options: Option<[String; 2]>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    /// How the answer is read.
+    pub form: AnswerForm,
     /// What is right (for descriptions: the references).
     pub truth: Vec<String>,
-    /// What the model said, verbatim.
+    /// What the model wrote, verbatim; if it was asked by likelihood alone, the option that it chose.
     pub answer: String,
-    /// Logit of "yes" minus logit of "no" at the first answered position; for a choice, log-probability
-    /// of the first option minus that of the second.
+    /// What the answer says, see [`super::parsed`]; nothing if that is not clear.
+    pub parsed: Option<String>,
+    /// 1 if that is right, else 0.
+    pub score: f64,
+    /// Logit of "yes" minus logit of "no" at the first written position.
     pub margin: f64,
+    /// The options by likelihood, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub likelihood: Option<Likelihood>,
+    /// Time that the answer took, in seconds: its share of the batch it was part of.
+    pub seconds: f64,
     /// Why the question could not be asked (an unreadable picture); it then counts as wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// How likely each option of a choice is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Likelihood {
+    /// Log-probability of each option as a whole answer, in nats.
+    pub log_probabilities: Vec<f64>,
+    /// The likeliest option, from 0; the first of equals.
+    pub chosen: usize,
+}
+
+impl Likelihood {
+    /// Of the log-probabilities of the options.
+    pub fn new(log_probabilities: Vec<f64>) -> Self {
+        let mut chosen = 0;
+        for (at, value) in log_probabilities.iter().enumerate() {
+            if *value > log_probabilities[chosen] {
+                chosen = at;
+            }
+        }
+        Self {
+            log_probabilities,
+            chosen,
+        }
+    }
+}
+
+/// What names a record: benchmark, part, id.
+type Key = (String, String, String);
+
+impl Record {
+    fn key(&self) -> Key {
+        (self.benchmark.clone(), self.part.clone(), self.id.clone())
+    }
 }
 
 /// The records of one evaluation, appended as they are made.
 pub struct RecordFile {
     path: PathBuf,
     file: File,
-    done: BTreeMap<String, Record>,
+    done: BTreeMap<Key, Record>,
 }
 
 impl RecordFile {
     /// Opens a file, keeping the records it already holds; a last line cut off by a crash is dropped.
     ///
     /// # Errors
-    /// `Io` naming the file.
+    /// `Io` naming the file; `File` naming a line that is no record.
     pub fn open(path: &Path) -> Result<Self, EngineError> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(EngineError::io(folder))?;
@@ -59,13 +111,22 @@ impl RecordFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(EngineError::io(path)(error)),
         };
-        let done: Vec<Record> = text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect();
-        if done.len() != text.lines().count() || !(text.is_empty() || text.ends_with('\n')) {
-            let kept: String = done.iter().map(line).collect();
-            fs::write(path, kept).map_err(EngineError::io(path))?;
+        // What follows the last line break was not written to its end.
+        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+        let mut done = BTreeMap::new();
+        for (number, line) in whole.lines().enumerate() {
+            let record: Record = serde_json::from_str(line).map_err(|error| EngineError::File {
+                path: path.into(),
+                problem: format!(
+                    "line {}: not a record of this version of deem ({error}); \
+                         choose another --output, or delete the file to start over",
+                    number + 1
+                ),
+            })?;
+            done.insert(record.key(), record);
+        }
+        if whole.len() < text.len() {
+            fs::write(path, whole).map_err(EngineError::io(path))?;
         }
         let file = OpenOptions::new()
             .create(true)
@@ -75,16 +136,14 @@ impl RecordFile {
         Ok(Self {
             path: path.into(),
             file,
-            done: done
-                .into_iter()
-                .map(|r| (key(&r.benchmark, &r.id), r))
-                .collect(),
+            done,
         })
     }
 
-    /// Whether a question has been answered.
-    pub fn has(&self, benchmark: &str, id: &str) -> bool {
-        self.done.contains_key(&key(benchmark, id))
+    /// The record of a question, if it has been answered.
+    pub fn get(&self, benchmark: &str, part: &str, id: &str) -> Option<&Record> {
+        let key = (benchmark.to_owned(), part.to_owned(), id.to_owned());
+        self.done.get(&key)
     }
 
     /// Appends a record and hands it to the operating system.
@@ -95,20 +154,14 @@ impl RecordFile {
         self.file
             .write_all(line(&record).as_bytes())
             .map_err(EngineError::io(&self.path))?;
-        self.done.insert(key(&record.benchmark, &record.id), record);
+        self.done.insert(record.key(), record);
         Ok(())
     }
 
-    /// All records of benchmarks that start with `prefix`, by id.
-    pub fn of<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Record> {
-        self.done
-            .values()
-            .filter(move |record| record.benchmark.starts_with(prefix))
+    /// All records, by benchmark, part and id.
+    pub fn all(&self) -> impl Iterator<Item = &Record> {
+        self.done.values()
     }
-}
-
-fn key(benchmark: &str, id: &str) -> String {
-    format!("{benchmark}\u{0}{id}")
 }
 
 fn line(record: &Record) -> String {
@@ -122,15 +175,23 @@ mod tests {
     fn record(id: &str) -> Record {
         Record {
             id: id.into(),
-            benchmark: "pope/random".into(),
+            benchmark: "pope".into(),
+            part: "random".into(),
             cluster: "1.png".into(),
             pattern: None,
+            image: "1.png".into(),
+            image_sha256: None,
             prompt: "Is there a cat in the image?".into(),
-            options: None,
+            options: vec![],
+            form: AnswerForm::YesNo,
             truth: vec!["yes".into()],
-            error: None,
             answer: "yes".into(),
+            parsed: Some("yes".into()),
+            score: 1.0,
             margin: 1.5,
+            likelihood: None,
+            seconds: 0.25,
+            error: None,
         }
     }
 
@@ -145,10 +206,23 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, &text[..text.len() - 10]).unwrap();
         let mut file = RecordFile::open(&path).unwrap();
-        assert!(file.has("pope/random", "1") && !file.has("pope/random", "2"));
+        assert_eq!(file.get("pope", "random", "1"), Some(&record("1")));
+        assert_eq!(file.get("pope", "random", "2"), None);
         file.push(record("2")).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
-        assert_eq!(file.of("pope/").count(), 2);
-        assert_eq!(file.of("mmvp").count(), 0);
+        assert_eq!(file.all().count(), 2);
+    }
+
+    #[test]
+    fn a_line_of_something_else_is_named_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("records.jsonl");
+        fs::write(&path, "{\"id\": 3}\n").unwrap();
+        let error = RecordFile::open(&path).err().unwrap().to_string();
+        assert!(
+            error.contains("records.jsonl") && error.contains("line 1"),
+            "{error}"
+        );
+        assert!(path.metadata().unwrap().len() > 0);
     }
 }

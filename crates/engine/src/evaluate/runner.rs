@@ -1,13 +1,16 @@
 //! Answers questions in batches and keeps a record of each.
 
+use std::time::Instant;
+
 use burn::tensor::Device;
 use deem_data::benchmark::Item;
 use deem_data::image::{Crop, ImageLimits, ViewConfig};
 use deem_data::text::{TextTokenizer, answer};
 use deem_data::{BatchConfig, Collator, PackConfig, Padding, Sample, Segment};
+use deem_metrics::answer::ParseMode;
 use deem_model::deem::Deem;
 
-use super::records::{Record, RecordFile};
+use super::{Exam, Likelihood, Question, Record, RecordFile, parsed, verdict};
 use crate::EngineError;
 use crate::generate::{TextOptions, generate_text, log_likelihoods};
 use crate::objective::DeemBatch;
@@ -17,8 +20,7 @@ use crate::objective::DeemBatch;
 pub struct Reply {
     /// The answer, verbatim.
     pub text: String,
-    /// Logit of "yes" minus logit of "no" at the first position; between options, see
-    /// [`Runner::choose`].
+    /// Logit of "yes" minus logit of "no" at the first position.
     pub margin: f64,
 }
 
@@ -32,6 +34,8 @@ pub struct Runner<'a> {
     pub batch: usize,
     /// Where to compute, without gradient tracking.
     pub device: Device,
+    /// Largest pictures of benchmarks that are read.
+    pub limits: ImageLimits,
 }
 
 impl<'a> Runner<'a> {
@@ -64,6 +68,7 @@ impl<'a> Runner<'a> {
             collator: Collator::new(config, tokenizer),
             batch,
             device,
+            limits: ImageLimits::default(),
         }
     }
 
@@ -100,17 +105,16 @@ impl<'a> Runner<'a> {
         Ok(replies)
     }
 
-    /// Chooses between two options for each prompt: the one that is more probable as a whole answer.
-    /// The margin is the log-probability of the first minus that of the second.
+    /// How likely each option of each prompt is as a whole answer.
     ///
     /// # Errors
     /// Those of making the batches.
     pub fn choose(
         &self,
         samples: &[Sample],
-        options: &[[String; 2]],
-    ) -> Result<Vec<Reply>, EngineError> {
-        let mut replies = Vec::with_capacity(samples.len());
+        options: &[&[String]],
+    ) -> Result<Vec<Likelihood>, EngineError> {
+        let mut choices = Vec::with_capacity(samples.len());
         let prompts: Vec<_> = samples.iter().zip(options).collect();
         for chunk in prompts.chunks(self.batch.max(1)) {
             let answered: Vec<Sample> = chunk
@@ -133,63 +137,99 @@ impl<'a> Runner<'a> {
                 &host.labels,
                 &self.device,
             );
-            for ((_, options), scores) in chunk.iter().zip(scores.chunks_exact(2)) {
-                let margin = scores[0] - scores[1];
-                replies.push(Reply {
-                    text: options[usize::from(margin < 0.0)].clone(),
-                    margin,
-                });
+            let mut scores = scores.into_iter();
+            for (_, options) in chunk {
+                let of_options: Vec<f64> = scores.by_ref().take(options.len()).collect();
+                choices.push(Likelihood::new(of_options));
             }
         }
-        Ok(replies)
+        Ok(choices)
     }
 
-    /// Answers the items that are not yet in the file; `tick` hears how many were just done and may
-    /// stop the evaluation by returning false. Items whose picture cannot be read are recorded as such.
+    /// Asks the questions of an exam that are not yet in the file; `tick` hears first how many are, then how many
+    /// were just done, and may stop the evaluation by returning false. Questions whose picture cannot be read are recorded as such.
     ///
     /// # Errors
     /// Those of answering, `Io` of the file, `Stopped` after `tick` said so.
     pub fn run(
         &self,
-        items: &[&Item],
-        options: &TextOptions,
+        exam: &Exam,
         file: &mut RecordFile,
         tick: &mut dyn FnMut(usize) -> bool,
     ) -> Result<(), EngineError> {
-        let open: Vec<&&Item> = items
-            .iter()
-            .filter(|item| !file.has(&benchmark_of(item), &item.id))
-            .collect();
-        tick(items.len() - open.len());
-        for chunk in open.chunks(self.batch.max(1)) {
-            let mut readable = Vec::new();
-            let mut samples = Vec::new();
-            for item in chunk {
-                match item.sample(ImageLimits::default()) {
-                    Ok(sample) => {
-                        readable.push(item);
-                        samples.push(sample);
-                    }
-                    Err(error) => {
-                        let mut record = record(item, String::new(), Reply::default());
-                        record.error = Some(error.to_string());
-                        file.push(record)?;
-                    }
+        let name = exam.benchmark.name();
+        let is_open = |file: &RecordFile, i: &Item| file.get(name, &i.part, &i.id).is_none();
+        let done = exam.items.iter().filter(|item| !is_open(file, item));
+        if !tick(done.count()) {
+            return Err(EngineError::Stopped);
+        }
+        for part in exam.parts() {
+            let items: Vec<&Item> = exam.items.iter().filter(|i| i.part == part).collect();
+            let open: Vec<bool> = items.iter().map(|item| is_open(file, item)).collect();
+            // The same questions share a batch whenever a run was stopped: padding may touch an answer's last digits.
+            let batch = self.batch.max(1);
+            for (chunk, open) in items.chunks(batch).zip(open.chunks(batch)) {
+                if !open.contains(&true) {
+                    continue;
                 }
-            }
-            let choices: Option<Vec<_>> = readable.iter().map(|i| i.options.clone()).collect();
-            let replies = match choices {
-                Some(choices) => self.choose(&samples, &choices)?,
-                None => self.answer(&samples, options)?,
-            };
-            for ((item, sample), reply) in readable.into_iter().zip(&samples).zip(replies) {
-                file.push(record(item, written(sample), reply))?;
-            }
-            if !tick(chunk.len()) {
-                return Err(EngineError::Stopped);
+                let records = self.ask(exam, chunk)?.into_iter().zip(open);
+                for (record, _) in records.filter(|(_, open)| **open) {
+                    file.push(record)?;
+                }
+                if !tick(open.iter().filter(|open| **open).count()) {
+                    return Err(EngineError::Stopped);
+                }
             }
         }
         Ok(())
+    }
+
+    /// Asks questions together.
+    fn ask(&self, exam: &Exam, items: &[&Item]) -> Result<Vec<Record>, EngineError> {
+        let started = Instant::now();
+        let answering = exam.benchmark.answering();
+        let mut records = Vec::new();
+        let mut samples = Vec::new();
+        let mut readable = Vec::new();
+        for item in items {
+            let question = exam.benchmark.ask(item);
+            let mut record = record(exam.benchmark.name(), item, &question);
+            match item.sample(question.segments, self.limits) {
+                Ok((sample, hash)) => {
+                    record.image_sha256 = Some(hash);
+                    samples.push(sample);
+                    readable.push(records.len());
+                }
+                Err(error) => record.error = Some(error.to_string()),
+            }
+            records.push(record);
+        }
+        if let Some(options) = &answering.written {
+            for (at, reply) in readable.iter().zip(self.answer(&samples, options)?) {
+                records[*at].answer = reply.text;
+                records[*at].margin = reply.margin;
+            }
+        }
+        if answering.likelihood {
+            let options = readable.iter().map(|at| records[*at].options.as_slice());
+            let choices = self.choose(&samples, &options.collect::<Vec<_>>())?;
+            for (at, choice) in readable.iter().zip(choices) {
+                let record = &mut records[*at];
+                if answering.written.is_none() {
+                    let chosen = record.options.get(choice.chosen);
+                    record.answer = chosen.cloned().unwrap_or_default();
+                }
+                record.likelihood = Some(choice);
+            }
+        }
+        let seconds = started.elapsed().as_secs_f64() / items.len().max(1) as f64;
+        for record in &mut records {
+            record.seconds = seconds;
+            record.parsed = parsed(record, ParseMode::Strict);
+            let right = record.error.is_none() && verdict(record, ParseMode::Strict)?.is_right();
+            record.score = f64::from(u8::from(right));
+        }
+        Ok(records)
     }
 
     /// The id of a word that is one token.
@@ -201,29 +241,33 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// Benchmark and part of an item, as `pope/random`.
-fn benchmark_of(item: &Item) -> String {
-    format!("{}/{}", item.suite.family(), item.suite.part())
-}
-
-fn record(item: &Item, prompt: String, reply: Reply) -> Record {
+/// A question that has not been answered yet.
+fn record(benchmark: &str, item: &Item, question: &Question) -> Record {
     Record {
         id: item.id.clone(),
-        benchmark: benchmark_of(item),
+        benchmark: benchmark.to_owned(),
+        part: item.part.clone(),
         cluster: item.cluster.clone(),
         pattern: item.pattern.clone(),
-        prompt,
+        image: item.picture.id(),
+        image_sha256: None,
+        prompt: written(&question.segments),
         options: item.options.clone(),
+        form: question.form,
         truth: item.answers.clone(),
-        answer: reply.text,
-        margin: reply.margin,
+        answer: String::new(),
+        parsed: None,
+        score: 0.0,
+        margin: 0.0,
+        likelihood: None,
+        seconds: 0.0,
         error: None,
     }
 }
 
 /// A prompt as text, with its images written as `<image>`.
-fn written(sample: &Sample) -> String {
-    let parts = sample.segments.iter().map(|segment| match segment {
+fn written(segments: &[Segment]) -> String {
+    let parts = segments.iter().map(|segment| match segment {
         Segment::Text { text, .. } => text.as_str(),
         Segment::Image { .. } => " <image> ",
         Segment::Bos | Segment::Eos { .. } => "",

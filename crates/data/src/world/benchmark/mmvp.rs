@@ -7,7 +7,7 @@ use image::RgbImage;
 
 use super::{Builder, Embedder, check_rows, drawings};
 use crate::DataError;
-use crate::benchmark::{Item, Picture, Suite};
+use crate::benchmark::{Item, Picture};
 use crate::dice::Dice;
 use crate::world::scene::other as another;
 use crate::world::scene::{
@@ -81,6 +81,7 @@ fn candidates(
         if found.len() == wanted {
             break;
         }
+        builder.go_on()?;
         let mut dice = builder.dice(&format!("mmvp {}", pattern.name()), index);
         if let Some(pair) = pair(builder, &sampler, pattern, &mut dice)? {
             found.push(pair);
@@ -268,6 +269,7 @@ fn similarities(
 ) -> Result<Vec<f32>, DataError> {
     let mut alike = Vec::with_capacity(pairs.len());
     for chunk in pairs.chunks(32) {
+        builder.go_on()?;
         let mut images: Vec<RgbImage> = Vec::with_capacity(2 * chunk.len());
         for pair in chunk {
             images.push(builder.render(&pair.scenes[0])?);
@@ -302,14 +304,14 @@ fn questions(
             let right = (which == 1) != swapped;
             Ok(Item {
                 id: format!("mmvp/{}", first + which),
-                suite: Suite::Mmvp,
+                part: "pairs".to_owned(),
                 picture: Picture::Memory {
                     id: format!("{}.png", first + which),
                     image: Arc::new(builder.render(scene)?),
                 },
                 mask: None,
                 question: pair.question.clone(),
-                options: Some(options.clone()),
+                options: options.to_vec(),
                 answers: vec![if right { "(b)" } else { "(a)" }.to_owned()],
                 label: None,
                 cluster: cluster.clone(),

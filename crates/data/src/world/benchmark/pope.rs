@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Builder, drawings};
 use crate::DataError;
-use crate::benchmark::{Item, Picture, Suite};
+use crate::benchmark::{Item, POPE_SPLITS, Picture};
 use crate::dice::Dice;
 use crate::world::scene::{Facts, Pool, SceneConfig};
 
@@ -21,14 +21,10 @@ impl Builder<'_> {
         };
         let sampler = self.sampler(scenes, |_, _| true)?;
         let questioner = self.questioner();
-        let parts = [
-            Suite::PopeRandom,
-            Suite::PopePopular,
-            Suite::PopeAdversarial,
-        ];
-        let mut items: [Vec<Item>; 3] = Default::default();
+        let mut items: Vec<Vec<Item>> = vec![Vec::new(); POPE_SPLITS.len()];
         let mut index = 0;
         while items[0].len() + 1 < self.config.pope_questions {
+            self.go_on()?;
             let scene = sampler.sample(&mut self.dice("pope", index));
             let facts = self.facts(&scene)?;
             let room = (self.config.pope_questions - items[0].len()) / 2;
@@ -37,18 +33,18 @@ impl Builder<'_> {
                 id: format!("pope_{index:04}.png"),
                 image: Arc::new(self.render(&scene)?),
             };
-            for (part, items) in parts.iter().zip(&mut items) {
-                let mut dice = self.dice(part.part(), index);
-                let absent = absent(*part, &facts, sampler.pool(), present.len(), &mut dice);
+            for (part, items) in POPE_SPLITS.into_iter().zip(&mut items) {
+                let mut dice = self.dice(part, index);
+                let absent = absent(part, &facts, sampler.pool(), present.len(), &mut dice);
                 for concept in present.iter().chain(&absent) {
                     let question = questioner.presence_of(*concept, &facts);
                     items.push(Item {
-                        id: format!("{}/{}", part.part(), items.len() + 1),
-                        suite: *part,
+                        id: format!("{part}/{}", items.len() + 1),
+                        part: part.to_owned(),
                         picture: picture.clone(),
                         mask: None,
                         question: question.text,
-                        options: None,
+                        options: vec![],
                         answers: vec![question.answer],
                         label: Some(self.world.corpus().concepts()[*concept].noun.clone()),
                         cluster: picture.id(),
@@ -65,7 +61,7 @@ impl Builder<'_> {
 
 /// Absent concepts for POPE: uniformly drawn, the most frequent, or those that most often stand beside
 /// what is there.
-fn absent(part: Suite, facts: &Facts, pool: &Pool, count: usize, dice: &mut Dice) -> Vec<usize> {
+fn absent(part: &str, facts: &Facts, pool: &Pool, count: usize, dice: &mut Dice) -> Vec<usize> {
     let mut others: Vec<usize> = pool
         .concepts()
         .iter()
@@ -83,11 +79,11 @@ fn absent(part: Suite, facts: &Facts, pool: &Pool, count: usize, dice: &mut Dice
     };
     match part {
         // A stable sort keeps the shuffled order among equals.
-        Suite::PopePopular => others.sort_by(|a, b| pool.weight(*b).total_cmp(&pool.weight(*a))),
-        Suite::PopeAdversarial => others.sort_by_key(|c| std::cmp::Reverse(together(*c))),
+        "popular" => others.sort_by(|a, b| pool.weight(*b).total_cmp(&pool.weight(*a))),
+        "adversarial" => others.sort_by_key(|c| std::cmp::Reverse(together(*c))),
         _ => {}
     }
-    if part == Suite::PopePopular {
+    if part == "popular" {
         // The published set draws among the most popular, too: not always the same two.
         others.truncate((2 * count).max(10));
         dice.shuffle(&mut others);

@@ -7,8 +7,7 @@ use image::RgbImage;
 
 use super::{Builder, CHUNK, Classifier, check_rows, drawings};
 use crate::DataError;
-use crate::benchmark::robust_questions;
-use crate::benchmark::{Item, Picture, Suite};
+use crate::benchmark::{Item, Picture, robust_questions};
 use crate::world::corpus::{DrawingIndex, Part};
 use crate::world::scene::{Arrangement, Draft, Scene, SceneConfig};
 
@@ -29,16 +28,16 @@ impl Builder<'_> {
     /// One large object per picture; only pictures that the classifier gets wrong are kept, and its
     /// mistake is the label of the second question. If it is wrong too rarely, near mistakes fill up.
     /// Concepts that were never trained on, which it always mistakes, keep to their share.
-    pub(super) fn robustvqa(
+    pub(super) fn robust_vqa(
         &self,
-        suite: Suite,
+        set: &str,
         classifier: Classifier<'_>,
     ) -> Result<Vec<Item>, DataError> {
         let wanted = self.config.robust_images;
         let mut unseen_room = (self.config.unseen_concepts * wanted as f32).round() as usize;
         let mut kept: Vec<Candidate> = Vec::new();
         let mut near: Vec<Candidate> = Vec::new();
-        for candidate in self.robust_candidates(suite, classifier)? {
+        for candidate in self.robust_candidates(set, classifier)? {
             if kept.len() == wanted {
                 break;
             }
@@ -56,31 +55,21 @@ impl Builder<'_> {
         }
         if kept.len() < wanted {
             let mistaken = kept.len();
-            tracing::info!(
-                suite = suite.part(),
-                mistaken,
-                wanted,
-                "filled up with near mistakes"
-            );
+            tracing::info!(set, mistaken, wanted, "filled up with near mistakes");
             near.sort_by(|a, b| b.margin.total_cmp(&a.margin));
             kept.extend(near.into_iter().take(wanted - mistaken));
         }
         let noun = |concept: usize| self.world.corpus().concepts()[concept].noun.as_str();
         let mut items = Vec::new();
         for (number, kept) in kept.into_iter().enumerate() {
-            let id = format!("robustvqa_{}_{number:04}.png", suite.part().to_lowercase());
+            let id = format!("robustvqa_{}_{number:04}.png", set.to_lowercase());
             let picture = Picture::Memory {
-                id,
+                id: id.clone(),
                 image: Arc::new(kept.image),
             };
-            let (truth, mistake) = (noun(kept.truth), noun(kept.mistake));
-            items.extend(robust_questions(
-                suite,
-                &picture,
-                truth,
-                mistake,
-                &drawings(&kept.scene),
-            ));
+            let labels = [noun(kept.truth), noun(kept.mistake)];
+            let drawings = drawings(&kept.scene);
+            items.extend(robust_questions(set, &picture, &id, labels, &drawings));
         }
         Ok(items)
     }
@@ -88,7 +77,7 @@ impl Builder<'_> {
     /// Candidates in the order of generation.
     fn robust_candidates(
         &self,
-        suite: Suite,
+        set: &str,
         classifier: Classifier<'_>,
     ) -> Result<Vec<Candidate>, DataError> {
         let scenes = SceneConfig {
@@ -97,18 +86,18 @@ impl Builder<'_> {
             tinted: 0.25,
             ..SceneConfig::default()
         };
-        let hard = match suite {
-            Suite::RobustVqaA => self.hard_drawings(classifier)?,
+        let hard = match set {
+            "A" => self.hard_drawings(classifier)?,
             _ => Vec::new(),
         };
-        let sampler = self.sampler(scenes, |drawing, style| match suite {
-            Suite::RobustVqaA => hard.contains(&drawing),
-            Suite::RobustVqaV => style.is_training(),
+        let sampler = self.sampler(scenes, |drawing, style| match set {
+            "A" => hard.contains(&drawing),
+            "V" => style.is_training(),
             _ => !style.is_training(),
         })?;
         let count = (self.config.robust_images * self.config.candidates.max(1)) as u64;
         let scenes: Vec<Scene> = (0..count)
-            .map(|index| sampler.sample(&mut self.dice(suite.part(), index)))
+            .map(|index| sampler.sample(&mut self.dice(set, index)))
             .collect();
         self.classified(scenes, classifier)
     }
@@ -156,6 +145,7 @@ impl Builder<'_> {
         let mut candidates = Vec::with_capacity(scenes.len());
         let mut scenes = scenes.into_iter().peekable();
         while scenes.peek().is_some() {
+            self.go_on()?;
             let chunk: Vec<Scene> = scenes.by_ref().take(CHUNK).collect();
             let images: Vec<RgbImage> = chunk
                 .iter()

@@ -1,13 +1,20 @@
 //! RobustVQA: one JSON object with the lists `imagenet_a`, `imagenet_r` and `imagenet_v2`; each entry
-//! names a picture, its true label and the label that an encoder mistook it for.
+//! names a picture, its true label and the label that an encoder mistook it for. Pictures lie anywhere below the folder.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::item::{Item, Picture, Suite};
+use super::files::{only_json, write_file};
+use super::{Item, Picture, PictureFolder};
 use crate::DataError;
 use crate::text::protocol::{MAIN_OBJECT, fill};
+
+/// The sets: ImageNet-A, ImageNet-R, ImageNetV2.
+pub const ROBUST_VQA_SETS: [&str; 3] = ["A", "R", "V"];
+
+const FILE: &str = "robustvqa.json";
 
 #[derive(Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
@@ -27,52 +34,56 @@ struct Entry {
     error_caption: String,
 }
 
-/// Two questions about one picture: with the true label (yes) and with the mistaken one (no).
+/// Two questions about one picture: with the true label (yes) and with the mistaken one (no). `name` names the
+/// picture within its set.
 pub(crate) fn questions(
-    suite: Suite,
+    set: &str,
     picture: &Picture,
-    truth: &str,
-    mistaken: &str,
+    name: &str,
+    [truth, mistaken]: [&str; 2],
     provenance: &[String],
 ) -> [Item; 2] {
     let ask = |label: &str, answer: &str| Item {
-        id: format!("{}/{}/{answer}", suite.part(), picture.id()),
-        suite,
+        id: format!("{set}/{name}/{answer}"),
+        part: set.to_owned(),
         picture: picture.clone(),
         mask: None,
         question: fill(MAIN_OBJECT, &[("noun", label)]),
-        options: None,
+        options: vec![],
         answers: vec![answer.to_owned()],
         label: Some(label.to_owned()),
-        cluster: picture.id(),
+        cluster: name.to_owned(),
         pattern: None,
         provenance: provenance.to_vec(),
     };
     [ask(truth, "yes"), ask(mistaken, "no")]
 }
 
-/// Reads a RobustVQA file; pictures are looked up in `images` when they are needed.
+/// Reads a RobustVQA folder: `robustvqa.json`, or the only JSON file; pictures are read when they are needed.
 ///
 /// # Errors
-/// `Io`; `Malformed` naming file, list and entry; `Empty`.
-pub fn read_robustvqa(file: &Path, images: &Path) -> Result<Vec<Item>, DataError> {
+/// `Io`; `Malformed` naming folder, or file, list and entry; `Empty`.
+pub fn read_robust_vqa(folder: &Path) -> Result<Vec<Item>, DataError> {
+    let file = only_json(folder, FILE)?;
     let name = file.display().to_string();
-    let text = std::fs::read_to_string(file).map_err(|e| DataError::io(file, e))?;
+    let text = std::fs::read_to_string(&file).map_err(|e| DataError::io(&file, e))?;
     let lists: File = serde_json::from_str(&text).map_err(|e| {
         let place = format!("line {}, column {}", e.line(), e.column());
         let expected =
             "lists imagenet_a, imagenet_r, imagenet_v2 of {file_name, gt_caption, error_caption}";
         DataError::malformed(&name, place, expected, e.to_string())
     })?;
+    let pictures = PictureFolder::open(folder)?;
     let mut items = Vec::new();
-    for (list, suite, entries) in [
-        ("imagenet_a", Suite::RobustVqaA, &lists.imagenet_a),
-        ("imagenet_r", Suite::RobustVqaR, &lists.imagenet_r),
-        ("imagenet_v2", Suite::RobustVqaV, &lists.imagenet_v2),
+    for (list, set, entries) in [
+        ("imagenet_a", "A", &lists.imagenet_a),
+        ("imagenet_r", "R", &lists.imagenet_r),
+        ("imagenet_v2", "V", &lists.imagenet_v2),
     ] {
+        let mut asked: HashMap<&str, usize> = HashMap::new();
         for (number, entry) in entries.iter().enumerate() {
+            let place = format!("{list}[{number}]");
             if entry.gt_caption == entry.error_caption {
-                let place = format!("{list}[{number}]");
                 return Err(DataError::malformed(
                     &name,
                     place,
@@ -80,19 +91,15 @@ pub fn read_robustvqa(file: &Path, images: &Path) -> Result<Vec<Item>, DataError
                     &entry.gt_caption,
                 ));
             }
-            let picture = Picture::File(images.join(&entry.file_name));
-            let mut pair = questions(
-                suite,
-                &picture,
-                &entry.gt_caption,
-                &entry.error_caption,
-                &[],
-            );
-            for item in &mut pair {
-                // File names repeat across the folders of the real sets.
-                item.cluster = entry.file_name.clone();
-                let answer = &item.answers[0];
-                item.id = format!("{}/{}/{answer}", suite.part(), entry.file_name);
+            let times = asked.entry(&entry.file_name).or_default();
+            *times += 1;
+            let picture = pictures.of_record(&entry.file_name, &name, &place)?;
+            let labels = [entry.gt_caption.as_str(), &entry.error_caption];
+            let mut pair = questions(set, &picture, &entry.file_name, labels, &[]);
+            if *times > 1 {
+                // A picture may be mistaken for several things: its questions are told apart.
+                pair.iter_mut()
+                    .for_each(|item| item.id.push_str(&format!("/{times}")));
             }
             items.extend(pair);
         }
@@ -106,11 +113,13 @@ pub fn read_robustvqa(file: &Path, images: &Path) -> Result<Vec<Item>, DataError
     Ok(items)
 }
 
-/// Writes RobustVQA items (pairs of questions as made here or by [`read_robustvqa`]); pictures go to `images`.
+/// Writes RobustVQA items (pairs of questions, as made here or read by [`read_robust_vqa`]) in the layout that it
+/// reads; pictures go to `images`.
 ///
 /// # Errors
-/// `Io`; `Malformed` if a question lacks its counterpart.
-pub fn write_robustvqa(items: &[&Item], file: &Path, images: &Path) -> Result<(), DataError> {
+/// `Io`; `Malformed` if a question lacks its counterpart or is of an unknown set.
+pub fn write_robust_vqa(items: &[Item], folder: &Path) -> Result<(), DataError> {
+    let file = folder.join(FILE);
     let mut lists = File::default();
     let name = file.display().to_string();
     for pair in items.chunks(2) {
@@ -126,20 +135,24 @@ pub fn write_robustvqa(items: &[&Item], file: &Path, images: &Path) -> Result<()
                 "one of them",
             ));
         };
-        pair[0].picture.write(images)?;
+        pair[0].picture.write(&folder.join("images"))?;
         let entry = Entry {
             file_name: pair[0].picture.id(),
             gt_caption,
             error_caption,
         };
-        match pair[0].suite {
-            Suite::RobustVqaA => lists.imagenet_a.push(entry),
-            Suite::RobustVqaV => lists.imagenet_v2.push(entry),
-            _ => lists.imagenet_r.push(entry),
+        match pair[0].part.as_str() {
+            "A" => lists.imagenet_a.push(entry),
+            "R" => lists.imagenet_r.push(entry),
+            "V" => lists.imagenet_v2.push(entry),
+            other => {
+                let expected = format!("one of the sets {}", ROBUST_VQA_SETS.join(", "));
+                return Err(DataError::malformed(&name, &pair[0].id, expected, other));
+            }
         }
     }
-    let json = serde_json::to_vec_pretty(&lists).map_err(|e| DataError::io(file, e.into()))?;
-    super::store::write_file(file, &json)
+    let json = serde_json::to_vec_pretty(&lists).map_err(|e| DataError::io(&file, e.into()))?;
+    write_file(&file, &json)
 }
 
 #[cfg(test)]
@@ -148,9 +161,8 @@ mod tests {
 
     fn read(text: &str) -> Result<Vec<Item>, DataError> {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("robustvqa.json");
-        std::fs::write(&file, text).unwrap();
-        read_robustvqa(&file, folder.path())
+        std::fs::write(folder.path().join("robust.json"), text).unwrap();
+        read_robust_vqa(folder.path())
     }
 
     #[test]
@@ -162,10 +174,9 @@ mod tests {
         .unwrap();
         let asked: Vec<(String, &str)> = items
             .iter()
-            .map(|i| (i.prompt(), i.answers[0].as_str()))
+            .map(|i| (i.question.clone(), i.answers[0].as_str()))
             .collect();
-        let prompt =
-            |l: &str| format!("Is {l} the main object in this image? Please answer yes or no.");
+        let prompt = |l: &str| format!("Is {l} the main object in this image?");
         assert_eq!(
             asked,
             [
@@ -175,11 +186,25 @@ mod tests {
                 (prompt("dog"), "no")
             ]
         );
-        assert_eq!(
-            (items[0].suite, items[2].suite),
-            (Suite::RobustVqaA, Suite::RobustVqaV)
-        );
+        assert_eq!((items[0].part.as_str(), items[2].part.as_str()), ("A", "V"));
+        assert_eq!(items[0].cluster, "n01/1.jpg");
         assert_ne!(items[0].id, items[1].id);
+    }
+
+    #[test]
+    fn questions_about_a_picture_listed_twice_are_told_apart() {
+        let entry = |wrong| {
+            format!(r#"{{"file_name": "1", "gt_caption": "x", "error_caption": "{wrong}"}}"#)
+        };
+        let items = read(&format!(
+            r#"{{"imagenet_r": [{}, {}]}}"#,
+            entry("y"),
+            entry("z")
+        ))
+        .unwrap();
+        let ids: Vec<&str> = items.iter().map(|i| i.id.as_str()).collect();
+        assert_eq!(ids, ["R/1/yes", "R/1/no", "R/1/yes/2", "R/1/no/2"]);
+        assert_eq!(items[0].cluster, items[3].cluster);
     }
 
     #[test]
@@ -188,7 +213,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("robustvqa.json") && error.contains("error_caption"),
+            error.contains("robust.json") && error.contains("error_caption"),
             "{error}"
         );
         let same =

@@ -1,0 +1,300 @@
+//! An evaluation on disk: whose answers they are, and the answers.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+use deem_data::Segment;
+use deem_data::benchmark::{Item, Picture};
+use deem_metrics::answer::ParseMode;
+use deem_metrics::figures::Family;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Answering, Answers, BenchmarkRegistry, Exam, Record, RecordFile, Runner};
+use crate::{EngineError, RunLock};
+
+/// Which model answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelIdentity {
+    /// Checksum of the weights, see [`weights_digest`].
+    pub weights: String,
+    /// Float type of activations, as `f32`.
+    pub precision: String,
+    /// Longest sequence in tokens.
+    pub max_tokens: usize,
+}
+
+/// What was asked, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct BenchmarkIdentity {
+    /// Number of questions in the files.
+    questions: usize,
+    /// Checksum of the questions as the files have them.
+    files: String,
+    /// Checksum of the prompts.
+    prompts: String,
+    /// How answers are had.
+    answering: Answering,
+}
+
+/// Whose answers a folder holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Identity {
+    model: ModelIdentity,
+    benchmarks: BTreeMap<String, BenchmarkIdentity>,
+}
+
+/// A folder with the answers of one model to one or more benchmarks: `evaluation.json` says whose they are,
+/// `records.jsonl` holds them. Locked for as long as this value lives.
+pub struct Evaluation {
+    folder: PathBuf,
+    file: RecordFile,
+    #[allow(dead_code)] // held, not used
+    lock: RunLock,
+}
+
+const IDENTITY: &str = "evaluation.json";
+const RECORDS: &str = "records.jsonl";
+
+impl Evaluation {
+    /// Opens the folder that `lock` guards for the answers of `model` to `exams` (with all their questions), keeping what
+    /// it holds. Benchmarks may be added later.
+    ///
+    /// # Errors
+    /// `OtherAnswers` naming what differs if it belongs to another model, other
+    /// files or other prompts; `Io` and `File` naming the file.
+    pub fn open(
+        folder: &Path,
+        lock: RunLock,
+        model: &ModelIdentity,
+        exams: &[Exam],
+    ) -> Result<Self, EngineError> {
+        let path = folder.join(IDENTITY);
+        let records = folder.join(RECORDS);
+        let now = exams.iter().map(|exam| {
+            let name = exam.benchmark.name().to_owned();
+            (name, BenchmarkIdentity::of(exam))
+        });
+        let mut identity = Identity {
+            model: model.clone(),
+            benchmarks: now.collect(),
+        };
+        match fs::read_to_string(&path) {
+            Ok(text) => {
+                let there: Identity =
+                    serde_json::from_str(&text).map_err(|error| EngineError::File {
+                        path: path.clone(),
+                        problem: format!(
+                            "not written by this version of deem ({error}); choose another --output, or delete \
+                             the folder to start over"
+                        ),
+                    })?;
+                let differences = identity.differences(&there);
+                if !differences.is_empty() {
+                    return Err(EngineError::OtherAnswers {
+                        path: folder.into(),
+                        differences,
+                    });
+                }
+                for (name, benchmark) in there.benchmarks {
+                    identity.benchmarks.entry(name).or_insert(benchmark);
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                if records.exists() {
+                    return Err(EngineError::File {
+                        path: records,
+                        problem: format!(
+                            "answers without {IDENTITY}, which says whose they are; choose another --output"
+                        ),
+                    });
+                }
+            }
+            Err(error) => return Err(EngineError::io(&path)(error)),
+        }
+        let json = serde_json::to_string_pretty(&identity).expect("plain data");
+        let temporary = folder.join(format!("{IDENTITY}.part"));
+        fs::write(&temporary, json + "\n").map_err(EngineError::io(&temporary))?;
+        fs::rename(&temporary, &path).map_err(EngineError::io(&path))?;
+        Ok(Self {
+            folder: folder.into(),
+            file: RecordFile::open(&records)?,
+            lock,
+        })
+    }
+
+    /// The file of the answers.
+    pub fn records(&self) -> PathBuf {
+        self.folder.join(RECORDS)
+    }
+
+    /// Asks what has not been answered yet and gives the figures of an exam, see [`Runner::run`].
+    ///
+    /// # Errors
+    /// Those of [`Runner::run`] and of the figures.
+    pub fn run(
+        &mut self,
+        runner: &Runner<'_>,
+        exam: &Exam,
+        tick: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Family, EngineError> {
+        runner.run(exam, &mut self.file, tick)?;
+        let name = exam.benchmark.name();
+        let own = |item: &Item| self.file.get(name, &item.part, &item.id).cloned();
+        let records: Vec<Record> = exam.items.iter().filter_map(own).collect();
+        let registry = BenchmarkRegistry::default().with_shared(exam.benchmark.clone());
+        let mut answers = Answers::new(&registry, ParseMode::Strict);
+        answers.add(0, records);
+        let figures = answers.families()?.into_iter().next();
+        figures.ok_or_else(|| EngineError::Config(format!("{name}: no questions to ask")))
+    }
+}
+
+impl Identity {
+    /// What differs between the answers in a folder and those that are to be added, each with both values.
+    fn differences(&self, there: &Self) -> Vec<String> {
+        let mut differences = Vec::new();
+        let mut compare = |what: String, there: &dyn ToString, now: &dyn ToString| {
+            let (there, now) = (there.to_string(), now.to_string());
+            if there != now {
+                differences.push(format!("{what} {there} there, {now} now"));
+            }
+        };
+        let (model, other) = (&self.model, &there.model);
+        let short = |digest: &str| digest.chars().take(12).collect::<String>();
+        compare(
+            "the model's weights".into(),
+            &short(&other.weights),
+            &short(&model.weights),
+        );
+        compare("precision".into(), &other.precision, &model.precision);
+        compare(
+            "the longest sequence".into(),
+            &other.max_tokens,
+            &model.max_tokens,
+        );
+        for (name, now) in &self.benchmarks {
+            let Some(there) = there.benchmarks.get(name) else {
+                continue;
+            };
+            compare(
+                format!("{name}: number of questions"),
+                &there.questions,
+                &now.questions,
+            );
+            compare(
+                format!("{name}: benchmark files"),
+                &short(&there.files),
+                &short(&now.files),
+            );
+            compare(
+                format!("{name}: prompts"),
+                &short(&there.prompts),
+                &short(&now.prompts),
+            );
+            let answering = |identity: &BenchmarkIdentity| {
+                serde_json::to_string(&identity.answering).expect("plain data")
+            };
+            compare(
+                format!("{name}: way of answering"),
+                &answering(there),
+                &answering(now),
+            );
+        }
+        differences
+    }
+}
+
+impl BenchmarkIdentity {
+    fn of(exam: &Exam) -> Self {
+        let (mut files, mut prompts) = (Sha256::new(), Sha256::new());
+        for item in &exam.items {
+            let picture = match &item.picture {
+                Picture::Memory { image, .. } => hex(&Sha256::digest(image.as_raw())),
+                Picture::File(_) => item.picture.id(),
+            };
+            for text in [
+                &item.id,
+                &item.part,
+                &item.question,
+                &item.cluster,
+                &picture,
+            ]
+            .into_iter()
+            .chain(&item.options)
+            .chain(&item.answers)
+            .chain(&item.pattern)
+            {
+                add(&mut files, text.as_bytes());
+            }
+            if let Some(mask) = &item.mask {
+                add(&mut files, mask.as_raw());
+            }
+            let question = exam.benchmark.ask(item);
+            for segment in &question.segments {
+                match segment {
+                    Segment::Text { text, .. } => add(&mut prompts, text.as_bytes()),
+                    other => add(&mut prompts, format!("{other:?}").as_bytes()),
+                }
+            }
+            add(&mut prompts, format!("{:?}", question.form).as_bytes());
+        }
+        Self {
+            questions: exam.items.len(),
+            files: hex(&files.finalize()),
+            prompts: hex(&prompts.finalize()),
+            answering: exam.benchmark.answering(),
+        }
+    }
+}
+
+/// Checksum of a model's parameters as they lie in memory, whatever files they came from: SHA-256 of names, types,
+/// shapes and values, one parameter at a time.
+pub fn weights_digest<M: Module>(model: &M) -> String {
+    struct Parameters {
+        path: Vec<String>,
+        digest: Sha256,
+    }
+
+    impl ModuleVisitor for Parameters {
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.path.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.pop();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let data = param.val().into_data();
+            let head = format!(
+                "{} {:?} {:?}",
+                self.path.join("."),
+                data.dtype(),
+                data.shape()
+            );
+            add(&mut self.digest, head.as_bytes());
+            add(&mut self.digest, data.as_bytes());
+        }
+    }
+
+    let mut parameters = Parameters {
+        path: Vec::new(),
+        digest: Sha256::new(),
+    };
+    model.visit(&mut parameters);
+    hex(&parameters.digest.finalize())
+}
+
+/// Adds bytes so that no two lists of them give the same.
+fn add(digest: &mut Sha256, bytes: &[u8]) {
+    digest.update((bytes.len() as u64).to_le_bytes());
+    digest.update(bytes);
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,15 @@
+//! Scores for predictions in the files that other programs write: text in, named numbers out.
+//!
+//! One file a family. [`SCORERS`] lists them; `docs/evaluation.md` shows each format.
+
+mod captions;
+mod frechet;
+mod input;
+mod mmvp;
+mod ndcg;
+mod scorer;
+mod vqa;
+mod yes_no;
+
+pub use input::{Input, PredictionError};
+pub use scorer::{SCORERS, Scorer, Scores, scorer};
