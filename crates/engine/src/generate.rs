@@ -10,4 +10,4 @@ pub use adapt::{AdaptOptions, adapt};
 pub use image::{ImageOptions, SamplerKind, generate_image, restore, sample_latents};
 pub use options::log_likelihoods;
 pub use sampling::{Sampling, choose};
-pub use text::{Answer, TextOptions, generate_text, generate_text_aloud};
+pub use text::{Answer, TextOptions, generate_text, generate_text_streaming};

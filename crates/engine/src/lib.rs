@@ -14,6 +14,7 @@ pub mod foundation;
 pub mod generate;
 pub mod memory;
 pub mod objective;
+pub mod pictures;
 mod precision;
 pub mod probe;
 pub mod run_config;

@@ -28,7 +28,7 @@ pub fn benchmarks(
     device: &Device,
 ) -> Result<Benchmarks, EngineError> {
     let preset = standins.preset();
-    let sizes = preset.evaluation;
+    let sizes = standins.experiment().evaluation;
     let side = preset.model.image_size as u32;
     let config = BenchmarkConfig {
         resolution: side,

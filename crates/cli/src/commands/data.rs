@@ -12,7 +12,7 @@ use super::setup::Setup;
 use crate::args::{DataCommand, FetchChoice, SourceChoice};
 
 /// Runs the command.
-pub fn run(standins: &Setup, command: &DataCommand) -> Result<()> {
+pub fn run(setup: &Setup, command: &DataCommand) -> Result<()> {
     match command {
         DataCommand::Fetch {
             what,
@@ -30,7 +30,7 @@ pub fn run(standins: &Setup, command: &DataCommand) -> Result<()> {
             count,
             source,
         } => {
-            let data = standins.open()?.data()?;
+            let data = setup.open()?.data()?;
             inspect(&data, output, *count, *source)
         }
     }

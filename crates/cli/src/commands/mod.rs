@@ -1,7 +1,6 @@
 //! One file per subcommand; here is what they share.
 
 use anyhow::Result;
-use deem_experiment::standins::StandIns;
 
 use crate::args::{Args, Command};
 use crate::interrupt;
@@ -12,25 +11,21 @@ mod chat;
 mod convert;
 mod data;
 mod doctor;
-mod foundation;
+mod export;
 mod generate;
 mod params;
 mod pretrain;
 mod probe;
 mod reproduce;
 mod restore;
-mod session;
 mod setup;
-mod talk;
 mod train;
 
 /// Runs the program.
 pub fn run(args: Args) -> Result<()> {
     let setup = setup::Setup {
-        folder: match args.preset {
-            Some(name) => Some(StandIns::builtin(&name)),
-            None => args.standins,
-        },
+        preset: args.preset,
+        folder: args.standins,
         overrides: args.set,
         device: args.device,
         precision: args.precision,
@@ -55,6 +50,7 @@ pub fn run(args: Args) -> Result<()> {
         Command::Params(args) => params::run(&setup, &args),
         Command::Doctor(args) => doctor::run(&setup, &args),
         Command::Convert(args) => convert::run(&args),
+        Command::Export(args) => export::run(&setup, &args),
         Command::Bench(args) => bench::run(&setup, &args),
         Command::Probe(args) => probe::run(&setup, &args),
         Command::Data(args) => data::run(&setup, &args.command),

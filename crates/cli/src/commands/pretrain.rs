@@ -27,7 +27,7 @@ use crate::args::{Part, Pretrain};
 use crate::progress::TrainProgress;
 
 /// Runs the command.
-pub fn run(choice: &Setup, args: &Pretrain) -> Result<()> {
+pub fn run(setup: &Setup, args: &Pretrain) -> Result<()> {
     let parts: &[Part] = match args.part {
         Part::All => &[
             Part::Autoencoder,
@@ -43,14 +43,14 @@ pub fn run(choice: &Setup, args: &Pretrain) -> Result<()> {
     for part in parts {
         // The autoencoder's scaling factor is written into the preset, so it is read again.
         let mut maker = Maker {
-            standins: choice.open()?,
+            standins: setup.open()?,
             compute: Compute {
                 precision: Precision::F32,
-                ..choice.compute()?
+                ..setup.compute()?
             },
             seed: args.seed,
         };
-        if let Some(shared) = maker.standins.preset().shares.as_ref()
+        if let Some(shared) = maker.standins.experiment().shares.as_ref()
             && !matches!(part, Part::Connect | Part::Check)
         {
             bail!(
@@ -104,12 +104,13 @@ impl Maker {
 
     fn clip(&mut self, part: &str, output: &Path) -> Result<()> {
         let preset = self.standins.preset().clone();
+        let experiment = self.standins.experiment().clone();
         let data = self.standins.data()?;
         let (vision, stage, seed) = match part {
-            "miner" => (&preset.miner, &preset.pretrain.miner, self.seed + 1),
+            "miner" => (&experiment.miner, &experiment.pretrain.miner, self.seed + 1),
             _ => (
                 &preset.model.image_encoder.vision,
-                &preset.pretrain.clip,
+                &experiment.pretrain.clip,
                 self.seed,
             ),
         };
@@ -118,7 +119,7 @@ impl Maker {
             device: self.device(),
         };
         let model = initialize(
-            Clip::new(vision, &preset.clip_text, &self.device()),
+            Clip::new(vision, &experiment.clip_text, &self.device()),
             seed,
             &[],
         );
@@ -135,12 +136,13 @@ impl Maker {
 
     fn autoencoder(&mut self, output: &Path) -> Result<()> {
         let preset = self.standins.preset().clone();
+        let experiment = self.standins.experiment().clone();
         let data = self.standins.data()?;
         let task = AutoencoderTask {
             pairs: pairs(
                 &data,
                 data.diffusion(self.seed)?,
-                &preset.pretrain.autoencoder,
+                &experiment.pretrain.autoencoder,
                 preset.model.diffusion_size,
             ),
             seed: self.seed,
@@ -151,7 +153,7 @@ impl Maker {
         let trained = train(
             &task,
             model,
-            &preset.pretrain.autoencoder.train,
+            &experiment.pretrain.autoencoder.train,
             &self.identity(),
             &output.join("autoencoder"),
             &mut TrainProgress::new("autoencoder", true),
@@ -163,12 +165,13 @@ impl Maker {
 
     fn diffusion(&mut self, output: &Path) -> Result<()> {
         let preset = self.standins.preset().clone();
+        let experiment = self.standins.experiment().clone();
         let data = self.standins.data()?;
         let task = DiffusionTask {
             pairs: pairs(
                 &data,
                 data.diffusion(self.seed + 1)?,
-                &preset.pretrain.diffusion,
+                &experiment.pretrain.diffusion,
                 preset.model.diffusion_size,
             ),
             autoencoder: self.standins.autoencoder(&self.compute.device)?.no_grad(),
@@ -177,12 +180,16 @@ impl Maker {
             seed: self.seed,
             device: self.device(),
         };
-        let model = TextToImage::new(&preset.diffusion_text, &preset.model.unet, &self.device());
+        let model = TextToImage::new(
+            &experiment.diffusion_text,
+            &preset.model.unet,
+            &self.device(),
+        );
         let model = initialize(model, self.seed, &[]);
         let trained = train(
             &task,
             model,
-            &preset.pretrain.diffusion.train,
+            &experiment.pretrain.diffusion.train,
             &format!(
                 "{} {}",
                 self.identity(),
@@ -199,11 +206,12 @@ impl Maker {
 
     fn llm(&mut self, output: &Path) -> Result<()> {
         let preset = self.standins.preset().clone();
+        let experiment = self.standins.experiment().clone();
         let data = self.standins.data()?;
-        let stage = &preset.pretrain.llm;
+        let stage = &experiment.pretrain.llm;
         let source = data.language(self.seed)?;
         let task = LanguageTask {
-            batches: data.text_batches(source, (stage.batch, 1), &preset)?,
+            batches: data.text_batches(source, (stage.batch, 1), &preset.spec())?,
             tokens: preset.model.tokens,
             device: self.device(),
         };
@@ -221,16 +229,17 @@ impl Maker {
 
     fn connect(&mut self, output: &Path) -> Result<()> {
         let preset = self.standins.preset().clone();
+        let experiment = self.standins.experiment().clone();
         let data = self.standins.data()?;
         let parts = ["clip", "autoencoder", "unet", "llm"];
         let made_of: Vec<String> = parts.iter().map(|p| self.standins.identity_of(p)).collect();
         let identity = format!("{} {}", self.identity(), made_of.join(" "));
         let mut model = self.standins.assemble(self.seed, &self.device())?;
-        for stage in &preset.pretrain.connect {
+        for stage in &experiment.pretrain.connect {
             let samples = self.seed + 1000;
             let task = DeemTask::new(
                 stage,
-                data.stage_batches(stage, &preset, samples)?,
+                data.stage_batches(stage, &preset.spec(), samples)?,
                 self.seed,
                 &self.compute,
             );

@@ -12,6 +12,7 @@ use deem_data::world::corpus::Role;
 use deem_engine::EngineError;
 use deem_engine::evaluate::{Answers, Record};
 use deem_engine::generate::{ImageOptions, restore};
+use deem_engine::pictures::from_tensor;
 use deem_engine::train::{Observer, read_metrics};
 use deem_experiment::benchmarks::benchmarks;
 use deem_experiment::pretrain::pixels;
@@ -22,7 +23,6 @@ use deem_metrics::statistics::{Scored, accuracy};
 use deem_model::deem::Deem;
 use image::RgbImage;
 
-use super::session::to_picture;
 use super::setup::Setup;
 use crate::args::{ArmChoice, Reproduce};
 use crate::interrupt;
@@ -43,19 +43,18 @@ const EXAMPLES: usize = 12;
 const STRENGTH: f64 = 0.65;
 
 /// Runs the command.
-pub fn run(choice: &Setup, args: &Reproduce) -> Result<()> {
+pub fn run(setup: &Setup, args: &Reproduce) -> Result<()> {
     let started = std::time::Instant::now();
-    let standins = choice.open()?;
-    let preset = standins.preset();
+    let standins = setup.open()?;
     let data = standins.data()?;
     let role = if args.validation {
         Role::Validation
     } else {
         Role::Test
     };
-    let config = toml::to_string(preset)?;
+    let config = standins.to_toml()?;
     claim(&args.output, &identity(args, &config, &standins.identity()))?;
-    let compute = choice.compute()?;
+    let compute = setup.compute()?;
     let set = benchmarks(&standins, &data, role, &compute.device)?;
     let study = Study {
         standins: &standins,
@@ -95,7 +94,8 @@ pub fn run(choice: &Setup, args: &Reproduce) -> Result<()> {
         version: env!("CARGO_PKG_VERSION").into(),
         commit: commit(),
         seeds,
-        steps: preset
+        steps: standins
+            .experiment()
             .stages
             .iter()
             .map(|stage| stage.train.schedule.steps)
@@ -268,7 +268,7 @@ impl Outcome {
 fn curves_of(study: &Study, arm: Arm, seed: u64) -> Result<Vec<Curve>> {
     let mut terms: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
     let mut offset = 0.0;
-    for (number, stage) in study.standins.preset().stages.iter().enumerate() {
+    for (number, stage) in study.standins.experiment().stages.iter().enumerate() {
         let log = study
             .folder(arm, seed)
             .join(&stage.name)
@@ -327,9 +327,10 @@ fn report(
     config: &str,
     facts: Vec<(String, String)>,
 ) -> Result<String> {
-    let preset = study.standins.preset();
     let mut step = 0;
-    let stages = preset
+    let stages = study
+        .standins
+        .experiment()
         .stages
         .iter()
         .map(|stage| {
@@ -359,7 +360,8 @@ fn report(
 
 fn facts(study: &Study, threads: usize, took: std::time::Duration) -> Vec<(String, String)> {
     let preset = study.standins.preset();
-    let lambda = preset.stages.first().map_or(0.0, |s| s.loss.feedback);
+    let stages = &study.standins.experiment().stages;
+    let lambda = stages.first().map_or(0.0, |s| s.loss.feedback);
     [
         ("Preset", preset.name.clone()),
         ("Stand-ins", study.standins.identity()[..12].to_owned()),
@@ -435,8 +437,7 @@ fn draw(
         ..ImageOptions::default()
     };
     let drawn = restore(model, &encoded, target, STRENGTH, &options)?;
-    let rows = (0..images.len()).map(|i| to_picture(drawn.clone().narrow(0, i, 1)));
-    Ok(rows.collect())
+    Ok(from_tensor(drawn))
 }
 
 /// Questions of the first seed that the arms answer differently, from every benchmark in turn.

@@ -3,29 +3,29 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use deem_engine::Precision;
+use deem::Connection;
 use deem_engine::config;
-use deem_engine::foundation::replace;
 use deem_engine::run_config::RunConfig;
 use deem_engine::task::DeemTask;
 use deem_engine::train::{Checkpoint, train};
 use deem_experiment::built_in::BuiltIn;
 use deem_model::weights::WeightsFile;
 
-use super::foundation::resolve;
 use super::setup::Setup;
 use crate::args::Train;
 use crate::progress::TrainProgress;
 
 /// Runs the command.
-pub fn run(choice: &Setup, args: &Train) -> Result<()> {
-    // Overrides belong to the stage here, not to the preset.
-    let standins = choice.without_overrides().open()?;
-    let default = &standins.preset().stages[0];
-    let default = toml::to_string(default).context("the preset's first stage")?;
+pub fn run(setup: &Setup, args: &Train) -> Result<()> {
     let run = match &args.config {
-        Some(path) => RunConfig::read(path, &choice.overrides)?,
-        None => config::parse(&default, &choice.overrides).map_err(anyhow::Error::msg)?,
+        Some(path) => RunConfig::read(path, &setup.overrides)?,
+        None => {
+            // Overrides belong to the stage here, not to the preset.
+            let standins = setup.without_overrides().open()?;
+            let stage = &standins.experiment().stages[0];
+            let stage = toml::to_string(stage).context("the preset's first stage")?;
+            config::parse(&stage, &setup.overrides).map_err(anyhow::Error::msg)?
+        }
     };
     let resolved = toml::to_string(&run)?;
     if args.print_config {
@@ -35,33 +35,35 @@ pub fn run(choice: &Setup, args: &Train) -> Result<()> {
     if args.resume && Checkpoint::of(&args.output).newest().is_none() {
         bail!("{}: no checkpoint to resume from", args.output.display());
     }
-    let compute = choice.compute()?;
-    let device = compute.device.clone().autodiff();
-    let preset = standins.preset().of_run(&run);
-    let (mut model, data, mut identity) = if run.model.is_some() {
-        let foundation = resolve(&run, true, args.offline)?;
-        let data = BuiltIn::with_tokenizer(&preset, foundation.language.tokenizer(&preset.model)?)?;
-        let model = foundation.assemble(&preset.model, args.seed, &device)?;
-        (model, data, format!("seed {} {foundation:?}", args.seed))
-    } else {
-        let identity = format!("seed {} {}", args.seed, standins.identity());
-        (
-            standins.connected(&device)?,
-            BuiltIn::with_tokenizer(&preset, standins.tokenizer()?)?,
-            identity,
-        )
+    let compute = setup.compute()?;
+    let (from, offline) = (args.from.as_deref(), args.offline);
+    let parts = match &args.config {
+        Some(file) => setup.model(Some(file), from, offline)?,
+        None => setup.without_overrides().model(None, from, offline)?,
     };
-    if let Some(path) = &args.from {
-        identity.push_str(&WeightsFile::open(path)?.checksum());
-        model = replace(model, path)?;
+    let parts = parts.find()?;
+    if run.model.is_none() && parts.connection() == Connection::Untrained {
+        bail!(
+            "nothing connects the preset's parts yet; `deem pretrain connect` makes the warm start"
+        );
     }
-    if compute.precision != Precision::F32 {
-        identity.push_str(&format!(" {}", compute.precision));
-    }
+    let model = parts.assemble(args.seed, &compute.device.clone().autodiff())?;
+    let data = BuiltIn::with_tokenizer(parts.spec(), parts.tokenizer()?)?;
     let RunConfig { stage, .. } = run;
-    let batches = data.stage_batches(&stage, &preset, args.seed)?;
+    let batches = data.stage_batches(&stage, parts.spec(), args.seed)?;
     let task = DeemTask::new(&stage, batches, args.seed, &compute);
-    write_config(&args.output, &resolved)?;
+    let made_of = parts.describe(compute.precision)?;
+    let made_of = serde_json::to_string(&(made_of.spec, made_of.base, made_of.precision))?;
+    let mut identity = format!("seed {} {made_of}", args.seed);
+    if let Some(path) = parts.weights() {
+        identity.push_str(&WeightsFile::open(path)?.checksum());
+    }
+    // A directory that has a checkpoint is left for `train` to compare.
+    if Checkpoint::of(&args.output).newest().is_none() {
+        write_config(&args.output, &resolved)?;
+        let trained = parts.after(&stage.name, &stage.train.groups)?;
+        trained.describe(compute.precision)?.write(&args.output)?;
+    }
     let mut progress = TrainProgress::new(&stage.name, true);
     train(
         &task,
@@ -78,11 +80,8 @@ pub fn run(choice: &Setup, args: &Train) -> Result<()> {
     Ok(())
 }
 
-/// Keeps the configuration beside what it makes; one that has a checkpoint is left for `train` to compare.
+/// Keeps the configuration beside what it makes.
 fn write_config(output: &Path, resolved: &str) -> Result<()> {
-    if Checkpoint::of(output).newest().is_some() {
-        return Ok(());
-    }
     std::fs::create_dir_all(output).with_context(|| output.display().to_string())?;
     let path = output.join("config.toml");
     std::fs::write(&path, resolved).with_context(|| path.display().to_string())

@@ -25,6 +25,18 @@ pub struct TextOptions {
     pub sampling: Sampling,
 }
 
+impl TextOptions {
+    /// The most probable words: at least one token, and at most this many.
+    pub fn longest(max_new_tokens: usize) -> Self {
+        Self {
+            max_new_tokens,
+            min_new_tokens: 1,
+            beams: 1,
+            sampling: Sampling::Greedy,
+        }
+    }
+}
+
 fn one() -> usize {
     1
 }
@@ -49,17 +61,17 @@ pub fn generate_text(
     encoded: Option<&EncodedImages>,
     options: &TextOptions,
 ) -> Vec<Answer> {
-    generate_text_aloud(model, prompts, batch, encoded, options, &mut |_| {})
+    generate_text_streaming(model, prompts, batch, encoded, options, &mut |_| {})
 }
 
-/// As [`generate_text`]; without beam search `heard` gets all answers so far after every step.
-pub fn generate_text_aloud(
+/// As [`generate_text`]; without beam search `on_step` gets all answers so far after every step.
+pub fn generate_text_streaming(
     model: &Deem,
     prompts: &[i64],
     batch: usize,
     encoded: Option<&EncodedImages>,
     options: &TextOptions,
-    heard: &mut dyn FnMut(&[Answer]),
+    on_step: &mut dyn FnMut(&[Answer]),
 ) -> Vec<Answer> {
     if options.beams > 1 {
         return (0..batch)
@@ -101,7 +113,7 @@ pub fn generate_text_aloud(
                 };
             }
         }
-        heard(&answers);
+        on_step(&answers);
         if finished.iter().all(|f| *f) {
             break;
         }
