@@ -34,12 +34,11 @@ pub(crate) const RESULT: Needs = Needs {
 };
 
 /// What lies beside a model's weights and belongs to them.
-const BESIDE: [&str; 5] = [
+const BESIDE: [&str; 4] = [
     DESCRIPTION,
     CHECKSUMS,
     "tokenizer.json",
     "tokenizer_config.json",
-    "README.md",
 ];
 
 /// Version of the format.

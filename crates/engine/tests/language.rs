@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use deem_data::text::{TextTokenizer, Turn};
 use deem_engine::foundation::{Language, published_files};
-use deem_engine::generate::{Sampling, TextOptions, generate_text, generate_text_aloud};
+use deem_engine::generate::{Sampling, TextOptions, generate_text, generate_text_streaming};
 use deem_model::deem::DeemConfig;
 use deem_model::layout::SpecialTokens;
 use deem_model::llama::LlamaConfig;
@@ -150,7 +150,7 @@ fn text_alone_needs_no_other_weights() {
         sampling: Sampling::Greedy,
     };
     let mut heard = Vec::new();
-    let answers = generate_text_aloud(&model, &prompt, 1, None, &options, &mut |answers| {
+    let answers = generate_text_streaming(&model, &prompt, 1, None, &options, &mut |answers| {
         heard.push(answers[0].tokens.clone());
     });
     let answer = &answers[0].tokens;
