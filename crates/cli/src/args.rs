@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use deem::{ImageOptions, SamplerKind};
 use deem_engine::Precision;
 use deem_engine::probe::Network;
 
@@ -63,6 +64,8 @@ pub enum Command {
     /// Make safetensors of pickled (.bin, .pt, .pth) or quantised (.gguf) weights, and deem's keys of official
     /// checkpoints.
     Convert(Convert),
+    /// Write a model into one self-contained folder, which opens anywhere.
+    Export(Export),
     /// Time a training step, an answer or a drawing.
     Bench(Bench),
     /// Run one network on given tensors, to compare it with the public class it follows.
@@ -120,9 +123,9 @@ pub struct Train {
     /// unless --from says otherwise.
     #[arg(long, value_name = "NAME")]
     pub stage: Option<String>,
-    /// Weights to start from, a finished run's folder, its checkpoint, or a file; default: the warm start.
+    /// A model to start from, as for `deem ask --model`; default: the warm start.
     #[arg(long)]
-    pub from: Option<PathBuf>,
+    pub from: Option<String>,
     /// Seed of data order, noise and timesteps.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -202,10 +205,10 @@ pub struct Pretrain {
 /// Which trained model to use.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ModelChoice {
-    /// Weights of a finished run (`…/stage2/checkpoint/model.safetensors` or its folder); default: the
-    /// newest `feedback` arm of runs/reproduce, else the warm start.
+    /// A run's directory, its checkpoint, a stage's directory, an exported folder, hf://owner/name of one, or the
+    /// name of a preset; default: the `feedback` arm of runs/reproduce, else the warm start.
     #[arg(short, long)]
-    pub model: Option<PathBuf>,
+    pub model: Option<String>,
     /// TOML file of a run whose `[model]` and `[weights]` are used instead of the stand-ins (see configs/).
     #[arg(long)]
     pub config: Option<PathBuf>,
@@ -222,7 +225,7 @@ pub struct ModelChoice {
 pub struct Eval {
     /// The model's weights, as for --model.
     #[arg(value_name = "MODEL", conflicts_with = "model")]
-    pub weights: Option<PathBuf>,
+    pub weights: Option<String>,
     /// What to evaluate on: robust-vqa, pope, mmvp, region; repeatable.
     #[arg(long, required = true, value_name = "NAME", value_delimiter = ',')]
     pub benchmark: Vec<String>,
@@ -310,6 +313,22 @@ pub struct Drawing {
     /// Use DDIM instead of DPM-Solver++.
     #[arg(long)]
     pub ddim: bool,
+}
+
+impl Drawing {
+    /// The same for the library.
+    pub fn options(&self) -> ImageOptions {
+        ImageOptions {
+            steps: self.steps,
+            guidance: self.guidance,
+            sampler: if self.ddim {
+                SamplerKind::Ddim
+            } else {
+                SamplerKind::DpmSolver
+            },
+            seed: self.seed,
+        }
+    }
 }
 
 /// Arguments of `deem restore`.
@@ -400,6 +419,21 @@ pub struct Convert {
     #[arg(long = "mirror", value_name = "URL")]
     pub mirrors: Vec<String>,
     /// Use no network: the input must lie here or in the cache.
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// Arguments of `deem export`.
+#[derive(clap::Args, Debug)]
+pub struct Export {
+    /// The model, as for `deem ask --model`.
+    pub model: String,
+    /// A new folder.
+    pub output: PathBuf,
+    /// TOML file of a run whose `[weights]` say where the model's parts lie; default: where the model says.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Use no network: weights must lie here or in the cache.
     #[arg(long)]
     pub offline: bool,
 }

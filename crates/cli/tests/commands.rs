@@ -622,7 +622,10 @@ fn benches_need_no_weights_and_can_be_repeated_elsewhere() {
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["ops"].as_array().unwrap().len(), 1);
     let (_, error) = fails(&["bench", "ask", "--preset", "none"], folder.path());
-    assert!(error.contains("preset.toml"), "{error}");
+    assert!(
+        error.contains("tiny") && error.contains("model.toml"),
+        "{error}"
+    );
 }
 
 #[test]

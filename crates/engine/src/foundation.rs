@@ -9,12 +9,14 @@
 //! What no checkpoint provides is drawn from a seed. A `config.json` that says otherwise than the run's
 //! configuration is an error: shapes alone do not show a wrong norm constant or rotary base.
 
+mod checksums;
 mod config_file;
 mod files;
 mod language;
 
+pub use checksums::{CHECKSUMS, listed, recorded};
 pub use files::{DIFFUSION, LLAMA, Needs, PICKLED, SMALL, TOKENIZER, TRAINED, VISION};
-pub use language::{Language, published_files};
+pub use language::{Language, published_files, tokenizer_at};
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +30,7 @@ use deem_model::init;
 use deem_model::weights::init::{Fill, initialize_rest};
 use deem_model::weights::{LoadOptions, WeightsFile, find, load};
 
+use self::checksums::open_checked;
 use self::config_file::{check, check_vision};
 use crate::EngineError;
 
@@ -38,10 +41,10 @@ pub struct Foundation {
     pub vision: PathBuf,
     /// Language model and tokenizer.
     pub language: Language,
-    /// Diffusers folder; absent for a model that is not to draw.
+    /// Diffusers folder (its autoencoder in `vae`, or in `autoencoder`); absent for a model that is not to draw.
     pub diffusion: Option<PathBuf>,
-    /// Weights of a whole model under deem's keys, which replace the others'.
-    pub trained: Option<PathBuf>,
+    /// Weights under deem's keys, which replace the others', and each other's, in this order.
+    pub trained: Vec<PathBuf>,
 }
 
 impl Foundation {
@@ -68,7 +71,7 @@ impl Foundation {
             model = diffusion(model, folder, config)?;
         }
         let skip = self.skipped();
-        if let Some(path) = &self.trained {
+        for path in &self.trained {
             model = replace_but(model, path, skip)?;
         }
         let rules = init::rules(config);
@@ -141,7 +144,13 @@ fn diffusion(mut model: Deem, folder: &Path, config: &DeemConfig) -> Result<Deem
     let unet = folder.join("unet");
     check(&unet.join("config.json"), &config.unet)?;
     model.unet = load(model.unet, &open(&unet)?, &LoadOptions::default())?;
-    let vae = folder.join("vae");
+    let vae = ["vae", "autoencoder"].map(|name| folder.join(name));
+    let [vae, other] = vae;
+    let vae = if vae.is_dir() || !other.is_dir() {
+        vae
+    } else {
+        other
+    };
     check(&vae.join("config.json"), &config.autoencoder)?;
     let file = open(&vae)?;
     let legacy = has_legacy_keys(file.keys());
@@ -166,7 +175,10 @@ pub fn replace<M: Module>(module: M, path: &Path) -> Result<M, EngineError> {
 }
 
 /// As [`replace`], without parameters whose path starts with one of `skip`.
-fn replace_but<M: Module>(module: M, path: &Path, skip: &[&str]) -> Result<M, EngineError> {
+///
+/// # Errors
+/// As there.
+pub fn replace_but<M: Module>(module: M, path: &Path, skip: &[&str]) -> Result<M, EngineError> {
     let partial = LoadOptions {
         allow_missing: &[""],
         skip,
@@ -175,6 +187,26 @@ fn replace_but<M: Module>(module: M, path: &Path, skip: &[&str]) -> Result<M, En
     Ok(load(module, &open(path)?, &partial)?)
 }
 
+/// A model from one file that holds all of it under deem's keys, without parameters whose path starts with one
+/// of `skip`, which get neither memory nor values.
+///
+/// # Errors
+/// `Config` if the configuration is wrong, `Weights` naming keys that are missing or do not fit.
+pub fn assemble_whole(
+    config: &DeemConfig,
+    path: &Path,
+    skip: &[&str],
+    device: &Device,
+) -> Result<Deem, EngineError> {
+    let model =
+        Deem::new(config, device).map_err(|error| EngineError::Config(error.to_string()))?;
+    let options = LoadOptions {
+        skip,
+        ..LoadOptions::default()
+    };
+    Ok(load(model, &open(path)?, &options)?)
+}
+
 fn open(path: &Path) -> Result<WeightsFile, EngineError> {
-    Ok(WeightsFile::open(&find(path)?)?)
+    open_checked(&find(path)?)
 }

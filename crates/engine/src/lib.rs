@@ -15,6 +15,7 @@ pub mod generate;
 mod lock;
 pub mod memory;
 pub mod objective;
+pub mod pictures;
 mod precision;
 pub mod probe;
 pub mod run_config;

@@ -40,7 +40,8 @@ pub struct WeightSources {
     pub vision: Alternatives,
     /// Language model, transformers layout.
     pub llama: Alternatives,
-    /// Folder of `tokenizer.json`; absent: the language model's.
+    /// Folder of `tokenizer.json`, or `built-in`, the tokenizer of the built-in world; absent: the language
+    /// model's.
     pub tokenizer: Option<Alternatives>,
     /// Diffusion model, diffusers layout: folders `unet`, `vae`, `scheduler`.
     pub diffusion: Alternatives,
@@ -50,6 +51,9 @@ pub struct WeightSources {
     /// Hubs to ask, in order, when `HF_ENDPOINT` has not got a name.
     #[serde(default)]
     pub mirrors: Vec<String>,
+    /// What to do if something is not there, for the error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 /// One name, or several of which the first one that is there serves.

@@ -102,10 +102,12 @@ impl Published {
             vision: self.at("clip"),
             language: Language {
                 llama: self.at("llama"),
-                tokenizer: Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/tokenizer"),
+                tokenizer: Some(
+                    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/tokenizer"),
+                ),
             },
             diffusion: Some(self.at("sd")),
-            trained: None,
+            trained: Vec::new(),
         }
     }
 
@@ -209,7 +211,7 @@ fn a_model_that_is_not_to_draw_needs_no_diffusion_model() {
     fs::create_dir_all(trained.parent().unwrap()).unwrap();
     save(&state(&published.model), &trained);
     fs::remove_dir_all(published.at("sd")).unwrap();
-    for trained in [None, Some(trained)] {
+    for trained in [Vec::new(), vec![trained]] {
         let foundation = Foundation {
             diffusion: None,
             trained,
@@ -236,7 +238,7 @@ fn trained_weights_replace_what_they_hold() {
     let width = published.config.llama.hidden_size;
     save(&[tensor("soi_token", vec![width])], &path);
     let foundation = Foundation {
-        trained: Some(published.at("stage1")),
+        trained: vec![published.at("stage1")],
         ..published.foundation()
     };
     let found = published.assemble(&foundation, 1).unwrap();

@@ -41,7 +41,7 @@ pub fn benchmarks(
     interrupted: &dyn Fn() -> bool,
 ) -> Result<Vec<Exam>, EngineError> {
     let preset = standins.preset();
-    let sizes = preset.evaluation;
+    let sizes = standins.experiment().evaluation;
     let side = preset.model.image_size as u32;
     let config = BenchmarkConfig {
         resolution: side,

@@ -12,11 +12,9 @@ use deem_data::world::source::{ClipSource, DiffusionSource, LanguageConfig, Lang
 use deem_data::world::{SceneFeed, World};
 use deem_engine::EngineError;
 use deem_engine::batches::{self, BatchForm, check_tokenizer};
-use deem_engine::config::StageConfig;
+use deem_engine::config::{ModelSpec, StageConfig};
 
-use crate::config::Preset;
-
-/// The built-in world and the views a preset takes of it.
+/// The built-in world and the views a model takes of it.
 pub struct BuiltIn {
     /// Corpus, split, renderer.
     pub world: World,
@@ -26,24 +24,24 @@ pub struct BuiltIn {
 }
 
 impl BuiltIn {
-    /// The built-in world at a preset's resolution.
+    /// The built-in world at a model's resolution.
     ///
     /// # Errors
-    /// `Data` if the compiled-in corpus or tokenizer does not fit the preset.
-    pub fn new(preset: &Preset) -> Result<Self, EngineError> {
-        Self::with_tokenizer(preset, TextTokenizer::builtin()?)
+    /// `Data` if the compiled-in corpus or tokenizer does not fit the model.
+    pub fn new(spec: &ModelSpec) -> Result<Self, EngineError> {
+        Self::with_tokenizer(spec, TextTokenizer::builtin()?)
     }
 
     /// As [`Self::new`], with the words of another language model.
     ///
     /// # Errors
-    /// `Data` or `Config` if the tokenizer does not fit the preset.
-    pub fn with_tokenizer(preset: &Preset, tokenizer: TextTokenizer) -> Result<Self, EngineError> {
-        check_tokenizer(&tokenizer, &preset.spec())?;
+    /// `Data` or `Config` if the tokenizer does not fit the model.
+    pub fn with_tokenizer(spec: &ModelSpec, tokenizer: TextTokenizer) -> Result<Self, EngineError> {
+        check_tokenizer(&tokenizer, spec)?;
         Ok(Self {
             world: World::builtin(Subset::Core)?,
             tokenizer,
-            resolution: preset.model.image_size as u32,
+            resolution: spec.model.image_size as u32,
         })
     }
 
@@ -100,7 +98,7 @@ impl BuiltIn {
     pub fn stage_batches(
         &self,
         stage: &StageConfig,
-        preset: &Preset,
+        spec: &ModelSpec,
         seed: u64,
     ) -> Result<Batches, EngineError> {
         let context = SourceContext {
@@ -110,7 +108,7 @@ impl BuiltIn {
             limits: ImageLimits::default(),
         };
         let sources = SourceRegistry::standard();
-        batches::stage_batches(stage, &preset.spec(), &self.tokenizer, &sources, &context)
+        batches::stage_batches(stage, spec, &self.tokenizer, &sources, &context)
     }
 
     /// Right-padded batches of text: `form` is rows and samples per row.
@@ -121,7 +119,7 @@ impl BuiltIn {
         &self,
         source: Arc<dyn Source>,
         form: (usize, usize),
-        preset: &Preset,
+        spec: &ModelSpec,
     ) -> Result<Batches, EngineError> {
         let form = BatchForm {
             rows: form.0,
@@ -133,6 +131,6 @@ impl BuiltIn {
             crop: Crop::Center,
             seed: 0,
         };
-        batches::batches(source, &preset.spec(), &self.tokenizer, form)
+        batches::batches(source, spec, &self.tokenizer, form)
     }
 }

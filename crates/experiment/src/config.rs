@@ -1,33 +1,22 @@
-//! Configuration of the built-in experiment: a size of model, how its stand-ins are made, how it is trained
-//! and how large its benchmarks are.
+//! Configuration of the built-in experiment: how a preset's stand-ins are made, how its model is trained and how
+//! large its benchmarks are. What the model is stands in [`deem::Preset`].
 
 use std::path::PathBuf;
 
-use deem_engine::config::{ModelSpec, StageConfig};
-use deem_engine::run_config::RunConfig;
+use deem_engine::config::StageConfig;
 use deem_engine::train::TrainConfig;
 use deem_model::clip::config::ClipTextConfig;
 use deem_model::clip::pyramid::VisionConfig;
-use deem_model::deem::DeemConfig;
 use serde::{Deserialize, Serialize};
 
-/// Everything that defines a size of model and how it is made and trained.
+/// How the stand-ins of a preset are made, and what the study does with the model that they become: the content
+/// of `experiment.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Preset {
-    /// Name, for reports.
-    pub name: String,
+pub struct Experiment {
     /// Folder of stand-ins, seen from this file's, that serve where this one has none of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shares: Option<PathBuf>,
-    /// A published language model instead of a stand-in: a GGUF file, or a folder with one or in
-    /// transformers' layout.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub language_model: Option<PathBuf>,
-    /// Longest sequence in tokens.
-    pub max_tokens: usize,
-    /// The networks.
-    pub model: DeemConfig,
     /// Image tower of the stand-in that mines negatives, another than the one under test.
     pub miner: VisionConfig,
     /// Text tower of the contrastive stand-ins.
@@ -84,24 +73,4 @@ pub struct EvaluationConfig {
     pub region: usize,
     /// Questions answered together.
     pub batch: usize,
-}
-
-impl Preset {
-    /// The networks, and how long a sequence they read.
-    pub fn spec(&self) -> ModelSpec {
-        ModelSpec {
-            max_tokens: self.max_tokens,
-            model: self.model.clone(),
-        }
-    }
-
-    /// This preset with a run's model and length.
-    pub fn of_run(&self, run: &RunConfig) -> Self {
-        let spec = run.spec(&self.spec());
-        Self {
-            max_tokens: spec.max_tokens,
-            model: spec.model,
-            ..self.clone()
-        }
-    }
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! assets/standins/<preset>/
-//!   preset.toml                    configuration of networks, pre-training and stages
+//!   model.toml                     the networks, and where their parts lie (a preset of the crate `deem`)
+//!   experiment.toml                pre-training, stages, sizes of benchmarks
 //!   SHA256SUMS                     checksum of every weights file
 //!   clip/model.safetensors         image tower (open_clip keys) and text tower (transformers keys)
 //!   autoencoder/…                  diffusers AutoencoderKL
@@ -12,9 +13,8 @@
 //!   */README.md                    model card
 //! ```
 //!
-//! A preset may share another's parts (`shares`), and have a published language model (`language_model`).
-
-mod language;
+//! The parts that the model is made of are found and put together by the crate `deem`, as those of any model; here
+//! is what only making and judging them needs. A preset may share another's parts (`shares`).
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -24,31 +24,22 @@ use burn::tensor::Device;
 use deem_model::autoencoder::Autoencoder;
 use deem_model::clip::pyramid::VisionConfig;
 use deem_model::clip::text::ClipText;
+use deem_model::component::Component;
 use deem_model::deem::Deem;
-use deem_model::init;
+use deem_model::llama::Llama;
 use deem_model::unet::UNet;
-use deem_model::weights::init::{Fill, initialize, initialize_rest};
 use deem_model::weights::{self, Checksum, LoadOptions, StateTensor, WeightsFile, load};
 use safetensors::Dtype;
 
-use deem_engine::EngineError;
+use deem::{BUILT_IN, Open, Parts, Preset};
+use deem_data::text::TextTokenizer;
 use deem_engine::config;
-use deem_engine::train::weights_checksum;
+use deem_engine::foundation::{CHECKSUMS, listed, recorded};
+use deem_engine::{EngineError, Precision};
 
-use crate::config::Preset;
+use crate::built_in::BuiltIn;
+use crate::config::Experiment;
 use crate::pretrain::Clip;
-
-/// Parameters of a [`Deem`] that the warm start trains and that `connect` therefore holds.
-const CONNECTED: [&str; 5] = [
-    "image_encoder.",
-    "image_decoder.",
-    "text_decoder.",
-    "soi_token",
-    ".mmfs.",
-];
-
-/// Name of the list of checksums.
-const CHECKSUMS: &str = "SHA256SUMS";
 
 /// Parts of an image tower that are not CLIP's.
 const PYRAMID: [&str; 1] = ["vision.adapter"];
@@ -58,43 +49,60 @@ const PYRAMID: [&str; 1] = ["vision.adapter"];
 pub struct StandIns {
     root: PathBuf,
     preset: Preset,
+    experiment: Experiment,
+    /// Overrides of the preset.
+    overrides: Vec<String>,
     checksums: BTreeMap<String, String>,
     shared: Option<Box<StandIns>>,
 }
 
 impl StandIns {
-    /// The stand-ins in a folder.
+    /// The stand-ins in a folder. Overrides of the model's fields concern `model.toml`, others
+    /// `experiment.toml`.
     ///
     /// # Errors
-    /// `Io` or `Config` if the preset cannot be read.
+    /// `Io` or `Config` if one of them cannot be read.
     pub fn open(root: &Path, overrides: &[String]) -> Result<Self, EngineError> {
-        let preset: Preset = config::read(&root.join("preset.toml"), overrides)?;
-        let shared = preset.shares.as_ref();
+        let (own, others): (Vec<String>, Vec<String>) =
+            overrides.iter().cloned().partition(|entry| {
+                let field = entry.split(['.', '=']).next().unwrap_or_default().trim();
+                Preset::FIELDS.contains(&field)
+            });
+        let preset = Preset::open(root, &own).map_err(engine)?;
+        let experiment: Experiment = config::read(&root.join("experiment.toml"), &others)?;
+        let shared = experiment.shares.as_ref();
         let shared = shared.map(|folder| Self::open(&root.join(folder), &[]));
         Ok(Self {
             root: root.into(),
             checksums: recorded(&root.join(CHECKSUMS))?,
             shared: shared.transpose()?.map(Box::new),
             preset,
+            experiment,
+            overrides: own,
         })
     }
 
-    /// The folder that ships with the program: `$DEEM_ASSETS/standins/<name>`, or the same below
-    /// `assets` in the current folder or the source tree.
-    pub fn builtin(name: &str) -> PathBuf {
-        let folder = |assets: PathBuf| assets.join("standins").join(name);
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets");
-        std::env::var_os("DEEM_ASSETS")
-            .map(|assets| folder(assets.into()))
-            .into_iter()
-            .chain([folder("assets".into()), folder(source)])
-            .find(|path| path.join("preset.toml").is_file())
-            .unwrap_or_else(|| folder("assets".into()))
-    }
-
-    /// The configuration.
+    /// What the model is.
     pub fn preset(&self) -> &Preset {
         &self.preset
+    }
+
+    /// How it is made and studied.
+    pub fn experiment(&self) -> &Experiment {
+        &self.experiment
+    }
+
+    /// Both configurations as one TOML text: what a run's results depend on.
+    ///
+    /// # Errors
+    /// `Config` if one of them has no such form.
+    pub fn to_toml(&self) -> Result<String, EngineError> {
+        let failed = |error: toml::ser::Error| EngineError::Config(error.to_string());
+        let mut text = String::from("# model.toml\n");
+        text.push_str(&toml::to_string(&self.preset).map_err(failed)?);
+        text.push_str("\n# experiment.toml\n");
+        text.push_str(&toml::to_string(&self.experiment).map_err(failed)?);
+        Ok(text)
     }
 
     /// The folder.
@@ -110,8 +118,12 @@ impl StandIns {
     pub fn checksums(&self) -> Result<BTreeMap<String, Checksum>, EngineError> {
         let standins = weights::sha256(self.listing().as_bytes());
         let mut sums = BTreeMap::from([("standins".to_owned(), standins)]);
-        if let Some(path) = &self.preset.language_model {
-            sums.insert("language_model".into(), weights_checksum(path)?);
+        if !self.checksums.contains_key("llm/model.safetensors") {
+            for base in self.parts()?.describe(Precision::F32).map_err(engine)?.base {
+                for (file, sum) in base.files {
+                    sums.insert(format!("{}/{file}", base.part.name()), sum);
+                }
+            }
         }
         Ok(sums)
     }
@@ -119,8 +131,8 @@ impl StandIns {
     /// Fingerprint of the stand-ins: their checksums, and which language model they have.
     pub fn identity(&self) -> String {
         let mut own = self.listing();
-        if let Some(path) = &self.preset.language_model {
-            own.push_str(&path.display().to_string());
+        if !self.checksums.contains_key("llm/model.safetensors") {
+            own.push_str(&self.preset.weights.llama.names().join(" "));
         }
         weights::sha256(own.as_bytes())
     }
@@ -196,7 +208,7 @@ impl StandIns {
     /// # Errors
     /// Those of [`Self::file`], and weights that do not fit.
     pub fn miner(&self, device: &Device) -> Result<Clip, EngineError> {
-        self.contrastive("miner", &self.preset.miner, device)
+        self.contrastive("miner", &self.experiment.miner, device)
     }
 
     fn contrastive(
@@ -205,7 +217,7 @@ impl StandIns {
         vision: &VisionConfig,
         device: &Device,
     ) -> Result<Clip, EngineError> {
-        let clip = Clip::new(vision, &self.preset.clip_text, device);
+        let clip = Clip::new(vision, &self.experiment.clip_text, device);
         let options = LoadOptions {
             rename: Some(&public_clip_key),
             allow_missing: &PYRAMID,
@@ -257,7 +269,7 @@ impl StandIns {
     /// # Errors
     /// Those of [`Self::file`], and weights that do not fit.
     pub fn text_encoder(&self, device: &Device) -> Result<ClipText, EngineError> {
-        let model = ClipText::new(&self.preset.diffusion_text, device);
+        let model = ClipText::new(&self.experiment.diffusion_text, device);
         Ok(load(
             model,
             &self.file("text_encoder")?,
@@ -265,58 +277,78 @@ impl StandIns {
         )?)
     }
 
-    /// A whole model: new parts initialised from `seed`, foundation models loaded.
+    /// What the model is made of.
     ///
     /// # Errors
-    /// Those of [`Self::file`], and weights that do not fit.
-    pub fn assemble(&self, seed: u64, device: &Device) -> Result<Deem, EngineError> {
-        let preset = &self.preset.model;
-        let mut model =
-            Deem::new(preset, device).map_err(|e| EngineError::Config(e.to_string()))?;
-        let vision = LoadOptions {
-            rename: Some(&|key: &str| key.to_owned()),
-            allow_missing: &["adapter"],
-            allow_unused: &["text_model.", "logit_scale"],
-            ..LoadOptions::default()
-        };
-        model.image_encoder.vision =
-            load(model.image_encoder.vision, &self.file("clip")?, &vision)?;
-        let whole = LoadOptions::default();
-        model.llama = self.language(model.llama)?;
-        model.unet = load(model.unet, &self.file("unet")?, &whole)?;
-        model.autoencoder = load(model.autoencoder, &self.file("autoencoder")?, &whole)?;
-        let rules = init::rules(preset);
-        let rules: Vec<(&str, Fill)> = rules.iter().map(|(p, f)| (p.as_str(), *f)).collect();
-        Ok(initialize_rest(model, seed, &rules))
+    /// `Config` or `File` naming what is not there.
+    pub fn parts(&self) -> Result<Parts, EngineError> {
+        Open::folder(&self.root)
+            .set(&self.overrides)
+            .find()
+            .map_err(engine)
     }
 
-    /// A whole model with random values, also where training starts with zeros (gates, offsets): every
-    /// part does something and gets a gradient. For measurements, which need no weights.
+    /// A whole model before the warm start: new parts initialised from `seed`, foundation models loaded.
+    ///
+    /// # Errors
+    /// Those of [`Self::parts`], and weights that do not fit.
+    pub fn assemble(&self, seed: u64, device: &Device) -> Result<Deem, EngineError> {
+        let parts = self.parts()?.unconnected();
+        parts.assemble(seed, device).map_err(engine)
+    }
+
+    /// A whole model with random values, see [`Parts::random`].
     ///
     /// # Errors
     /// `Config` if the preset's dimensions do not fit.
     pub fn random(&self, seed: u64, device: &Device) -> Result<Deem, EngineError> {
-        let model = Deem::new(&self.preset.model, device)
-            .map_err(|error| EngineError::Config(error.to_string()))?;
-        let rules = [
-            ("gate", Fill::Constant(0.5)),
-            ("soi_token", Fill::Normal(0.02)),
-            ("sampling_offsets.bias", Fill::Uniform(1.0)),
-        ];
-        Ok(initialize(model, seed, &rules))
+        Parts::random(&self.preset.spec(), seed, device).map_err(engine)
     }
 
     /// A whole model after the warm start: what every arm begins with.
     ///
     /// # Errors
-    /// Those of [`Self::assemble`].
+    /// `File` if the warm start has not been made, and those of [`Self::assemble`].
     pub fn connected(&self, device: &Device) -> Result<Deem, EngineError> {
-        let model = self.assemble(0, device)?;
-        let frozen = LoadOptions {
-            allow_missing: &["llama.", "unet.", "autoencoder."],
-            ..LoadOptions::default()
-        };
-        Ok(load(model, &self.file("connect")?, &frozen)?)
+        self.file("connect")?;
+        self.parts()?.assemble(0, device).map_err(engine)
+    }
+
+    /// The language model, without MMFS layers.
+    ///
+    /// # Errors
+    /// Those of [`Self::parts`], and weights that do not fit.
+    pub fn llm(&self, device: &Device) -> Result<Llama, EngineError> {
+        self.text_parts()?.language_model(device).map_err(engine)
+    }
+
+    /// The language model's tokenizer.
+    ///
+    /// # Errors
+    /// `Config` if a published language model is not there, `Data` if its tokenizer does not fit.
+    pub fn tokenizer(&self) -> Result<TextTokenizer, EngineError> {
+        let names = self.preset.weights.tokenizer.as_ref();
+        // The built-in one is there before any language model is made.
+        if names.is_some_and(|names| names.names() == [BUILT_IN]) {
+            return Ok(TextTokenizer::builtin()?);
+        }
+        self.text_parts()?.tokenizer().map_err(engine)
+    }
+
+    /// The built-in data in the language model's words.
+    ///
+    /// # Errors
+    /// Those of [`Self::tokenizer`], and ids that do not fit the preset.
+    pub fn data(&self) -> Result<BuiltIn, EngineError> {
+        BuiltIn::with_tokenizer(&self.preset.spec(), self.tokenizer()?)
+    }
+
+    fn text_parts(&self) -> Result<Parts, EngineError> {
+        Open::folder(&self.root)
+            .set(&self.overrides)
+            .purpose(deem::Purpose::Text)
+            .find()
+            .map_err(engine)
     }
 
     /// Saves what the warm start trained.
@@ -326,49 +358,19 @@ impl StandIns {
     pub fn save_connected(&mut self, model: &Deem) -> Result<(), EngineError> {
         let tensors: Vec<StateTensor> = weights::state(model)
             .into_iter()
-            .filter(|tensor| {
-                let name = &tensor.name;
-                CONNECTED.iter().any(|part| {
-                    if part.starts_with('.') {
-                        name.contains(part)
-                    } else {
-                        name.starts_with(part)
-                    }
-                })
-            })
+            .filter(|tensor| Component::of(&tensor.name).is_some_and(Component::is_carried))
             .collect();
         self.save("connect", &tensors)
     }
 }
 
-/// Checksums by file, from a list as `sha256sum` writes it; none if there is no list.
-fn recorded(sums: &Path) -> Result<BTreeMap<String, String>, EngineError> {
-    let text = match fs::read_to_string(sums) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(EngineError::io(sums)(error)),
-    };
-    Ok(text
-        .lines()
-        .filter_map(|line| line.split_once("  "))
-        .map(|(sum, name)| (name.to_owned(), sum.to_owned()))
-        .collect())
-}
-
-fn listed(checksums: &BTreeMap<String, String>) -> String {
-    let lines = checksums.iter();
-    lines
-        .map(|(name, sum)| format!("{sum}  {name}\n"))
-        .collect()
-}
-
-/// Records the autoencoder's scaling factor in a folder's preset, leaving the rest of the file as it
+/// Records the autoencoder's scaling factor in a folder's `model.toml`, leaving the rest of the file as it
 /// is.
 ///
 /// # Errors
-/// `Io` naming the file, `File` if the preset has no line for it.
+/// `Io` naming the file, `File` if it has no line for it.
 pub fn set_scaling_factor(root: &Path, factor: f64) -> Result<(), EngineError> {
-    let path = root.join("preset.toml");
+    let path = root.join("model.toml");
     let text = fs::read_to_string(&path).map_err(EngineError::io(&path))?;
     let mut found = false;
     let lines: Vec<String> = text
@@ -394,4 +396,15 @@ pub fn set_scaling_factor(root: &Path, factor: f64) -> Result<(), EngineError> {
 /// `vision.visual.trunk.…` → `visual.trunk.…`, as open_clip writes it.
 fn public_clip_key(path: &str) -> String {
     path.strip_prefix("vision.").unwrap_or(path).to_owned()
+}
+
+/// The engine's view of an error while a model is opened.
+pub(crate) fn engine(error: deem::Error) -> EngineError {
+    match error {
+        deem::Error::Engine(error) => error,
+        deem::Error::Data(error) => error.into(),
+        deem::Error::Weights(error) => error.into(),
+        deem::Error::File { path, problem } => EngineError::File { path, problem },
+        other => EngineError::Config(other.to_string()),
+    }
 }

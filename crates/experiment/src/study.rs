@@ -1,17 +1,18 @@
 //! The built-in experiment: arms that differ in one thing, the same seeds, data and questions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
+use deem::{DESCRIPTION, Parts};
 use deem_model::deem::Deem;
 use deem_model::weights::{self, StateTensor};
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
 use crate::built_in::BuiltIn;
-use crate::standins::StandIns;
+use crate::standins::{StandIns, engine};
 use deem_engine::config::StageConfig;
 use deem_engine::evaluate::{Exam, Record, RecordFile, Runner};
 use deem_engine::task::DeemTask;
@@ -113,18 +114,19 @@ impl Study<'_> {
         observer: &mut dyn FnMut(&str) -> Box<dyn Observer>,
     ) -> Result<ArmRun, EngineError> {
         let folder = self.folder(arm, seed);
-        let preset = self.standins.preset();
+        let spec = self.standins.preset().spec();
         let device = self.compute.device.clone().autodiff();
         let mut model = self.standins.connected(&device)?;
         let start = self.standins.checksums()?;
         let mut before: Option<PathBuf> = None;
+        let mut parts = self.standins.parts()?;
         let mut snapshots: Vec<Deem> = Vec::new();
         let mut trainable = 0;
-        for (number, stage) in preset.stages.iter().enumerate() {
+        for (number, stage) in self.standins.experiment().stages.iter().enumerate() {
             let stage = arm.stage(stage);
             // Every arm sees the same data and noise.
             let samples = seed + 10_000;
-            let batches = self.data.stage_batches(&stage, preset, samples)?;
+            let batches = self.data.stage_batches(&stage, &spec, samples)?;
             let task = DeemTask::new(&stage, batches, seed, &self.compute);
             let mut weights = start.clone();
             if let Some(before) = &before {
@@ -137,12 +139,19 @@ impl Study<'_> {
                 precision: self.compute.precision,
                 weights,
                 tokenizer: Some(tokenizer_checksum(&self.data.tokenizer)?),
-                ..RunIdentity::of_stage(&stage, &preset.spec())
+                ..RunIdentity::of_stage(&stage, &spec)
             };
             let run = Run {
                 carried: before.into_iter().collect(),
                 ..Run::new(identity, &folder.join(&stage.name))
             };
+            parts = parts
+                .after(&stage.name, &stage.train.groups)
+                .map_err(engine)?;
+            if run.checkpoint().newest().is_none() {
+                let description = parts.describe(self.compute.precision).map_err(engine)?;
+                description.write(&run.folder).map_err(engine)?;
+            }
             let name = format!("{} {seed} {}", arm.name(), stage.name);
             let trained = train(&task, model, &run, &mut *observer(&name))?;
             if number == 0 {
@@ -152,7 +161,7 @@ impl Study<'_> {
             before = Some(trained.weights);
             model = trained.model;
         }
-        self.save(&folder, &model)?;
+        self.save(&folder, &model, &parts)?;
         let last = snapshots.len() - 1;
         Ok(ArmRun {
             aligned: snapshots[0].clone(),
@@ -196,7 +205,7 @@ impl Study<'_> {
             self.data.tokenizer.clone(),
             preset.model.image_size as u32,
             preset.max_tokens,
-            preset.evaluation.batch,
+            self.standins.experiment().evaluation.batch,
             self.compute.device.clone(),
         )
     }
@@ -206,17 +215,26 @@ impl Study<'_> {
         self.output.join(arm.name()).join(format!("seed-{seed}"))
     }
 
-    /// Everything that differs from the stand-ins, for `deem ask` and its kin.
-    fn save(&self, folder: &Path, model: &Deem) -> Result<(), EngineError> {
+    /// Keeps what all stages trained, as a result that describes itself.
+    fn save(&self, folder: &Path, model: &Deem, parts: &Parts) -> Result<(), EngineError> {
         let path = folder.join("model.safetensors");
-        if path.is_file() {
+        if path.is_file() && folder.join(DESCRIPTION).is_file() {
             return Ok(());
         }
         fs::create_dir_all(folder).map_err(EngineError::io(folder))?;
+        let trained: HashSet<&str> = parts
+            .trained()
+            .parameters
+            .iter()
+            .map(String::as_str)
+            .collect();
         let tensors: Vec<StateTensor> = weights::state(model)
             .into_iter()
-            .filter(|t| !t.name.starts_with("unet.") && !t.name.starts_with("autoencoder."))
+            .filter(|tensor| trained.contains(tensor.name.as_str()))
             .collect();
-        Ok(weights::write(&tensors, &path, Dtype::F32, HashMap::new())?)
+        weights::write(&tensors, &path, Dtype::F32, HashMap::new())?;
+        let description = parts.describe(self.compute.precision).map_err(engine)?;
+        description.write(folder).map_err(engine)?;
+        Ok(())
     }
 }

@@ -1,33 +1,34 @@
 //! `deem ask`: a question, usually about a picture.
 
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use deem_data::Sample;
-use deem_data::text::question_prompt;
+use deem::{AdaptOptions, Conversation, Purpose, TextOptions};
 
-use super::session::{Session, read_picture};
-use super::setup::Setup;
-use super::talk::{Talk, text_options};
+use super::setup::{Setup, read_picture};
 use crate::args::Ask;
 
 /// Tokens of an answer at most, unless the user says otherwise: about a picture, and without one.
 const MAX_NEW_TOKENS: [usize; 2] = [24, 256];
 
 /// Runs the command.
-pub fn run(standins: &Setup, args: &Ask) -> Result<()> {
+pub fn run(setup: &Setup, args: &Ask) -> Result<()> {
+    let options = |longest: usize| TextOptions {
+        beams: args.beams,
+        ..TextOptions::longest(args.max_new_tokens.unwrap_or(longest))
+    };
     let (answer, source) = match &args.image {
-        Some(image) => about(standins, args, image)?,
+        Some(image) => about(setup, args, image, &options(MAX_NEW_TOKENS[0]))?,
         None => {
-            let session = Session::open_text(standins, &args.model)?;
-            let longest = args.max_new_tokens.unwrap_or(MAX_NEW_TOKENS[1]);
-            let options = text_options(longest, args.beams);
-            let mut talk = Talk::new(&session);
+            let options = options(MAX_NEW_TOKENS[1]);
+            let model = setup.load(&args.model, Purpose::Text)?;
+            let mut conversation = model.converse();
             if !args.json {
-                return talk.say_aloud(&args.question, &options);
+                return say_aloud(&mut conversation, &args.question, &options);
             }
-            let answer = talk.say(&args.question, &options, &mut |_| {})?;
-            (answer, session.source)
+            let answer = conversation.say(&args.question, &options, &mut |_| {})?;
+            (answer, model.source().to_owned())
         }
     };
     if args.json {
@@ -45,23 +46,40 @@ pub fn run(standins: &Setup, args: &Ask) -> Result<()> {
 }
 
 /// The answer to a question about a picture, and where the model came from.
-fn about(standins: &Setup, args: &Ask, image: &Path) -> Result<(String, String)> {
+fn about(
+    setup: &Setup,
+    args: &Ask,
+    image: &Path,
+    options: &TextOptions,
+) -> Result<(String, String)> {
     let picture = read_picture(image, args.mask.as_deref(), &args.model)?;
-    let session = if args.tta {
-        let mut session = Session::open(standins, &args.model)?;
-        session.adapt(&picture, args.tta_steps)?;
-        session
+    let model = if args.tta {
+        let adapt = AdaptOptions {
+            steps: args.tta_steps,
+            ..AdaptOptions::default()
+        };
+        setup
+            .load(&args.model, Purpose::Everything)?
+            .adapted(&picture, &adapt)?
     } else {
-        Session::open_reader(standins, &args.model)?
+        setup.load(&args.model, Purpose::Answers)?
     };
-    let longest = args.max_new_tokens.unwrap_or(MAX_NEW_TOKENS[0]);
-    let sample = Sample {
-        id: "ask".into(),
-        segments: question_prompt(0, &args.question),
-        images: vec![picture],
-        provenance: Vec::new(),
-    };
-    let options = text_options(longest, args.beams);
-    let reply = session.runner(1).answer(&[sample], &options)?.remove(0);
-    Ok((reply.text.trim().to_owned(), session.source))
+    let answer = model.ask(&args.question, &[picture], options)?;
+    Ok((answer, model.source().to_owned()))
+}
+
+/// Says something, and prints the answer while it comes.
+pub fn say_aloud(conversation: &mut Conversation, text: &str, options: &TextOptions) -> Result<()> {
+    let mut told = String::new();
+    let answer = conversation.say(text, options, &mut |piece| {
+        print!("{piece}");
+        // Whoever does not listen loses nothing but this.
+        let _ = std::io::stdout().flush();
+        told.push_str(piece);
+    })?;
+    match answer.strip_prefix(told.trim_end()) {
+        Some(rest) => println!("{rest}"),
+        None => println!("\n{answer}"),
+    }
+    Ok(())
 }

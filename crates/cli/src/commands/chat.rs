@@ -4,22 +4,20 @@ use std::io::{BufRead, Write};
 use std::path::Path;
 
 use anyhow::Result;
-use burn::tensor::Tensor;
-use deem_engine::generate::generate_image;
+use deem::{Purpose, TextOptions, write_picture};
 
-use super::session::{Session, image_options, read_picture, to_picture, write_picture};
-use super::setup::Setup;
-use super::talk::{Talk, text_options};
+use super::ask::say_aloud;
+use super::setup::{Setup, read_picture};
 use crate::args::Chat;
 
 const HELP: &str =
     "/image FILE adds a picture, /draw TEXT draws one, /reset starts over, /quit ends";
 
 /// Runs the command.
-pub fn run(standins: &Setup, args: &Chat) -> Result<()> {
-    let session = Session::open(standins, &args.model)?;
-    let options = text_options(args.max_new_tokens, 1);
-    let mut talk = Talk::new(&session);
+pub fn run(setup: &Setup, args: &Chat) -> Result<()> {
+    let model = setup.load(&args.model, Purpose::Everything)?;
+    let options = TextOptions::longest(args.max_new_tokens);
+    let mut conversation = model.converse();
     eprintln!("{HELP}");
     let mut drawn = 0;
     for line in std::io::stdin().lock().lines() {
@@ -28,20 +26,19 @@ pub fn run(standins: &Setup, args: &Chat) -> Result<()> {
             ("", _) => {}
             ("/quit", _) => break,
             ("/help", _) => eprintln!("{HELP}"),
-            ("/reset", _) => talk = Talk::new(&session),
+            ("/reset", _) => conversation = model.converse(),
             ("/image", file) => match read_picture(Path::new(file.trim()), None, &args.model) {
-                Ok(picture) => talk.show(&picture)?,
+                Ok(picture) => conversation.show(&picture)?,
                 Err(error) => eprintln!("{error:#}"),
             },
             ("/draw", text) => {
                 drawn += 1;
                 let path = args.images.join(format!("deem-{drawn}.png"));
-                let picture = draw(&session, text, args)?;
-                write_picture(&to_picture(picture), &path)?;
+                write_picture(&model.draw(text, &args.drawing.options())?, &path)?;
                 println!("[{}]", path.display());
             }
             _ => {
-                if let Err(error) = talk.say_aloud(&line, &options) {
+                if let Err(error) = say_aloud(&mut conversation, &line, &options) {
                     eprintln!("{error:#}");
                 }
             }
@@ -49,11 +46,4 @@ pub fn run(standins: &Setup, args: &Chat) -> Result<()> {
         std::io::stdout().flush()?;
     }
     Ok(())
-}
-
-/// A picture of a text.
-fn draw(session: &Session, text: &str, args: &Chat) -> Result<Tensor<4>> {
-    let tokens = session.drawing_prompt(text)?;
-    let options = image_options(&args.drawing);
-    Ok(generate_image(&session.model, &tokens, None, &options)?)
 }

@@ -5,22 +5,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use deem::Locator;
 use deem_engine::foundation::{PICKLED, SMALL, published_files};
-use deem_engine::run_config::Alternatives;
-use deem_hub::Hub;
 use deem_model::weights::gguf::GgufFile;
 use deem_model::weights::torch::TorchFile;
 use deem_model::weights::{
     WeightsFile, find, is_official, read_tensors, to_deem, weight_files, write_stream,
 };
 
-use super::foundation::first;
+use super::setup::downloads;
 use crate::args::Convert;
 
 /// Runs the command.
 pub fn run(args: &Convert) -> Result<()> {
-    let hub = Hub::from_env(&args.mirrors).offline(args.offline);
-    let input = first(&hub, &Alternatives::One(args.input.clone()), &PICKLED)?;
+    let locator = Locator::new(&args.mirrors, args.offline);
+    let input = locator.one(&args.input, &PICKLED, &mut downloads())?;
     let (mut pickles, mut files) = (Vec::new(), Vec::new());
     for path in inputs(&input)? {
         if is_pickle(&path) {

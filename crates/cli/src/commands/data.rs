@@ -14,7 +14,7 @@ use super::setup::Setup;
 use crate::args::{DataCommand, FetchChoice};
 
 /// Runs the command.
-pub fn run(standins: &Setup, command: &DataCommand) -> Result<()> {
+pub fn run(setup: &Setup, command: &DataCommand) -> Result<()> {
     match command {
         DataCommand::Fetch {
             what,
@@ -35,12 +35,12 @@ pub fn run(standins: &Setup, command: &DataCommand) -> Result<()> {
             output,
             count,
             chosen,
-        } => inspect::run(&*choose::open(standins, chosen)?, output, *count),
+        } => inspect::run(&*choose::open(setup, chosen)?, output, *count),
         DataCommand::Stats {
             count,
             json,
             chosen,
-        } => stats::run(&*choose::open(standins, chosen)?, *count, *json),
+        } => stats::run(&*choose::open(setup, chosen)?, *count, *json),
     }
 }
 

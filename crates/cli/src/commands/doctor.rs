@@ -2,11 +2,9 @@
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
-use deem_engine::config::StageConfig;
+use deem_engine::config::{ModelSpec, StageConfig};
 use deem_engine::memory::{Memory, NumberFormat, inference, training};
-use deem_engine::run_config::RunConfig;
 use deem_engine::train::parameters::select;
-use deem_experiment::config::Preset;
 use deem_model::deem::Deem;
 use serde_json::json;
 
@@ -30,13 +28,13 @@ const PRECISIONS: [NumberFormat; 3] = [
 ];
 
 /// Runs the command.
-pub fn run(standins: &Setup, args: &Doctor) -> Result<()> {
-    let (preset, stage) = chosen(standins, args)?;
-    let model = Deem::new(&preset.model, &Device::flex())?;
+pub fn run(setup: &Setup, args: &Doctor) -> Result<()> {
+    let (spec, stage) = chosen(setup, args)?;
+    let model = Deem::new(&spec.model, &Device::flex())?;
     let (_, parameters) = select(model, &stage.train.groups)?;
     let needs = |precision| {
-        let training = training(&preset.spec(), &stage, &parameters, precision);
-        let inference = |draws| inference(&preset.spec(), &parameters, precision, draws);
+        let training = training(&spec, &stage, &parameters, precision);
+        let inference = |draws| inference(&spec, &parameters, precision, draws);
         [
             ("training", training),
             ("inference", inference(true)),
@@ -70,7 +68,7 @@ pub fn run(standins: &Setup, args: &Doctor) -> Result<()> {
     }
     println!(
         "{}: {} sequences of {} tokens a step",
-        stage.name, stage.batch, preset.max_tokens
+        stage.name, stage.batch, spec.max_tokens
     );
     println!(
         "\n{:<12}{:<14}{:>12}{:>14}{:>14}{:>12}",
@@ -116,18 +114,15 @@ pub fn run(standins: &Setup, args: &Doctor) -> Result<()> {
     Ok(())
 }
 
-fn chosen(standins: &Setup, args: &Doctor) -> Result<(Preset, StageConfig)> {
-    let Some(path) = &args.config else {
-        let standins = standins.open()?;
-        let preset = standins.preset().clone();
-        let Some(stage) = preset.stages.first().cloned() else {
-            bail!("the preset has no stages");
-        };
-        return Ok((preset, stage));
-    };
-    let run = RunConfig::read(path, &standins.overrides)?;
-    let preset = standins.without_overrides().open()?.preset().of_run(&run);
-    Ok((preset, run.stage))
+fn chosen(setup: &Setup, args: &Doctor) -> Result<(ModelSpec, StageConfig)> {
+    if let Some(path) = &args.config {
+        return setup.run(path);
+    }
+    let standins = setup.open()?;
+    match standins.experiment().stages.first() {
+        Some(stage) => Ok((standins.preset().spec(), stage.clone())),
+        None => bail!("the preset has no stages"),
+    }
 }
 
 fn described(memory: &Memory) -> serde_json::Value {

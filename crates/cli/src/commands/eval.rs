@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use deem::Purpose;
 use deem_data::image::ImageLimits;
 use deem_engine::RunLock;
 use deem_engine::evaluate::{
@@ -10,7 +11,6 @@ use deem_engine::evaluate::{
 };
 use serde_json::Value;
 
-use super::session::Session;
 use super::setup::Setup;
 use crate::args::{Eval, ModelChoice};
 use crate::interrupt;
@@ -28,13 +28,13 @@ pub fn run(setup: &Setup, args: &Eval) -> Result<()> {
         model: args.weights.clone().or_else(|| args.model.model.clone()),
         ..args.model.clone()
     };
-    let session = Session::open_reader(setup, &choice)?;
+    let opened = setup.load(&choice, Purpose::Answers)?;
     let model = ModelIdentity {
-        weights: weights_digest(&session.model),
+        weights: weights_digest(opened.network()),
         precision: setup.compute()?.precision.to_string(),
-        max_tokens: session.preset.max_tokens,
+        max_tokens: opened.spec().max_tokens,
     };
-    let mut runner = session.runner(args.batch);
+    let mut runner = opened.runner(args.batch);
     runner.limits = limits;
     let mut evaluation = Evaluation::open(&args.output, lock, &model, &exams)?;
     let mut results = Vec::new();
@@ -58,7 +58,7 @@ pub fn run(setup: &Setup, args: &Eval) -> Result<()> {
         if !args.json {
             print!("{}", table(&family));
         }
-        results.push(summary(&family, &session.source));
+        results.push(summary(&family, opened.source()));
     }
     if args.json {
         let all = if results.len() == 1 {

@@ -1,7 +1,6 @@
 //! One file per subcommand; here is what they share.
 
 use anyhow::Result;
-use deem_experiment::standins::StandIns;
 
 use crate::args::{Args, Command};
 use crate::interrupt;
@@ -13,7 +12,7 @@ mod convert;
 mod data;
 mod doctor;
 mod eval;
-mod foundation;
+mod export;
 mod generate;
 mod params;
 mod pretrain;
@@ -21,18 +20,14 @@ mod probe;
 mod reproduce;
 mod restore;
 mod score;
-mod session;
 mod setup;
-mod talk;
 mod train;
 
 /// Runs the program.
 pub fn run(args: Args) -> Result<()> {
     let setup = setup::Setup {
-        folder: match args.preset {
-            Some(name) => Some(StandIns::builtin(&name)),
-            None => args.standins,
-        },
+        preset: args.preset,
+        folder: args.standins,
         overrides: args.set,
         device: args.device,
         precision: args.precision,
@@ -62,6 +57,7 @@ pub fn run(args: Args) -> Result<()> {
         Command::Params(args) => params::run(&setup, &args),
         Command::Doctor(args) => doctor::run(&setup, &args),
         Command::Convert(args) => convert::run(&args),
+        Command::Export(args) => export::run(&setup, &args),
         Command::Bench(args) => bench::run(&setup, &args),
         Command::Probe(args) => probe::run(&setup, &args),
         Command::Data(args) => data::run(&setup, &args.command),

@@ -2,7 +2,6 @@
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use deem_engine::run_config::RunConfig;
 use deem_engine::train::ParameterInfo;
 use deem_engine::train::parameters::{by_component, select};
 use deem_model::deem::Deem;
@@ -13,15 +12,17 @@ use crate::args::Params;
 use crate::progress::parameter_table;
 
 /// Runs the command.
-pub fn run(standins: &Setup, args: &Params) -> Result<()> {
+pub fn run(setup: &Setup, args: &Params) -> Result<()> {
     let parameters = match &args.config {
         Some(path) => {
-            let run = RunConfig::read(path, &standins.overrides)?;
-            let base = standins.without_overrides().open()?;
-            let model = base.preset().of_run(&run).model;
-            select(Deem::new(&model, &Device::flex())?, &run.stage.train.groups)?.1
+            let (spec, stage) = setup.run(path)?;
+            select(
+                Deem::new(&spec.model, &Device::flex())?,
+                &stage.train.groups,
+            )?
+            .1
         }
-        None => of_preset(standins, &args.stage)?,
+        None => of_preset(setup, &args.stage)?,
     };
     if args.json {
         println!("{}", report(&parameters));
@@ -31,19 +32,19 @@ pub fn run(standins: &Setup, args: &Params) -> Result<()> {
     Ok(())
 }
 
-fn of_preset(standins: &Setup, name: &str) -> Result<Vec<ParameterInfo>> {
-    let standins = standins.open()?;
-    let preset = standins.preset();
-    let stage = preset
+fn of_preset(setup: &Setup, name: &str) -> Result<Vec<ParameterInfo>> {
+    let standins = setup.open()?;
+    let experiment = standins.experiment();
+    let stage = experiment
         .stages
         .iter()
-        .chain(&preset.pretrain.connect)
+        .chain(&experiment.pretrain.connect)
         .find(|stage| stage.name == name)
         .with_context(|| {
-            let names: Vec<&str> = preset.stages.iter().map(|s| s.name.as_str()).collect();
+            let names: Vec<&str> = experiment.stages.iter().map(|s| s.name.as_str()).collect();
             format!("no stage {name:?} in the preset; it has {names:?}")
         })?;
-    let model = Deem::new(&preset.model, &Device::flex())?;
+    let model = Deem::new(&standins.preset().model, &Device::flex())?;
     Ok(select(model, &stage.train.groups)?.1)
 }
 

@@ -54,7 +54,7 @@ pub fn run(setup: &Setup, args: &Pretrain) -> Result<()> {
             },
             seed: args.seed,
         };
-        if let Some(shared) = maker.standins.preset().shares.as_ref()
+        if let Some(shared) = maker.standins.experiment().shares.as_ref()
             && !matches!(part, Part::Connect | Part::Check)
         {
             bail!(
@@ -115,12 +115,13 @@ impl Maker {
 
     fn clip(&mut self, part: &str, output: &Path) -> Result<()> {
         let preset = self.standins.preset().clone();
+        let experiment = self.standins.experiment().clone();
         let data = self.standins.data()?;
         let (vision, stage, seed) = match part {
-            "miner" => (&preset.miner, &preset.pretrain.miner, self.seed + 1),
+            "miner" => (&experiment.miner, &experiment.pretrain.miner, self.seed + 1),
             _ => (
                 &preset.model.image_encoder.vision,
-                &preset.pretrain.clip,
+                &experiment.pretrain.clip,
                 self.seed,
             ),
         };
@@ -129,7 +130,7 @@ impl Maker {
             device: self.device(),
         };
         let model = initialize(
-            Clip::new(vision, &preset.clip_text, &self.device()),
+            Clip::new(vision, &experiment.clip_text, &self.device()),
             seed,
             &[],
         );
@@ -137,7 +138,7 @@ impl Maker {
             seed,
             sample_seed: seed,
             model: json!({
-                "vision": vision, "text": preset.clip_text, "image_size": preset.model.image_size,
+                "vision": vision, "text": experiment.clip_text, "image_size": preset.model.image_size,
             }),
             ..self.identity(part, stage, &data)?
         };
@@ -147,8 +148,9 @@ impl Maker {
 
     fn autoencoder(&mut self, output: &Path) -> Result<()> {
         let preset = self.standins.preset().clone();
+        let experiment = self.standins.experiment().clone();
         let data = self.standins.data()?;
-        let stage = &preset.pretrain.autoencoder;
+        let stage = &experiment.pretrain.autoencoder;
         let side = preset.model.diffusion_size;
         let task = AutoencoderTask {
             pairs: pairs(&data, data.diffusion(self.seed)?, stage, side),
@@ -172,8 +174,9 @@ impl Maker {
 
     fn diffusion(&mut self, output: &Path) -> Result<()> {
         let preset = self.standins.preset().clone();
+        let experiment = self.standins.experiment().clone();
         let data = self.standins.data()?;
-        let stage = &preset.pretrain.diffusion;
+        let stage = &experiment.pretrain.diffusion;
         let (side, samples) = (preset.model.diffusion_size, self.seed + 1);
         let task = DiffusionTask {
             pairs: pairs(&data, data.diffusion(samples)?, stage, side),
@@ -183,13 +186,17 @@ impl Maker {
             seed: self.seed,
             device: self.device(),
         };
-        let model = TextToImage::new(&preset.diffusion_text, &preset.model.unet, &self.device());
+        let model = TextToImage::new(
+            &experiment.diffusion_text,
+            &preset.model.unet,
+            &self.device(),
+        );
         let model = initialize(model, self.seed, &[]);
         let identity = RunIdentity {
             sample_seed: samples,
             weights: self.parts(&["autoencoder"]),
             model: json!({
-                "text": preset.diffusion_text, "unet": preset.model.unet, "scheduler": preset.model.scheduler,
+                "text": experiment.diffusion_text, "unet": preset.model.unet, "scheduler": preset.model.scheduler,
                 "autoencoder": preset.model.autoencoder, "image_size": side,
                 "caption_length": check::CAPTION_LENGTH,
             }),
@@ -204,11 +211,12 @@ impl Maker {
 
     fn llm(&mut self, output: &Path) -> Result<()> {
         let preset = self.standins.preset().clone();
+        let experiment = self.standins.experiment().clone();
         let data = self.standins.data()?;
-        let stage = &preset.pretrain.llm;
+        let stage = &experiment.pretrain.llm;
         let source = data.language(self.seed)?;
         let task = LanguageTask {
-            batches: data.text_batches(source, (stage.batch, 1), &preset)?,
+            batches: data.text_batches(source, (stage.batch, 1), &preset.spec())?,
             tokens: preset.model.tokens,
             device: self.device(),
         };
@@ -224,15 +232,16 @@ impl Maker {
 
     fn connect(&mut self, output: &Path) -> Result<()> {
         let preset = self.standins.preset().clone();
+        let experiment = self.standins.experiment().clone();
         let data = self.standins.data()?;
         let start = self.parts(&["clip", "autoencoder", "unet", "llm"]);
         let mut model = self.standins.assemble(self.seed, &self.device())?;
         let mut before: Option<PathBuf> = None;
-        for stage in &preset.pretrain.connect {
+        for stage in &experiment.pretrain.connect {
             let samples = self.seed + 1000;
             let task = DeemTask::new(
                 stage,
-                data.stage_batches(stage, &preset, samples)?,
+                data.stage_batches(stage, &preset.spec(), samples)?,
                 self.seed,
                 &self.compute,
             );

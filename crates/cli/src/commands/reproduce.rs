@@ -12,6 +12,7 @@ use deem_data::world::corpus::Role;
 use deem_engine::EngineError;
 use deem_engine::evaluate::{AnswerForm, Answers, Exam, Record, verdict};
 use deem_engine::generate::{ImageOptions, restore};
+use deem_engine::pictures::from_tensor;
 use deem_engine::train::{Difference, Observer, read_metrics};
 use deem_experiment::benchmarks::{benchmarks, registry};
 use deem_experiment::pretrain::pixels;
@@ -27,7 +28,6 @@ use deem_report::{
 };
 use image::RgbImage;
 
-use super::session::to_picture;
 use super::setup::Setup;
 use crate::args::{ArmChoice, Reproduce};
 use crate::interrupt;
@@ -45,19 +45,18 @@ const EXAMPLES: usize = 12;
 const STRENGTH: f64 = 0.65;
 
 /// Runs the command.
-pub fn run(choice: &Setup, args: &Reproduce) -> Result<()> {
+pub fn run(setup: &Setup, args: &Reproduce) -> Result<()> {
     let started = std::time::Instant::now();
-    let standins = choice.open()?;
-    let preset = standins.preset();
+    let standins = setup.open()?;
     let data = standins.data()?;
     let role = if args.validation {
         Role::Validation
     } else {
         Role::Test
     };
-    let config = toml::to_string(preset)?;
+    let config = standins.to_toml()?;
     claim(&args.output, &identity(args, &config, &standins.identity()))?;
-    let compute = choice.compute()?;
+    let compute = setup.compute()?;
     eprintln!("making the benchmarks");
     let set = benchmarks(
         &standins,
@@ -98,7 +97,8 @@ pub fn run(choice: &Setup, args: &Reproduce) -> Result<()> {
         version: env!("CARGO_PKG_VERSION").into(),
         commit: COMMIT.into(),
         seeds,
-        steps: preset
+        steps: standins
+            .experiment()
             .stages
             .iter()
             .map(|stage| stage.train.schedule.steps)
@@ -298,7 +298,7 @@ fn attribute_questions(own: &[Scored], shuffled: &[Scored]) -> Result<Family> {
 fn curves_of(study: &Study, arm: Arm, seed: u64) -> Result<Vec<Curve>> {
     let mut terms: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
     let mut offset = 0.0;
-    for (number, stage) in study.standins.preset().stages.iter().enumerate() {
+    for (number, stage) in study.standins.experiment().stages.iter().enumerate() {
         let log = study
             .folder(arm, seed)
             .join(&stage.name)
@@ -357,9 +357,10 @@ fn report(
     config: &str,
     facts: Vec<(String, String)>,
 ) -> Result<String> {
-    let preset = study.standins.preset();
     let mut step = 0;
-    let stages = preset
+    let stages = study
+        .standins
+        .experiment()
         .stages
         .iter()
         .map(|stage| {
@@ -425,7 +426,8 @@ fn terms() -> Vec<Term> {
 
 fn facts(study: &Study, threads: usize, took: std::time::Duration) -> Vec<(String, String)> {
     let preset = study.standins.preset();
-    let lambda = preset.stages.first().map_or(0.0, |s| s.loss.feedback);
+    let stages = &study.standins.experiment().stages;
+    let lambda = stages.first().map_or(0.0, |s| s.loss.feedback);
     [
         ("Preset", preset.name.clone()),
         ("Stand-ins", study.standins.identity()[..12].to_owned()),
@@ -504,8 +506,7 @@ fn draw(
         ..ImageOptions::default()
     };
     let drawn = restore(model, &encoded, target, STRENGTH, &options)?;
-    let rows = (0..images.len()).map(|i| to_picture(drawn.clone().narrow(0, i, 1)));
-    Ok(rows.collect())
+    Ok(from_tensor(drawn))
 }
 
 /// Questions of the first seed that the arms answer differently, from every benchmark in turn.

@@ -1,16 +1,30 @@
 //! What the options of all commands say.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use deem::{Connection, Event, Model, Open, Picture, Preset, Purpose, preset_folder};
+use deem_engine::config::{ModelSpec, StageConfig};
+use deem_engine::run_config::RunConfig;
 use deem_engine::{Compute, Precision};
 use deem_experiment::standins::StandIns;
 
-/// Which stand-ins to use, and where to compute.
+use crate::args::ModelChoice;
+use crate::progress::Progress;
+
+/// The preset that serves unless another is named.
+const PRESET: &str = "tiny";
+
+/// Where `deem reproduce` leaves the model that feedback corrected.
+const REPRODUCED: &str = "runs/reproduce/feedback/seed-1";
+
+/// Which preset to use, and where to compute.
 pub struct Setup {
-    /// Folder of the stand-ins, if not the shipped ones.
+    /// Name of the preset, if one was named.
+    pub preset: Option<String>,
+    /// Folder of the stand-ins, if not a shipped preset's.
     pub folder: Option<PathBuf>,
-    /// Overrides of the preset.
+    /// Overrides of the preset or of the run's file.
     pub overrides: Vec<String>,
     /// Name of the device.
     pub device: String,
@@ -19,9 +33,10 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// The same stand-ins as they are: where overrides concern another file.
+    /// The same preset as it is: where overrides concern another file.
     pub fn without_overrides(&self) -> Self {
         Self {
+            preset: self.preset.clone(),
             folder: self.folder.clone(),
             overrides: Vec::new(),
             device: self.device.clone(),
@@ -29,17 +44,114 @@ impl Setup {
         }
     }
 
-    /// Opens the stand-ins.
+    /// Opens the stand-ins, for what only making and studying them needs.
     pub fn open(&self) -> Result<StandIns> {
-        let folder = self
-            .folder
-            .clone()
-            .unwrap_or_else(|| StandIns::builtin("tiny"));
-        Ok(StandIns::open(&folder, &self.overrides)?)
+        Ok(StandIns::open(&self.preset_folder()?, &self.overrides)?)
+    }
+
+    /// The folder of the preset.
+    pub fn preset_folder(&self) -> Result<PathBuf> {
+        match (&self.preset, &self.folder) {
+            (None, Some(folder)) => Ok(folder.clone()),
+            (name, _) => Ok(preset_folder(name.as_deref().unwrap_or(PRESET))?),
+        }
+    }
+
+    /// The model and the stage of a run's file. Without `[model]` it concerns the preset.
+    pub fn run(&self, file: &Path) -> Result<(ModelSpec, StageConfig)> {
+        let run = RunConfig::read(file, &self.overrides)?;
+        let spec = match (&run.model, run.max_tokens) {
+            (Some(model), Some(max_tokens)) => ModelSpec {
+                max_tokens,
+                model: model.clone(),
+            },
+            (Some(_), None) => bail!("{}: [model] without max_tokens", file.display()),
+            (None, _) => run.spec(&Preset::open(&self.preset_folder()?, &[])?.spec()),
+        };
+        Ok((spec, run.stage))
     }
 
     /// Looks for the device.
     pub fn compute(&self) -> Result<Compute> {
         Ok(Compute::named(&self.device, self.precision)?)
     }
+
+    /// A model that is about to be opened: the run's file if there is one, else the preset; what `trained` names
+    /// upon it.
+    pub fn model(
+        &self,
+        config: Option<&Path>,
+        trained: Option<&str>,
+        offline: bool,
+    ) -> Result<Open<'static>> {
+        let open = match (config, &self.preset, &self.folder) {
+            (Some(file), _, _) => Open::run_file(file, Some(&self.preset_folder()?)),
+            (None, None, Some(folder)) => Open::folder(folder),
+            (None, name, _) => Open::preset(name.as_deref().unwrap_or(PRESET)),
+        };
+        let open = match trained {
+            Some(name) => open.trained(name),
+            None => open,
+        };
+        Ok(open
+            .set(&self.overrides)
+            .offline(offline)
+            .on(&self.device, self.precision)
+            .listen(downloads()))
+    }
+
+    /// Loads the chosen model, and says what it cannot do yet.
+    pub fn load(&self, choice: &ModelChoice, purpose: Purpose) -> Result<Model> {
+        let reproduced = self.reproduced(choice);
+        let trained = choice.model.as_deref().or(reproduced);
+        let open = self.model(choice.config.as_deref(), trained, choice.offline)?;
+        let model = open.purpose(purpose).load()?;
+        match model.connection() {
+            Connection::WarmStart => eprintln!(
+                "note: no trained run found; using the warm start (`deem reproduce` trains one)"
+            ),
+            Connection::Untrained => eprintln!(
+                "note: what connects pictures to this language model is untrained (`deem pretrain connect` trains \
+                 it for presets, --model names trained weights); text works"
+            ),
+            Connection::Trained => {}
+        }
+        Ok(model)
+    }
+
+    /// The result of `deem reproduce`, if it is of this preset and nothing else was chosen.
+    fn reproduced(&self, choice: &ModelChoice) -> Option<&'static str> {
+        let chosen = choice.model.is_some() || choice.config.is_some() || self.folder.is_some();
+        let path = Path::new(REPRODUCED).join(deem::DESCRIPTION);
+        if chosen || !self.overrides.is_empty() || !path.is_file() {
+            return None;
+        }
+        let description = deem::Description::read(&path).ok()?;
+        let preset = self.preset.as_deref().unwrap_or(PRESET);
+        (description.name == preset).then_some(REPRODUCED)
+    }
+}
+
+/// Shows a bar for each file that arrives.
+pub fn downloads() -> impl FnMut(Event) + Send {
+    let mut bar: Option<(String, Progress)> = None;
+    move |event: Event| {
+        if let Event::Download { file, done, total } = event {
+            if bar.as_ref().is_none_or(|(name, _)| name != file) {
+                bar = Some((file.to_owned(), Progress::new(file, total)));
+            }
+            if let Some((_, bar)) = &mut bar {
+                bar.set(done, "bytes");
+            }
+        }
+    }
+}
+
+/// Reads a picture, and the mask that belongs to it.
+pub fn read_picture(path: &Path, mask: Option<&Path>, choice: &ModelChoice) -> Result<Picture> {
+    Ok(Picture::read(
+        path,
+        mask,
+        choice.max_megapixels * 1_000_000,
+    )?)
 }

@@ -6,14 +6,12 @@ mod base;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use deem::Parts;
 use deem_data::LoaderStats;
 use deem_engine::EngineError;
 use deem_engine::config::{self, StageConfig};
 use deem_engine::run_config::RunConfig;
-use deem_engine::train::{
-    BatchFile, Checkpoint, Replayed, Run, WEIGHTS_FROM, finished, replay, train, weights_checksum,
-};
-use deem_experiment::standins::StandIns;
+use deem_engine::train::{BatchFile, Checkpoint, Replayed, Run, finished, replay, train};
 
 use self::base::Base;
 use super::setup::Setup;
@@ -23,9 +21,7 @@ use crate::progress::TrainProgress;
 
 /// Runs the command.
 pub fn run(setup: &Setup, args: &Train) -> Result<()> {
-    // Overrides belong to the run here, not to the preset.
-    let standins = setup.without_overrides().open()?;
-    let all = run_config(setup, args, &standins)?;
+    let all = run_config(setup, args)?;
     let config = match &args.stage {
         Some(name) => all.only(name)?,
         None => all.clone(),
@@ -38,7 +34,7 @@ pub fn run(setup: &Setup, args: &Train) -> Result<()> {
     if args.resume && !config.stages().any(|stage| stages.is_begun(stage)) {
         bail!("{}: no checkpoint to resume from", args.output.display());
     }
-    let base = Base::open(setup, &standins, &config, args)?;
+    let base = Base::open(setup, args)?;
     if let Some(path) = &args.replay {
         let replayed = stages.replay(&base, path)?;
         print!("{}", report(&replayed));
@@ -51,11 +47,15 @@ pub fn run(setup: &Setup, args: &Train) -> Result<()> {
 
 /// What the command line and the file or preset say. Overrides are of the one stage that is asked for, if one is:
 /// they need no `stages.N` before them.
-fn run_config(setup: &Setup, args: &Train, standins: &StandIns) -> Result<RunConfig> {
+fn run_config(setup: &Setup, args: &Train) -> Result<RunConfig> {
     let run = match (&args.config, &args.stage) {
         (Some(path), None) => return Ok(RunConfig::read(path, &setup.overrides)?),
         (Some(path), Some(_)) => RunConfig::read(path, &[])?,
-        (None, _) => RunConfig::of_stages(&standins.preset().stages).context("the preset")?,
+        // Overrides belong to the run here, not to the preset.
+        (None, _) => {
+            let standins = setup.without_overrides().open()?;
+            RunConfig::of_stages(&standins.experiment().stages).context("the preset")?
+        }
     };
     let overridden = |run: &RunConfig| -> Result<RunConfig> {
         config::parse(&toml::to_string(run)?, &setup.overrides).map_err(anyhow::Error::msg)
@@ -99,31 +99,31 @@ impl Stages<'_> {
 
     /// Trains what is left of the stages of `config`; gives the last one's weights.
     fn train(&self, base: &Base, config: &RunConfig) -> Result<PathBuf> {
-        let from = self.start(&config.stage)?;
-        let mut weights = self.train_one(base, &config.stage, from)?;
+        let mut parts = self.start(base, &config.stage)?;
+        let mut weights = self.train_one(base, &parts, &config.stage)?;
         let mut before = &config.stage;
         for stage in &config.following {
             if interrupt::asked() {
                 let step = before.train.schedule.steps;
                 return Err(EngineError::Interrupted { step }.into());
             }
-            weights = self.train_one(base, stage, Some(weights))?;
+            parts = after(&parts, before)?.with_weights(&weights);
+            weights = self.train_one(base, &parts, stage)?;
             before = stage;
         }
         Ok(weights)
     }
 
-    fn train_one(
-        &self,
-        base: &Base,
-        stage: &StageConfig,
-        from: Option<PathBuf>,
-    ) -> Result<PathBuf> {
-        let run = self.describe(base, stage, from.as_ref())?;
+    fn train_one(&self, base: &Base, parts: &Parts, stage: &StageConfig) -> Result<PathBuf> {
+        let run = self.describe(base, parts, stage)?;
         if let Some(weights) = finished(&run)? {
             return Ok(weights);
         }
-        let (task, model) = base.assemble(stage, from.as_deref())?;
+        let (task, model) = base.assemble(parts, stage)?;
+        // A directory that has a checkpoint is left for `train` to compare.
+        if !self.is_begun(stage) {
+            base.describe(parts, stage, &run.folder)?;
+        }
         let mut progress = TrainProgress::new(&stage.name, true);
         let trained = train(&task, model, &run, &mut progress)?;
         if trained.skipped > 0 {
@@ -135,66 +135,57 @@ impl Stages<'_> {
     /// Computes a kept batch again, as the stage that it belongs to.
     fn replay(&self, base: &Base, path: &Path) -> Result<Replayed> {
         let stage = self.all.only(&BatchFile::describe(path)?.task)?.stage;
-        let from = self.start(&stage)?;
-        let run = self.describe(base, &stage, from.as_ref())?;
-        let (task, model) = base.assemble(&stage, from.as_deref())?;
+        let parts = self.start(base, &stage)?;
+        let run = self.describe(base, &parts, &stage)?;
+        let (task, model) = base.assemble(&parts, &stage)?;
         Ok(replay(&task, model, &run, path)?)
     }
 
-    /// The weights that a stage starts from, beside the base, if it is the first one to be trained: what `--from`
-    /// names, else what the one before it trained.
-    fn start(&self, stage: &StageConfig) -> Result<Option<PathBuf>> {
-        let pairs = self.all.stages().zip(&self.all.following);
-        let mut before = pairs.filter(|(_, own)| own.name == stage.name);
-        let before = before.next().map(|(before, _)| before);
-        match (&self.args.from, before) {
-            (Some(from), None) => Ok(Some(weights_in(from)?)),
-            (Some(from), Some(_)) if self.args.stage.is_some() => Ok(Some(weights_in(from)?)),
-            (None, None) => Ok(None),
-            (_, Some(before)) => {
-                let folder = self.folder(before);
-                let saved = Checkpoint::of(&folder)
-                    .read()?
-                    .filter(|saved| saved.state.step >= saved.state.identity.train.schedule.steps);
-                let saved = saved.with_context(|| {
-                    format!(
-                        "{} starts from {}, which is not finished in {}: train that first, or name other weights \
-                         with --from",
-                        stage.name,
-                        before.name,
-                        folder.display()
-                    )
-                })?;
-                Ok(Some(saved.model.path().to_owned()))
-            }
+    /// What a stage starts from if it is the first one to be trained: what `--from` names, else what the ones before
+    /// it trained.
+    fn start(&self, base: &Base, stage: &StageConfig) -> Result<Parts> {
+        let stages = self.all.stages();
+        let earlier: Vec<&StageConfig> = stages.take_while(|own| own.name != stage.name).collect();
+        let Some(before) = earlier.last() else {
+            return Ok(base.parts().clone());
+        };
+        if self.args.from.is_some() && self.args.stage.is_some() {
+            return Ok(base.parts().clone());
         }
+        let folder = self.folder(before);
+        let saved = Checkpoint::of(&folder)
+            .read()?
+            .filter(|saved| saved.state.step >= saved.state.identity.train.schedule.steps);
+        let saved = saved.with_context(|| {
+            format!(
+                "{} starts from {}, which is not finished in {}: train that first, or name another model with --from",
+                stage.name,
+                before.name,
+                folder.display()
+            )
+        })?;
+        let start = base.parts().clone();
+        let parts = earlier
+            .iter()
+            .try_fold(start, |parts, stage| after(&parts, stage))?;
+        Ok(parts.with_weights(saved.model.path()))
     }
 
     /// A stage as a run.
-    fn describe(&self, base: &Base, stage: &StageConfig, from: Option<&PathBuf>) -> Result<Run> {
-        let mut identity = base.identity(stage);
-        if let Some(from) = from {
-            identity
-                .weights
-                .insert(WEIGHTS_FROM.into(), weights_checksum(from)?);
-        }
+    fn describe(&self, base: &Base, parts: &Parts, stage: &StageConfig) -> Result<Run> {
         let alone = self.all.only(&stage.name)?;
         Ok(Run {
-            identity,
+            identity: base.identity(parts, stage)?,
             folder: self.folder(stage),
-            carried: base.trained().into_iter().chain(from.cloned()).collect(),
+            carried: parts.weights().map(Path::to_owned).into_iter().collect(),
             config: Some(toml::to_string(&alone)?),
         })
     }
 }
 
-/// Weights in a run's folder, a checkpoint, or a file.
-fn weights_in(path: &Path) -> Result<PathBuf> {
-    let checkpoint = Checkpoint::of(path).weights();
-    if checkpoint.is_file() {
-        return Ok(checkpoint);
-    }
-    Ok(deem_model::weights::find(path)?)
+/// The model once a stage has been trained.
+fn after(parts: &Parts, stage: &StageConfig) -> Result<Parts> {
+    Ok(parts.after(&stage.name, &stage.train.groups)?)
 }
 
 /// What could not be read, with the first causes.

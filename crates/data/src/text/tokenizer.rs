@@ -99,21 +99,18 @@ impl TextTokenizer {
         }
     }
 
-    pub(super) fn chat_template(&self) -> Option<&ChatTemplate> {
+    /// The way in which its language model was taught to converse, if it is known.
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
         self.chat.as_ref()
     }
 
-    /// The tokenizer as a `tokenizer.json`, the same text for the same tokenizer.
+    /// The tokenizer as a `tokenizer.json`, see [`Self::from_json`].
     ///
     /// # Errors
-    /// `Tokenizer` if it holds what cannot be written.
+    /// `Tokenizer` if it cannot be written.
     pub fn to_json(&self) -> Result<String, DataError> {
-        self.inner
-            .to_string(false)
-            .map_err(|error| DataError::Tokenizer {
-                name: self.name.clone(),
-                reason: format!("cannot be written as a tokenizer.json: {error}"),
-            })
+        let json = self.inner.to_string(false);
+        json.map_err(|error| self.wrong(error.to_string()))
     }
 
     /// Ids of the special tokens.

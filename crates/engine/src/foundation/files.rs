@@ -45,7 +45,10 @@ pub const TOKENIZER: Needs = Needs {
 /// Diffusion model.
 pub const DIFFUSION: Needs = Needs {
     choose: |names| {
-        let (unet, vae) = (below(names, "unet"), below(names, "vae"));
+        let unet = below(names, "unet");
+        let vae = ["vae", "autoencoder"].map(|folder| below(names, folder));
+        let vae = vae.into_iter().find(|files| !files.is_empty());
+        let vae = vae.unwrap_or_default();
         if unet.is_empty() || vae.is_empty() {
             return Vec::new();
         }

@@ -7,9 +7,10 @@ use deem_data::text::{BytePairs, ChatTemplate, SpecialTokens, TextTokenizer, Tok
 use deem_model::deem::{Deem, DeemConfig};
 use deem_model::llama::{Llama, LlamaConfig};
 use deem_model::weights::gguf::GgufFile;
-use deem_model::weights::{LoadOptions, WeightsFile, find, load};
+use deem_model::weights::{LoadOptions, find, load};
 use serde_json::{Map, Value, json};
 
+use super::checksums::open_checked;
 use super::config_file::check_llama;
 use crate::EngineError;
 
@@ -18,8 +19,8 @@ use crate::EngineError;
 pub struct Language {
     /// Weights: a folder in transformers' layout, a GGUF file, or a folder with one.
     pub llama: PathBuf,
-    /// Tokenizer: a folder with `tokenizer.json`, that file, or as above.
-    pub tokenizer: PathBuf,
+    /// Tokenizer: a folder with `tokenizer.json`, that file, or as above; `None` is the built-in one.
+    pub tokenizer: Option<PathBuf>,
 }
 
 impl Language {
@@ -27,7 +28,7 @@ impl Language {
     pub fn at(path: &Path) -> Self {
         Self {
             llama: path.into(),
-            tokenizer: path.into(),
+            tokenizer: Some(path.into()),
         }
     }
 
@@ -59,7 +60,7 @@ impl Language {
             allow_unused: &buffers,
             ..LoadOptions::default()
         };
-        let file = WeightsFile::open(&find(&self.llama)?)?;
+        let file = open_checked(&find(&self.llama)?)?;
         Ok(load(llama, &file, &options)?)
     }
 
@@ -69,30 +70,45 @@ impl Language {
     /// # Errors
     /// `Data` if it is none, or does not fit the model.
     pub fn tokenizer(&self, config: &DeemConfig) -> Result<TextTokenizer, EngineError> {
-        let special = special(config)?;
-        let json = if self.tokenizer.is_dir() {
-            self.tokenizer.join("tokenizer.json")
-        } else {
-            self.tokenizer.clone()
-        };
-        let own = self.tokenizer.is_dir() && json.is_file();
-        let gguf = (!own).then(|| gguf_at(&self.tokenizer)).flatten();
-        let (tokenizer, template) = match gguf {
-            Some(file) => {
-                let file = GgufFile::open(&file)?;
-                let json = byte_pairs(&file)?.tokenizer_json()?;
-                let name = file.path().display().to_string();
-                let tokenizer = TextTokenizer::from_json(json.as_bytes(), &name, Some(special))?;
-                (tokenizer, chat_template(&file)?)
+        match &self.tokenizer {
+            Some(path) => tokenizer_at(path, config),
+            None => {
+                let tokenizer = TextTokenizer::builtin()?;
+                tokenizer.check_model(config.llama.vocab_size + config.new_tokens)?;
+                Ok(tokenizer)
             }
-            None => (TextTokenizer::load(&json, Some(special))?, beside(&json)?),
-        };
-        tokenizer.check_model(config.llama.vocab_size + config.new_tokens)?;
-        Ok(match template {
-            Some(template) => tokenizer.with_chat_template(template),
-            None => tokenizer,
-        })
+        }
     }
+}
+
+/// The tokenizer of a folder or file, see [`Language::tokenizer`].
+///
+/// # Errors
+/// As there.
+pub fn tokenizer_at(path: &Path, config: &DeemConfig) -> Result<TextTokenizer, EngineError> {
+    let special = special(config)?;
+    let json = if path.is_dir() {
+        path.join("tokenizer.json")
+    } else {
+        path.to_owned()
+    };
+    let own = path.is_dir() && json.is_file();
+    let gguf = (!own).then(|| gguf_at(path)).flatten();
+    let (tokenizer, template) = match gguf {
+        Some(file) => {
+            let file = GgufFile::open(&file)?;
+            let json = byte_pairs(&file)?.tokenizer_json()?;
+            let name = file.path().display().to_string();
+            let tokenizer = TextTokenizer::from_json(json.as_bytes(), &name, Some(special))?;
+            (tokenizer, chat_template(&file)?)
+        }
+        None => (TextTokenizer::load(&json, Some(special))?, beside(&json)?),
+    };
+    tokenizer.check_model(config.llama.vocab_size + config.new_tokens)?;
+    Ok(match template {
+        Some(template) => tokenizer.with_chat_template(template),
+        None => tokenizer,
+    })
 }
 
 /// The GGUF file that a name means: itself, or the only one in a folder without safetensors.

@@ -25,6 +25,18 @@ pub struct TextOptions {
     pub sampling: Sampling,
 }
 
+impl TextOptions {
+    /// The most probable words: at least one token, and at most this many.
+    pub fn longest(max_new_tokens: usize) -> Self {
+        Self {
+            max_new_tokens,
+            min_new_tokens: 1,
+            beams: 1,
+            sampling: Sampling::Greedy,
+        }
+    }
+}
+
 fn one() -> usize {
     1
 }
@@ -56,13 +68,13 @@ pub fn generate_text(
     generate_text_streaming(model, prompts, encoded, options, &mut |_| {})
 }
 
-/// As [`generate_text`]; without beam search `progress` gets all answers so far after every step.
+/// As [`generate_text`]; without beam search `on_step` gets all answers so far after every step.
 pub fn generate_text_streaming(
     model: &Deem,
     prompts: &Layout,
     encoded: Option<&EncodedImages>,
     options: &TextOptions,
-    progress: &mut dyn FnMut(&[Answer]),
+    on_step: &mut dyn FnMut(&[Answer]),
 ) -> Vec<Answer> {
     let batch = prompts.batch;
     if options.beams > 1 {
@@ -105,7 +117,7 @@ pub fn generate_text_streaming(
                 };
             }
         }
-        progress(&answers);
+        on_step(&answers);
         if finished.iter().all(|f| *f) {
             break;
         }

@@ -16,8 +16,8 @@ use deem_model::deem::DeemConfig;
 use deem_model::weights::init::{Fill, initialize};
 use serde::Deserialize;
 
-/// What these tests need of the shipped preset.
-#[derive(Clone, Deserialize)]
+/// What these tests need of the shipped preset and its experiment.
+#[derive(Clone)]
 pub struct Preset {
     pub max_tokens: usize,
     pub model: DeemConfig,
@@ -26,7 +26,7 @@ pub struct Preset {
 
 /// The preset, shrunk.
 pub fn preset() -> Preset {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins/tiny/preset.toml");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins/tiny");
     let smaller = [
         "model.image_size=64",
         "model.diffusion_size=16",
@@ -41,7 +41,27 @@ pub fn preset() -> Preset {
         "model.autoencoder.block_out_channels=[8, 8, 8, 8]",
         "model.autoencoder.norm_num_groups=4",
     ];
-    config::read(&path, &smaller.map(String::from)).expect("the shipped preset")
+    let Model { max_tokens, model } =
+        config::read(&folder.join("model.toml"), &smaller.map(String::from))
+            .expect("the shipped preset");
+    let Study { stages } =
+        config::read(&folder.join("experiment.toml"), &[]).expect("its experiment");
+    Preset {
+        max_tokens,
+        model,
+        stages,
+    }
+}
+
+#[derive(Deserialize)]
+struct Model {
+    max_tokens: usize,
+    model: DeemConfig,
+}
+
+#[derive(Deserialize)]
+struct Study {
+    stages: Vec<StageConfig>,
 }
 
 /// A model with every parameter drawn at random.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 use deem_data::Dice;
 use deem_data::image::{Crop, ViewConfig};
 use deem_data::source::Source;
@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use crate::built_in::BuiltIn;
 use deem_engine::EngineError;
 use deem_engine::objective::{contrastive, normalize};
+use deem_engine::pictures::{planes, to_tensor};
 use deem_engine::train::{HostBatch, Loss, Task, floats};
 
 /// Pictures embedded together.
@@ -163,8 +164,7 @@ impl Pairs {
 impl PairBatch {
     /// `[pairs, 3, side, side]`
     pub fn pixels(&self, device: &Device) -> Tensor<4> {
-        let shape = [self.ids.len(), 3, self.side, self.side];
-        Tensor::from_data(TensorData::new(self.pixels.clone(), shape), device)
+        planes(self.pixels.clone(), self.side, device)
     }
 
     /// `[pairs, longest]`
@@ -229,20 +229,7 @@ pub fn embed(clip: &Clip, pictures: &[RgbImage], side: u32, device: &Device) -> 
 /// # Panics
 /// If a picture has no pixels.
 pub fn pixels(pictures: &[RgbImage], side: u32, device: &Device) -> Tensor<4> {
-    let config = ViewConfig {
-        encoder: side,
-        diffusion: 0,
-        crop: Crop::Center,
-    };
-    let mut values = Vec::new();
-    for picture in pictures {
-        let mut dice = Dice::new(0, "crop", 0);
-        let views = config.views("picture", picture, None, &mut dice);
-        values.extend(views.expect("a picture with pixels").encoder);
-    }
-    let side = side as usize;
-    let data = TensorData::new(values, [pictures.len(), 3, side, side]);
-    Tensor::from_data(data, device)
+    to_tensor(pictures, side as usize, device).expect("pictures with pixels")
 }
 
 impl Task for ClipTask {

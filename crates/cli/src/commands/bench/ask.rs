@@ -9,19 +9,19 @@ use deem_experiment::built_in::BuiltIn;
 use serde_json::{Value, json};
 
 use super::dump::{Dump, tensor};
-use super::{SEED, Timed, current_memory, peak_memory, repeat, session};
+use super::{SEED, Timed, current_memory, peak_memory, random_model, repeat};
 use crate::args::{Bench, BenchAsk};
 use crate::commands::setup::Setup;
 
 /// Encoder, prefill and decoding of a given number of tokens; making the views is not included.
-pub fn run(choice: &Setup, args: &Bench, part: &BenchAsk) -> Result<Value> {
+pub fn run(setup: &Setup, args: &Bench, part: &BenchAsk) -> Result<Value> {
     let tokens = part.tokens;
     if tokens < 2 {
         bail!("--tokens: expected at least 2, to tell reading from writing");
     }
     let before = current_memory();
-    let session = session(choice)?;
-    let data = BuiltIn::with_tokenizer(&session.preset, session.tokenizer.clone())?;
+    let model = random_model(setup)?;
+    let data = BuiltIn::with_tokenizer(model.spec(), model.tokenizer().clone())?;
     let feed = data.feed("bench", SEED)?;
     let sample = Sample {
         id: "bench".into(),
@@ -33,7 +33,7 @@ pub fn run(choice: &Setup, args: &Bench, part: &BenchAsk) -> Result<Value> {
         }],
         provenance: Vec::new(),
     };
-    let batch = session.runner(1).collator.samples(&[sample])?;
+    let batch = model.runner(1).collator.samples(&[sample])?;
     let answer = |count: usize| -> Vec<Answer> {
         let options = TextOptions {
             max_new_tokens: count,
@@ -41,10 +41,10 @@ pub fn run(choice: &Setup, args: &Bench, part: &BenchAsk) -> Result<Value> {
             beams: 1,
             sampling: Sampling::Greedy,
         };
-        let on_device = DeemBatch::new(&batch, &session.model, &session.device);
-        let encoded = on_device.encode(&session.model);
+        let on_device = DeemBatch::new(&batch, model.network(), model.device());
+        let encoded = on_device.encode(model.network());
         generate_text(
-            &session.model,
+            model.network(),
             &on_device.layout,
             encoded.as_ref(),
             &options,
@@ -52,16 +52,16 @@ pub fn run(choice: &Setup, args: &Bench, part: &BenchAsk) -> Result<Value> {
     };
     if let Some(folder) = &part.dump {
         let dump = Dump::create(folder)?;
-        dump.weights(&session.model)?;
-        let on_device = DeemBatch::new(&batch, &session.model, &session.device);
+        dump.weights(model.network())?;
+        let on_device = DeemBatch::new(&batch, model.network(), model.device());
         let pixels = on_device.pixels.map(|pixels| tensor("pixels", pixels));
         dump.tensors("inputs", &pixels.into_iter().collect::<Vec<_>>())?;
         let written = answer(tokens).remove(0);
         dump.json(
             "ask",
             &json!({
-                "preset": session.preset.name,
-                "model": session.preset.model,
+                "preset": model.name(),
+                "model": model.spec().model,
                 "tokens": batch.tokens,
                 "answer": written.tokens,
                 "first_logits": written.first_logits,
@@ -77,7 +77,7 @@ pub fn run(choice: &Setup, args: &Bench, part: &BenchAsk) -> Result<Value> {
     let ([first, first_cpu], [all, all_cpu]) = (time(1)?, time(tokens)?);
     Ok(json!({
         "bench": "ask",
-        "preset": session.preset.name,
+        "preset": model.name(),
         "prompt_tokens": batch.seq,
         "seconds_to_first_token": first.median,
         "seconds_median": all.median,

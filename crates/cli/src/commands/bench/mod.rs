@@ -14,10 +14,9 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use burn::module::Module;
-use deem_engine::Compute;
+use deem::Model;
 use serde_json::{Value, json};
 
-use super::session::Session;
 use super::setup::Setup;
 use crate::args::{Bench, BenchPart};
 
@@ -25,23 +24,23 @@ use crate::args::{Bench, BenchPart};
 const SEED: u64 = 1;
 
 /// Runs the command.
-pub fn run(standins: &Setup, args: &Bench) -> Result<()> {
+pub fn run(setup: &Setup, args: &Bench) -> Result<()> {
     if args.runs == 0 {
         bail!("--runs: expected at least 1");
     }
     let mut report = match &args.part {
-        BenchPart::TrainStep(part) => train_step::run(standins, args, part)?,
-        BenchPart::Ask(part) => ask::run(standins, args, part)?,
-        BenchPart::Generate(part) => generate::run(standins, args, part)?,
-        BenchPart::Ops(part) => ops::run(standins, args, part)?,
+        BenchPart::TrainStep(part) => train_step::run(setup, args, part)?,
+        BenchPart::Ask(part) => ask::run(setup, args, part)?,
+        BenchPart::Generate(part) => generate::run(setup, args, part)?,
+        BenchPart::Ops(part) => ops::run(setup, args, part)?,
     };
     if args.profile {
         report["operations"] = profile(args.runs);
     }
     report["runs"] = json!(args.runs);
     report["threads"] = json!(rayon::current_num_threads());
-    report["device"] = json!(standins.device);
-    report["precision"] = json!(standins.compute()?.precision.to_string());
+    report["device"] = json!(setup.device);
+    report["precision"] = json!(setup.compute()?.precision.to_string());
     if args.json {
         println!("{report}");
     } else {
@@ -66,17 +65,19 @@ pub fn run(standins: &Setup, args: &Bench) -> Result<()> {
 }
 
 /// A preset's model with random weights, ready for inference.
-fn session(choice: &Setup) -> Result<Session> {
-    let standins = choice.open()?;
-    let Compute { device, precision } = choice.compute()?;
-    let model = standins.random(SEED, &device)?;
-    Ok(Session {
-        model: precision.apply(model.no_grad()),
-        preset: standins.preset().clone(),
-        tokenizer: standins.tokenizer()?,
-        device,
-        source: "random weights".into(),
-    })
+fn random_model(setup: &Setup) -> Result<Model> {
+    let standins = setup.open()?;
+    let compute = setup.compute()?;
+    let preset = standins.preset();
+    let network = standins.random(SEED, &compute.device)?.no_grad();
+    let (spec, tokenizer) = (preset.spec(), standins.tokenizer()?);
+    Ok(Model::of_network(
+        &preset.name,
+        &spec,
+        network,
+        tokenizer,
+        compute,
+    ))
 }
 
 /// Milliseconds in one run of each fused operation, the dearest first. What is missing to the wall time is

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use deem_experiment::built_in::BuiltIn;
-use deem_experiment::config::Preset;
+use deem_experiment::standins::StandIns;
 use deem_kernels::{self as kernels, AdamW, AttentionMask, Conv2dOptions, MlpActivation, Roofline};
 use deem_model::clip::pyramid::VisionConfig;
 use serde_json::{Value, json};
@@ -19,16 +19,16 @@ use crate::commands::setup::Setup;
 const BUDGET: Duration = Duration::from_millis(400);
 
 /// Times every operation whose name contains the filter.
-pub fn run(choice: &Setup, args: &Bench, part: &BenchOps) -> Result<Value> {
-    if choice.device != "cpu" {
+pub fn run(setup: &Setup, args: &Bench, part: &BenchOps) -> Result<Value> {
+    if setup.device != "cpu" {
         bail!(
             "bench ops: expected --device cpu, whose kernels it measures, found {:?}",
-            choice.device
+            setup.device
         );
     }
-    let standins = choice.open()?;
+    let standins = setup.open()?;
     let preset = standins.preset();
-    let cases = cases(preset, &standins.data()?)?;
+    let cases = cases(&standins, &standins.data()?)?;
     let chosen = cases.iter().filter(|c| c.op.contains(&part.filter));
     let roof = Roofline::measure();
     let timed = chosen.map(|case| {
@@ -57,9 +57,11 @@ struct Case {
 }
 
 /// The operations of stage 1, with the rows, tokens and images of its first batch.
-fn cases(preset: &Preset, data: &BuiltIn) -> Result<Vec<Case>> {
-    let stage = preset.stages.first().context("no stage in the preset")?;
-    let batches = data.stage_batches(stage, preset, SEED)?;
+fn cases(standins: &StandIns, data: &BuiltIn) -> Result<Vec<Case>> {
+    let stages = &standins.experiment().stages;
+    let stage = stages.first().context("no stage in the preset")?;
+    let preset = standins.preset();
+    let batches = data.stage_batches(stage, &preset.spec(), SEED)?;
     let batch = batches.get(0)?;
     let (rows, seq, images) = (batch.batch, batch.seq, batch.images.len());
     let tokens = rows * seq;

@@ -1,6 +1,7 @@
 //! `deem bench train-step`: whole optimizer steps of a stage.
 
 use anyhow::{Context, Result};
+use deem::Preset;
 use deem_data::Batch;
 use deem_engine::EngineError;
 use deem_engine::config::StageConfig;
@@ -8,7 +9,6 @@ use deem_engine::objective::{DeemBatch, Draws, image_targets};
 use deem_engine::task::DeemTask;
 use deem_engine::train::parameters::{ParameterInfo, select};
 use deem_engine::train::{GradientSet, Loss, Observer, Run, RunIdentity, StepReport, Task, train};
-use deem_experiment::config::Preset;
 use deem_model::deem::Deem;
 use deem_model::scheduler::TimestepSampler;
 use deem_model::weights::StateTensor;
@@ -20,11 +20,12 @@ use crate::args::{Bench, BenchTrainStep};
 use crate::commands::setup::Setup;
 
 /// Forward and backward pass, clipping and update: of one batch made beforehand, or data included.
-pub fn run(choice: &Setup, args: &Bench, part: &BenchTrainStep) -> Result<Value> {
-    let standins = choice.open()?;
+pub fn run(setup: &Setup, args: &Bench, part: &BenchTrainStep) -> Result<Value> {
+    let standins = setup.open()?;
     let preset = standins.preset();
-    let names = || preset.stages.iter().map(|s| &s.name).collect::<Vec<_>>();
-    let found = preset.stages.iter().find(|s| s.name == part.stage);
+    let stages = &standins.experiment().stages;
+    let names = || stages.iter().map(|s| &s.name).collect::<Vec<_>>();
+    let found = stages.iter().find(|s| s.name == part.stage);
     let mut stage = found
         .with_context(|| {
             let (stage, names) = (&part.stage, names());
@@ -35,12 +36,12 @@ pub fn run(choice: &Setup, args: &Bench, part: &BenchTrainStep) -> Result<Value>
     stage.train.schedule.steps = steps;
     stage.train.save_every = steps;
     stage.train.probe_every = 0;
-    let compute = choice.compute()?;
+    let compute = setup.compute()?;
     let device = compute.device.clone().autodiff();
     let data = standins.data()?;
     let task = DeemTask::new(
         &stage,
-        data.stage_batches(&stage, preset, SEED)?,
+        data.stage_batches(&stage, &preset.spec(), SEED)?,
         SEED,
         &compute,
     );

@@ -1,129 +1,115 @@
-//! What the stages of a run have in common: the model before any of them, its words, its data.
+//! What the stages of a run have in common: the model before any of them, its words, where its data lies.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use deem::{Connection, Parts};
+use deem_data::image::ImageLimits;
+use deem_data::source::{SourceContext, SourceRegistry};
+use deem_data::text::TextTokenizer;
 use deem_engine::Compute;
+use deem_engine::batches::stage_batches;
 use deem_engine::config::StageConfig;
-use deem_engine::foundation::{Foundation, replace};
-use deem_engine::run_config::RunConfig;
 use deem_engine::task::DeemTask;
-use deem_engine::train::{RunIdentity, tokenizer_checksum, weights_checksum};
-use deem_experiment::built_in::BuiltIn;
-use deem_experiment::config::Preset;
-use deem_experiment::standins::StandIns;
+use deem_engine::train::{RunIdentity, WEIGHTS_FROM, tokenizer_checksum, weights_checksum};
 use deem_model::deem::Deem;
 
 use crate::args::Train;
-use crate::commands::foundation::resolve;
 use crate::commands::setup::Setup;
-
-/// Where a model's weights come from.
-enum Origin {
-    StandIns(Box<StandIns>),
-    Published(Box<Foundation>),
-}
 
 /// The model that the first stage starts from, and what all stages read.
 pub struct Base {
-    preset: Preset,
-    origin: Origin,
-    data: BuiltIn,
+    parts: Parts,
+    tokenizer: TextTokenizer,
     compute: Compute,
     seed: u64,
-    /// Of the weights.
+    /// Folder that relative paths of `[[data]]` start from.
+    root: PathBuf,
+    /// Of the base's weights, by part and file.
     checksums: BTreeMap<String, String>,
-    /// Of the tokenizer.
-    tokenizer: String,
 }
 
 impl Base {
     /// Finds everything, without loading the model.
-    pub fn open(setup: &Setup, standins: &StandIns, run: &RunConfig, args: &Train) -> Result<Self> {
-        let compute = setup.compute()?;
-        let preset = standins.preset().of_run(run);
-        let (origin, tokenizer, checksums) = if run.model.is_some() {
-            let foundation = resolve(run, true, args.offline)?;
-            let tokenizer = foundation.language.tokenizer(&preset.model)?;
-            let checksums = published(&foundation)?;
-            (
-                Origin::Published(Box::new(foundation)),
-                tokenizer,
-                checksums,
-            )
-        } else {
-            (
-                Origin::StandIns(Box::new(standins.clone())),
-                standins.tokenizer()?,
-                standins.checksums()?,
-            )
+    pub fn open(setup: &Setup, args: &Train) -> Result<Self> {
+        let (from, offline) = (args.from.as_deref(), args.offline);
+        let open = match &args.config {
+            Some(file) => setup.model(Some(file), from, offline)?,
+            // Overrides belong to the run, not to the preset.
+            None => setup.without_overrides().model(None, from, offline)?,
         };
+        let parts = open.find()?;
+        let published = args.config.is_some();
+        if !published && parts.connection() == Connection::Untrained {
+            bail!(
+                "nothing connects the preset's parts yet; `deem pretrain connect` makes the warm start"
+            );
+        }
+        let compute = setup.compute()?;
+        let mut checksums = BTreeMap::new();
+        for base in parts.describe(compute.precision)?.base {
+            for (file, sum) in base.files {
+                checksums.insert(format!("{}/{file}", base.part.name()), sum);
+            }
+        }
         Ok(Self {
-            tokenizer: tokenizer_checksum(&tokenizer)?,
-            data: BuiltIn::with_tokenizer(&preset, tokenizer)?,
+            tokenizer: parts.tokenizer()?,
+            root: folder_of(args.config.as_deref()),
             seed: args.seed,
-            preset,
-            origin,
+            parts,
             compute,
             checksums,
         })
     }
 
-    /// What a stage is, but for the weights that it starts from beside this base.
-    pub fn identity(&self, stage: &StageConfig) -> RunIdentity {
-        RunIdentity {
+    /// What the model is made of before the first stage.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// What a stage upon `parts` is.
+    pub fn identity(&self, parts: &Parts, stage: &StageConfig) -> Result<RunIdentity> {
+        let mut weights = self.checksums.clone();
+        if let Some(from) = parts.weights() {
+            weights.insert(WEIGHTS_FROM.into(), weights_checksum(from)?);
+        }
+        Ok(RunIdentity {
             seed: self.seed,
             sample_seed: self.seed,
             precision: self.compute.precision,
-            weights: self.checksums.clone(),
-            tokenizer: Some(self.tokenizer.clone()),
-            ..RunIdentity::of_stage(stage, &self.preset.spec())
-        }
+            weights,
+            tokenizer: Some(tokenizer_checksum(&self.tokenizer)?),
+            ..RunIdentity::of_stage(stage, parts.spec())
+        })
     }
 
-    /// What `weights.trained` names.
-    pub fn trained(&self) -> Option<PathBuf> {
-        match &self.origin {
-            Origin::StandIns(_) => None,
-            Origin::Published(foundation) => foundation.trained.clone(),
-        }
+    /// Writes what the result of a stage upon `parts` is going to be beside it.
+    pub fn describe(&self, parts: &Parts, stage: &StageConfig, folder: &Path) -> Result<()> {
+        let result = parts.after(&stage.name, &stage.train.groups)?;
+        result.describe(self.compute.precision)?.write(folder)?;
+        Ok(())
     }
 
     /// A stage's task, and the model with what was trained before.
-    pub fn assemble(&self, stage: &StageConfig, from: Option<&Path>) -> Result<(DeemTask, Deem)> {
-        let device = self.compute.device.clone().autodiff();
-        let batches = self.data.stage_batches(stage, &self.preset, self.seed)?;
+    pub fn assemble(&self, parts: &Parts, stage: &StageConfig) -> Result<(DeemTask, Deem)> {
+        let context = SourceContext {
+            seed: self.seed,
+            image_size: parts.spec().model.image_size as u32,
+            root: self.root.clone(),
+            limits: ImageLimits::default(),
+        };
+        let sources = SourceRegistry::standard();
+        let batches = stage_batches(stage, parts.spec(), &self.tokenizer, &sources, &context)?;
         let task = DeemTask::new(stage, batches, self.seed, &self.compute);
-        let model = match &self.origin {
-            Origin::StandIns(standins) => standins.connected(&device)?,
-            Origin::Published(foundation) => {
-                foundation.assemble(&self.preset.model, self.seed, &device)?
-            }
-        };
-        let model = match from {
-            Some(path) => replace(model, path)?,
-            None => model,
-        };
-        Ok((task, model))
+        let device = self.compute.device.clone().autodiff();
+        Ok((task, parts.assemble(self.seed, &device)?))
     }
 }
 
-/// Checksums of published weights by part.
-fn published(foundation: &Foundation) -> Result<BTreeMap<String, String>> {
-    let diffusion = foundation.diffusion.as_ref();
-    let parts = [
-        ("vision", Some(foundation.vision.clone())),
-        ("llama", Some(foundation.language.llama.clone())),
-        ("unet", diffusion.map(|folder| folder.join("unet"))),
-        ("autoencoder", diffusion.map(|folder| folder.join("vae"))),
-        ("trained", foundation.trained.clone()),
-    ];
-    let mut sums = BTreeMap::new();
-    for (name, path) in parts {
-        if let Some(path) = path {
-            sums.insert(name.to_owned(), weights_checksum(&path)?);
-        }
+fn folder_of(file: Option<&Path>) -> PathBuf {
+    match file.and_then(Path::parent) {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
     }
-    Ok(sums)
 }

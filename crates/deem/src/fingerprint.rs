@@ -1,0 +1,64 @@
+//! What makes sure that a part is the same part: SHA-256 of each of its files.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use deem_engine::foundation::Needs;
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+use crate::locate::file_names;
+
+/// Bytes read at once.
+const CHUNK: usize = 1 << 20;
+
+/// Checksums of the files that are read of a part, by name within its folder.
+///
+/// # Errors
+/// `Io` naming a file.
+pub(crate) fn fingerprint(path: &Path, needs: &Needs) -> Result<BTreeMap<String, String>, Error> {
+    if path.is_file() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        return Ok(BTreeMap::from([(name.into_owned(), sha256(path)?)]));
+    }
+    let names = (needs.choose)(&file_names(path, ""));
+    let sums = names.into_iter().map(|name| {
+        let sum = sha256(&path.join(&name))?;
+        Ok((name, sum))
+    });
+    sums.collect()
+}
+
+/// SHA-256 of a file, in hexadecimal.
+///
+/// # Errors
+/// `Io`.
+pub(crate) fn sha256(path: &Path) -> Result<String, Error> {
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    let mut hasher = Sha256::new();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match file.read(&mut chunk).map_err(Error::io(path))? {
+            0 => break,
+            count => hasher.update(&chunk[..count]),
+        }
+    }
+    let bytes = hasher.finalize();
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_test_vector() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("abc");
+        std::fs::write(&path, "abc").unwrap();
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256(&path).unwrap(), expected);
+    }
+}

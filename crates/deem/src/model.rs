@@ -1,0 +1,373 @@
+//! A model ready to be used.
+
+use burn::tensor::{Device, Tensor};
+use deem_data::text::{TextTokenizer, answer, question_prompt};
+use deem_data::{Sample, Segment};
+use deem_engine::Compute;
+use deem_engine::config::ModelSpec;
+use deem_engine::evaluate::Runner;
+use deem_engine::generate::{
+    AdaptOptions, ImageOptions, TextOptions, adapt, generate_image, log_likelihoods, restore,
+};
+use deem_engine::objective::DeemBatch;
+use deem_engine::pictures::{from_tensor, to_tensor};
+use deem_model::deem::Deem;
+use image::RgbImage;
+
+use crate::{Connection, Conversation, Error, Parts, Picture, Purpose};
+
+/// A model with everything needed to use it. Copies share their weights.
+///
+/// ```
+/// # fn main() -> Result<(), deem::Error> {
+/// use deem::{ImageOptions, Open, Picture, TextOptions};
+///
+/// let model = Open::preset("tiny").load()?;
+/// let picture = Picture::new("grey", image::RgbImage::from_pixel(96, 96, image::Rgb([90, 90, 90])));
+/// let pictures = [picture];
+///
+/// // Which answer is more probable?
+/// let scores = model.score("Is there a dog?", &pictures, &["yes", "no"])?;
+/// assert_eq!(scores.len(), 2);
+///
+/// // What did the encoder understand?
+/// let few = ImageOptions { steps: 2, guidance: 1.0, ..ImageOptions::default() };
+/// let seen = model.restore(&pictures[0], 0.65, &few)?;
+/// assert_eq!(seen.dimensions(), (48, 48));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Model {
+    name: String,
+    source: String,
+    spec: ModelSpec,
+    purpose: Purpose,
+    connection: Connection,
+    network: Deem,
+    tokenizer: TextTokenizer,
+    compute: Compute,
+}
+
+impl Model {
+    /// A model of a network that was [assembled](Parts::assemble) elsewhere, without gradient tracking.
+    ///
+    /// # Errors
+    /// Those of [`Parts::tokenizer`].
+    pub fn new(parts: &Parts, network: Deem, compute: Compute) -> Result<Self, Error> {
+        let tokenizer = parts.tokenizer()?;
+        let made = Self::of_network(parts.name(), parts.spec(), network, tokenizer, compute);
+        Ok(Self {
+            source: parts.source(),
+            purpose: parts.purpose,
+            connection: parts.connection(),
+            ..made
+        })
+    }
+
+    /// A model of a network that came from nowhere, as for measurements with random weights.
+    pub fn of_network(
+        name: &str,
+        spec: &ModelSpec,
+        network: Deem,
+        tokenizer: TextTokenizer,
+        compute: Compute,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            source: name.into(),
+            spec: spec.clone(),
+            purpose: Purpose::Everything,
+            connection: Connection::Trained,
+            network: compute.precision.apply(network),
+            tokenizer,
+            compute,
+        }
+    }
+
+    /// Name of the model.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its weights came from, in words.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Networks and length.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// How much its parts understand of each other.
+    pub fn connection(&self) -> Connection {
+        self.connection
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Deem {
+        &self.network
+    }
+
+    /// Words to ids.
+    pub fn tokenizer(&self) -> &TextTokenizer {
+        &self.tokenizer
+    }
+
+    /// Where it computes, without gradient tracking.
+    pub fn device(&self) -> &Device {
+        &self.compute.device
+    }
+
+    /// Asks prepared samples, `batch` of them together: what evaluation uses.
+    pub fn runner(&self, batch: usize) -> Runner<'_> {
+        Runner::new(
+            &self.network,
+            self.tokenizer.clone(),
+            self.spec.model.image_size as u32,
+            self.spec.max_tokens,
+            batch,
+            self.compute.device.clone(),
+        )
+    }
+
+    /// The answer to a question, usually about pictures, of which each may have a region. Without one, the
+    /// language model answers alone.
+    ///
+    /// # Errors
+    /// `NotLoaded` if it was opened for text alone and there are pictures, `TooLong` or `Data` if it does not
+    /// fit.
+    pub fn ask(
+        &self,
+        question: &str,
+        pictures: &[Picture],
+        options: &TextOptions,
+    ) -> Result<String, Error> {
+        check_text(options)?;
+        if pictures.is_empty() {
+            return self.converse().say(question, options, &mut |_| {});
+        }
+        let sample = self.sample(question, pictures)?;
+        let reply = self.runner(1).answer(&[sample], options)?.remove(0);
+        Ok(reply.text.trim().to_owned())
+    }
+
+    /// How probable each of some answers to a question is as a whole: log-probabilities in nats, in their
+    /// order.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn score(
+        &self,
+        question: &str,
+        pictures: &[Picture],
+        answers: &[&str],
+    ) -> Result<Vec<f64>, Error> {
+        if answers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let prompt = self.sample(question, pictures)?;
+        let samples: Vec<Sample> = answers
+            .iter()
+            .map(|text| {
+                let mut sample = prompt.clone();
+                sample.segments.extend(answer(text));
+                sample
+            })
+            .collect();
+        let host = self.runner(answers.len()).collator.samples(&samples)?;
+        let batch = DeemBatch::new(&host, &self.network, &self.compute.device);
+        let encoded = batch.encode(&self.network);
+        Ok(log_likelihoods(
+            &self.network,
+            &batch.layout,
+            encoded.as_ref(),
+            &host.labels,
+            &self.compute.device,
+        ))
+    }
+
+    /// A conversation that begins.
+    pub fn converse(&self) -> Conversation<'_> {
+        Conversation::new(self)
+    }
+
+    /// A picture of a text.
+    ///
+    /// # Errors
+    /// `NotLoaded` if it was opened for less, `Engine` if the sampler refuses the options.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), deem::Error> {
+    /// let model = deem::Open::preset("tiny").load()?;
+    /// let few = deem::ImageOptions { steps: 2, ..deem::ImageOptions::default() };
+    /// assert_eq!(model.draw("a red fox", &few)?.dimensions(), (48, 48));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn draw(&self, text: &str, options: &ImageOptions) -> Result<RgbImage, Error> {
+        self.for_everything("drawing")?;
+        check_drawing(options)?;
+        let tokens = self.drawing_prompt(text)?;
+        let pixels = generate_image(&self.network, &tokens, None, options)?;
+        Ok(from_tensor(pixels).remove(0))
+    }
+
+    /// The tokens after which the model is to draw a text.
+    ///
+    /// # Errors
+    /// `Data` if the tokenizer refuses the text.
+    pub fn drawing_prompt(&self, text: &str) -> Result<Vec<i64>, Error> {
+        let special = self.tokenizer.special();
+        let words = self.tokenizer.encode(text)?;
+        let tokens = [&[special.bos][..], &words, &[special.soi]].concat();
+        Ok(tokens.into_iter().map(i64::from).collect())
+    }
+
+    /// What the encoder understood of a picture, drawn by the diffusion model from the picture with a share
+    /// `strength` of noise (1: from noise alone).
+    ///
+    /// # Errors
+    /// `NotLoaded` if it was opened for less, `Option` for a strength outside (0, 1], `Engine` if the sampler
+    /// refuses the options.
+    pub fn restore(
+        &self,
+        picture: &Picture,
+        strength: f64,
+        options: &ImageOptions,
+    ) -> Result<RgbImage, Error> {
+        self.for_everything("restoring")?;
+        check_drawing(options)?;
+        if !(0.0..=1.0).contains(&strength) {
+            return Err(Error::Option {
+                option: "strength",
+                expected: "a number from 0 to 1",
+                found: strength.to_string(),
+            });
+        }
+        let [seen, target] = self.views(picture)?;
+        let encoded = self.network.encode_images(seen, None);
+        let pixels = restore(&self.network, &encoded, target, strength, options)?;
+        Ok(from_tensor(pixels).remove(0))
+    }
+
+    /// A copy whose encoder has adapted to a picture by feedback (test-time adaptation); this model stays as it
+    /// is.
+    ///
+    /// # Errors
+    /// `NotLoaded` if it was opened for less.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), deem::Error> {
+    /// let model = deem::Open::preset("tiny").load()?;
+    /// let picture = deem::Picture::new("black", image::RgbImage::new(96, 96));
+    /// let one = deem::AdaptOptions { steps: 1, timesteps: 1, ..deem::AdaptOptions::default() };
+    /// let adapted = model.adapted(&picture, &one)?;
+    /// assert_eq!(adapted.source(), model.source());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn adapted(&self, picture: &Picture, options: &AdaptOptions) -> Result<Self, Error> {
+        self.for_everything("adapting")?;
+        let [seen, target] = self.views(picture)?;
+        Ok(Self {
+            network: adapt(&self.network, seen, target, options)?,
+            ..self.clone()
+        })
+    }
+
+    /// What the encoder sees of pictures.
+    ///
+    /// # Shapes
+    /// - returns `[pictures, 3, side, side]` in [0, 1]
+    ///
+    /// # Errors
+    /// `Engine` for a picture without pixels.
+    pub(crate) fn seen(&self, pictures: &[RgbImage]) -> Result<Tensor<4>, Error> {
+        let side = self.spec.model.image_size;
+        Ok(to_tensor(pictures, side, &self.compute.device)?)
+    }
+
+    /// `NotLoaded` if the model was opened for text alone.
+    pub(crate) fn for_answers(&self, asked: &'static str) -> Result<(), Error> {
+        self.opened_for(Purpose::Answers, asked)
+    }
+
+    fn for_everything(&self, asked: &'static str) -> Result<(), Error> {
+        self.opened_for(Purpose::Everything, asked)
+    }
+
+    fn opened_for(&self, needs: Purpose, asked: &'static str) -> Result<(), Error> {
+        if self.purpose >= needs {
+            return Ok(());
+        }
+        Err(Error::NotLoaded {
+            asked,
+            needs: needs.name(),
+            opened: self.purpose.name(),
+        })
+    }
+
+    /// Encoder view and diffusion view of a picture.
+    fn views(&self, picture: &Picture) -> Result<[Tensor<4>; 2], Error> {
+        let pictures = [picture.pixels().clone()];
+        let device = &self.compute.device;
+        let dims = &self.spec.model;
+        Ok([
+            to_tensor(&pictures, dims.image_size, device)?,
+            to_tensor(&pictures, dims.diffusion_size, device)?,
+        ])
+    }
+
+    fn sample(&self, question: &str, pictures: &[Picture]) -> Result<Sample, Error> {
+        if !pictures.is_empty() {
+            self.for_answers("asking about pictures")?;
+        }
+        let mut segments = question_prompt(0, question);
+        let place = segments
+            .iter()
+            .position(|segment| matches!(segment, Segment::Image { .. }));
+        if let Some(place) = place {
+            let images = (0..pictures.len()).map(|index| Segment::Image {
+                index,
+                counted: false,
+            });
+            segments.splice(place..=place, images);
+        }
+        Ok(Sample {
+            id: "question".into(),
+            segments,
+            images: pictures.iter().map(|p| p.sample().clone()).collect(),
+            provenance: Vec::new(),
+        })
+    }
+}
+
+/// `Option` for numbers that no answer can have.
+pub(crate) fn check_text(options: &TextOptions) -> Result<(), Error> {
+    for (option, value) in [
+        ("max_new_tokens", options.max_new_tokens),
+        ("beams", options.beams),
+    ] {
+        if value == 0 {
+            return Err(Error::Option {
+                option,
+                expected: "at least 1",
+                found: "0".into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_drawing(options: &ImageOptions) -> Result<(), Error> {
+    if options.guidance.is_finite() {
+        return Ok(());
+    }
+    Err(Error::Option {
+        option: "guidance",
+        expected: "a number",
+        found: options.guidance.to_string(),
+    })
+}

@@ -1,0 +1,140 @@
+//! Presets: models that ship with their configuration, each a folder of `assets/standins`.
+//!
+//! ```text
+//! assets/standins/<name>/
+//!   model.toml         what the model is, and where its parts lie
+//!   SHA256SUMS         checksum of every weights file
+//!   clip/, llm/, …     the parts
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use deem_engine::config::{self, ModelSpec};
+use deem_engine::run_config::{Alternatives, WeightSources};
+use deem_model::deem::DeemConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// Name of a preset's file.
+const FILE: &str = "model.toml";
+
+/// A model's specification: its networks, and where the weights of its parts lie.
+///
+/// ```
+/// # fn main() -> Result<(), deem::Error> {
+/// let preset = deem::Preset::open(&deem::preset_folder("tiny")?, &["max_tokens=99".into()])?;
+/// assert_eq!((preset.name.as_str(), preset.max_tokens), ("tiny", 99));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preset {
+    /// Name, for reports.
+    pub name: String,
+    /// Longest sequence in tokens.
+    pub max_tokens: usize,
+    /// Where its parts lie. What begins with `./` or `../` lies beside the preset.
+    pub weights: WeightSources,
+    /// The networks.
+    pub model: DeemConfig,
+}
+
+impl Preset {
+    /// Fields of a preset's file: overrides of others belong elsewhere.
+    pub const FIELDS: [&str; 4] = ["name", "max_tokens", "weights", "model"];
+
+    /// Reads the preset of a folder, with overrides as `model.image_size=128`. Its parts need not be there.
+    ///
+    /// # Errors
+    /// `NoPreset` if the folder is none, `Engine` naming a field that is wrong.
+    pub fn open(folder: &Path, overrides: &[String]) -> Result<Self, Error> {
+        let file = folder.join(FILE);
+        if !file.is_file() {
+            return Err(Error::NoPreset {
+                name: folder.display().to_string(),
+                known: preset_names(),
+                file,
+            });
+        }
+        let mut preset: Self = config::read(&file, overrides)?;
+        let weights = &mut preset.weights;
+        let several = [&mut weights.tokenizer, &mut weights.trained];
+        let names = [
+            &mut weights.vision,
+            &mut weights.llama,
+            &mut weights.diffusion,
+        ];
+        for names in names.into_iter().chain(several.into_iter().flatten()) {
+            beside(folder, names);
+        }
+        Ok(preset)
+    }
+
+    /// The networks, and how long a sequence they read.
+    pub fn spec(&self) -> ModelSpec {
+        ModelSpec {
+            max_tokens: self.max_tokens,
+            model: self.model.clone(),
+        }
+    }
+}
+
+/// Sees what begins with `./` or `../` from a folder.
+fn beside(folder: &Path, names: &mut Alternatives) {
+    let place = |name: &String| {
+        let own = name.starts_with("./") || name.starts_with("../");
+        if own {
+            folder.join(name).display().to_string()
+        } else {
+            name.clone()
+        }
+    };
+    *names = match names {
+        Alternatives::One(name) => Alternatives::One(place(name)),
+        Alternatives::Several(names) => Alternatives::Several(names.iter().map(place).collect()),
+    };
+}
+
+/// The folder of a shipped preset: `$DEEM_ASSETS/standins/<name>`, or the same below `assets` in the current
+/// folder or the source tree.
+///
+/// # Errors
+/// `NoPreset` listing those that exist.
+pub fn preset_folder(name: &str) -> Result<PathBuf, Error> {
+    let plain = !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with('.');
+    let places = roots().into_iter().map(|root| root.join(name));
+    let found = places
+        .into_iter()
+        .find(|folder| folder.join(FILE).is_file());
+    found.filter(|_| plain).ok_or_else(|| Error::NoPreset {
+        name: name.into(),
+        known: preset_names(),
+        file: roots()[0].join(name).join(FILE),
+    })
+}
+
+/// Names of the shipped presets.
+pub fn preset_names() -> Vec<String> {
+    let entries = roots()
+        .into_iter()
+        .filter_map(|root| std::fs::read_dir(root).ok());
+    let mut names: Vec<String> = entries
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.path().join(FILE).is_file())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Folders of presets, the first that has one first.
+pub(crate) fn roots() -> Vec<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets");
+    let stated = std::env::var_os("DEEM_ASSETS").map(PathBuf::from);
+    let assets = stated.into_iter().chain(["assets".into(), source]);
+    assets.map(|assets| assets.join("standins")).collect()
+}
