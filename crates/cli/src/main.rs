@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use deem_kernels::InstructionSet;
 
 mod allocator;
 mod args;
@@ -17,7 +18,9 @@ fn main() -> ExitCode {
     interrupt::end_with_the_reader();
     let args = args::Args::parse();
     progress::init_log(args.verbose);
-    match commands::run(args) {
+    // Asked here, so that a wrong DEEM_SIMD is an error and not a panic of the first kernel.
+    let checked = InstructionSet::from_env().map_err(anyhow::Error::from);
+    match checked.and_then(|_| commands::run(args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

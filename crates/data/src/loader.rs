@@ -287,7 +287,7 @@ mod tests {
             None
         }
         fn get(&self, index: u64) -> Result<Sample, DataError> {
-            if crate::dice::hash(&index.to_le_bytes()) % 10 > 0 {
+            if !crate::dice::hash(&index.to_le_bytes()).is_multiple_of(10) {
                 return Err(DataError::Dropped {
                     name: index.to_string(),
                     rule: "caption too short",

@@ -117,7 +117,7 @@ fn pyramid(name: &str, projects: bool) {
     let pixels = golden.input("pixels");
     let Pyramid { levels, sequence } = tower.forward(pixels.clone());
     let names = ["level_1", "level_2", "level_3", "level_4"];
-    let levels = levels.into_array().each_ref().map(|level| flat(level));
+    let levels = levels.into_array().each_ref().map(flat);
     let mut outputs: Vec<_> = names.into_iter().zip(levels).collect();
     outputs.push(("sequence", flat(&sequence)));
     let embeds = tower.image_embeds(pixels);
