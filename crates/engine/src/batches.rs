@@ -142,6 +142,10 @@ mod tests {
     struct Preset {
         max_tokens: usize,
         model: DeemConfig,
+    }
+
+    #[derive(Deserialize)]
+    struct Experiment {
         stages: Vec<StageConfig>,
     }
 
@@ -153,9 +157,10 @@ mod tests {
         picture.save(folder.path().join("a.png")).unwrap();
         let line = r#"{"image": "a.png", "caption": "a slope of colours"}"#;
         std::fs::write(folder.path().join("c.jsonl"), line).unwrap();
-        let preset =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins/tiny/preset.toml");
-        let preset: Preset = crate::config::read(&preset, &[]).unwrap();
+        let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins/tiny");
+        let preset: Preset = crate::config::read(&tiny.join("model.toml"), &[]).unwrap();
+        let experiment: Experiment =
+            crate::config::read(&tiny.join("experiment.toml"), &[]).unwrap();
         let entry = r#"{"kind": "captions", "file": "c.jsonl", "images": "."}"#;
         let entry: SourceSpec = serde_json::from_str(entry).unwrap();
         let stage = StageConfig {
@@ -163,7 +168,7 @@ mod tests {
             batch: 1,
             samples_per_row: 1,
             data: vec![entry],
-            ..preset.stages[0].clone()
+            ..experiment.stages[0].clone()
         };
         let context = SourceContext {
             seed,

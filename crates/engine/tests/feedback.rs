@@ -116,13 +116,30 @@ fn checkpointed_blocks_give_the_same_losses_and_gradients() {
     assert!(plain.1.paths().eq(again.1.paths()));
     let tower = plain.1.norm(|path| Component::ImageTower.contains(path));
     assert!(tower > 0.0);
-    for path in plain.1.paths() {
-        let (plain, again) = (plain.1.get(path).unwrap(), again.1.get(path).unwrap());
-        let difference = (plain.clone() - again.clone())
-            .abs()
-            .max()
-            .into_scalar::<f32>();
-        let size = plain.clone().abs().max().into_scalar::<f32>();
+    let sizes = |of: &GradientSet| -> BTreeMap<String, f32> {
+        let size = |path: &str| {
+            of.get(path)
+                .unwrap()
+                .clone()
+                .abs()
+                .max()
+                .into_scalar::<f32>()
+        };
+        of.paths()
+            .map(|path| (path.to_owned(), size(path)))
+            .collect()
+    };
+    let (first, second) = (sizes(&plain.1), sizes(&again.1));
+    let largest = first.values().copied().fold(0.0, f32::max);
+    for (path, size) in &first {
+        if path.ends_with(".attention.key.bias") {
+            // Softmax does not see what is added to every key alike: this gradient is zero but for rounding.
+            let noise = size.max(second[path]);
+            assert!(noise <= 1e-6 * largest, "{path}: {noise} of {largest}");
+            continue;
+        }
+        let difference = plain.1.get(path).unwrap().clone() - again.1.get(path).unwrap().clone();
+        let difference = difference.abs().max().into_scalar::<f32>();
         assert!(
             difference <= 1e-4 * size + 1e-9,
             "{path}: {difference} of {size}"

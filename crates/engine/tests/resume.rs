@@ -325,6 +325,10 @@ fn settings_that_cannot_be_meant_are_errors() {
         ),
         (&|config| config.workers = 0, "train.workers"),
         (&|config| config.accumulate = 0, "train.accumulate"),
+        (
+            &|config| config.optimizer.clip = f64::NAN,
+            "train.optimizer.clip",
+        ),
     ] {
         let error = refused(change);
         assert!(error.contains(said), "{error}");

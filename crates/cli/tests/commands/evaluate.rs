@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{fails, succeeds};
+use super::{copy_tree, fails, succeeds};
 
 /// A picture of one colour.
 fn picture(path: &Path, colour: u8) {
@@ -256,13 +256,16 @@ fn a_limit_can_be_raised_and_answers_keep_to_their_model_and_questions() {
         error.contains("out: ") && error.contains("precision f32 there, bf16 now"),
         "{error}"
     );
-    let connect = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../assets/standins/tiny/connect/model.safetensors");
-    let mut weights = fs::read(connect).unwrap();
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins/tiny");
+    let other = folder.path().join("other");
+    copy_tree(&tiny, &other);
+    let path = other.join("llm/model.safetensors");
+    let mut weights = fs::read(&path).unwrap();
     let last = weights.len() - 1;
     weights[last] ^= 1;
-    fs::write(folder.path().join("other.safetensors"), weights).unwrap();
-    let (_, error) = refused(&["other.safetensors"]);
+    fs::write(&path, weights).unwrap();
+    fs::remove_file(other.join("SHA256SUMS")).unwrap();
+    let (_, error) = refused(&["--standins", "other"]);
     assert!(error.contains("the model's weights"), "{error}");
     let file = folder.path().join("pope/coco_pope_random.json");
     let text = fs::read_to_string(&file).unwrap();

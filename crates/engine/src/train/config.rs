@@ -55,6 +55,13 @@ impl TrainConfig {
                 )));
             }
         }
+        // What is not a number would also be lost on the way through the checkpoint's JSON.
+        let clip = self.optimizer.clip;
+        if clip.is_nan() || clip <= 0.0 {
+            return Err(EngineError::Config(format!(
+                "train.optimizer.clip: expected a positive number, or inf to clip nothing, found {clip}"
+            )));
+        }
         Ok(())
     }
 }

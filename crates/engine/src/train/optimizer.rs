@@ -6,7 +6,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
 use deem_kernels as kernels;
 use deem_model::weights::LazyTensor;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::parameters::{ParameterGroup, ParameterInfo};
 use super::run::lazy;
@@ -21,8 +21,14 @@ pub struct AdamWConfig {
     pub beta2: f64,
     /// Added to the root of the second moment.
     pub epsilon: f64,
-    /// Largest global gradient norm; larger gradients are scaled down to it.
+    /// Largest global gradient norm; larger gradients are scaled down to it. `inf` clips nothing.
+    #[serde(deserialize_with = "finite_or_none")]
     pub clip: f64,
+}
+
+/// JSON has no infinity and writes `null` for it.
+fn finite_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::INFINITY))
 }
 
 impl Default for AdamWConfig {
