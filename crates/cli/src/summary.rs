@@ -48,11 +48,11 @@ fn beside(arm: &ArmResults) -> String {
         let parts = family.parts.iter();
         parts.flat_map(move |part| {
             let figures = part.figures.iter();
-            figures.map(move |f| format!("{}, {}: {}", family.title, part.name, plain(f)))
+            figures.map(move |f| format!("{}, {} {}", family.title, part.name, plain(f)))
         })
     });
     let costs = arm.costs.iter();
-    let costs = costs.map(|figure| format!("{}: {}", figure.label(), plain(figure)));
+    let costs = costs.map(|figure| format!("{} {}", figure.label(), plain(figure)));
     let all: Vec<String> = costs.chain(controls).collect();
     format!("{}: {}\n", arm.name, all.join(" · "))
 }
@@ -151,15 +151,16 @@ mod tests {
             ],
             difference: vec![Comparison::new("a", "b", vec![differences])],
         });
-        let expected = "\
-                   a     b            a − b
-NEW, accuracy   50.0  37.8  +12.2 [-1.0, –]
-  dark          40.0     –                –
-OTHER, accuracy    –   1.0                –
-
-a: seconds per step: 0.50
-b: seconds per step: 0.50
-";
-        assert_eq!(text, expected);
+        let expected = [
+            "                    a     b            a − b",
+            "NEW, accuracy    50.0  37.8  +12.2 [-1.0, –]",
+            "  dark           40.0     –                –",
+            "OTHER, accuracy     –   1.0                –",
+            "",
+            "a: seconds per step 0.50",
+            "b: seconds per step 0.50",
+            "",
+        ];
+        assert_eq!(text, expected.join("\n"));
     }
 }
