@@ -1,7 +1,5 @@
 //! L_CSR reaches every tensor of the encoder and none of the frozen parts.
 
-mod common;
-
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
@@ -11,6 +9,8 @@ use deem_engine::train::{AdamW, GradientSet, ParameterGroup, Task};
 use deem_model::checkpointing::CheckpointBlocks;
 use deem_model::component::Component;
 use deem_model::weights::state;
+
+use crate::common;
 
 fn feedback_only(weights: LossWeights) -> LossWeights {
     LossWeights {

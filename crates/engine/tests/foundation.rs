@@ -1,7 +1,5 @@
 //! Published folders become a model: CLIP, LLaMA and Stable Diffusion in their layouts, very small.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +11,8 @@ use deem_model::deem::{Deem, DeemConfig};
 use deem_model::weights::{StateTensor, state, write};
 use safetensors::Dtype;
 use serde::Serialize;
+
+use crate::common;
 
 /// A folder for each part, with the names that the hub's files have.
 struct Published {

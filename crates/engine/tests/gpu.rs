@@ -1,11 +1,8 @@
 //! A GPU against the CPU: one training step of every stage, and a drawing.
 //!
-//!     DEEM_DEVICE=wgpu cargo test --release --workspace --features wgpu --test gpu
+//!     DEEM_DEVICE=wgpu cargo test --release --workspace --features wgpu --test engine gpu
 //!
 //! Passes without DEEM_DEVICE: only who has a GPU can run it.
-#![cfg(any(feature = "cuda", feature = "wgpu"))]
-
-mod common;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -16,6 +13,8 @@ use deem_engine::train::{GradientSet, Task};
 use deem_model::deem::Deem;
 use deem_model::weights::{LoadOptions, WeightsFile, load, state, write};
 use safetensors::Dtype;
+
+use crate::common;
 
 fn gpu() -> Option<Device> {
     let name = std::env::var("DEEM_DEVICE").ok()?;

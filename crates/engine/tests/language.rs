@@ -1,8 +1,6 @@
 //! A GGUF file alone is a language model with its tokenizer and its way to converse
 //! (tools/parity/export_gguf.py).
 
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +13,8 @@ use deem_model::layout::StructureTokens;
 use deem_model::llama::LlamaConfig;
 use deem_model::weights::gguf::GgufFile;
 use serde_json::Value;
+
+use crate::common;
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -1,11 +1,11 @@
 //! Option scoring: the probability of an answer does not depend on what else is in the batch.
 
-mod common;
-
 use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
 use deem_data::IGNORED;
 use deem_engine::generate::log_likelihoods;
 use deem_model::layout::Layout;
+
+use crate::common;
 
 #[test]
 fn rows_of_a_padded_batch_score_as_they_do_alone() {

@@ -1,7 +1,5 @@
 //! Training and drawing in bf16: what is in which type, and how near it is to 32 bits.
 
-mod common;
-
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor};
 use deem_engine::Precision;
@@ -10,6 +8,8 @@ use deem_engine::objective::DeemBatch;
 use deem_engine::train::parameters::select;
 use deem_engine::train::{GradientSet, Task};
 use deem_model::deem::Deem;
+
+use crate::common;
 
 /// Paths with types, and whether they are trained.
 #[derive(Default)]

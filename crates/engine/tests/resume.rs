@@ -1,7 +1,5 @@
 //! Interrupted and resumed runs equal uninterrupted ones, bit for bit, in every stage.
 
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +22,8 @@ use deem_engine::train::{
 use deem_engine::{Compute, EngineError, Precision, RunLock};
 use deem_model::weights::{WeightsFile, state};
 use serde_json::Value;
+
+use crate::common;
 
 /// Stops a run after a number of steps.
 struct StopAfter {

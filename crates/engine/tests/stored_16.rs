@@ -1,7 +1,5 @@
 //! A model whose weights are stored in 16 bits trains as its copy in 32 bits does, to the last bit.
 
-mod common;
-
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
@@ -11,6 +9,8 @@ use deem_engine::train::{GradientSet, Task};
 use deem_model::deem::Deem;
 use deem_model::weights::{LoadOptions, WeightsFile, load, state, widen, write};
 use safetensors::Dtype;
+
+use crate::common;
 
 struct Widen;
 

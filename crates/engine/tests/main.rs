@@ -1,0 +1,16 @@
+//! The engine's integration tests, linked once.
+
+mod common;
+mod feedback;
+mod foundation;
+mod full_size;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod gpu;
+mod language;
+mod mutated;
+mod options;
+mod parity_deem;
+mod precision;
+mod probe;
+mod resume;
+mod stored_16;
