@@ -60,8 +60,13 @@ fn every_command_of_the_readme_is_understood() {
         .filter_map(|line| line.strip_prefix("    deem "))
     {
         let line = line.split(" # ").next().unwrap_or_default();
-        let subcommand = line.split_whitespace().next().unwrap();
-        let help = succeeds(&[subcommand, "--help"], folder.path());
+        let mut words = line.split_whitespace();
+        let subcommand = words.next().unwrap();
+        let mut help = succeeds(&[subcommand, "--help"], folder.path());
+        if help.contains("Commands:") {
+            let own = words.next().expect("a command of its own");
+            help = succeeds(&[subcommand, own, "--help"], folder.path());
+        }
         for flag in line
             .split_whitespace()
             .filter(|word| word.starts_with("--"))
