@@ -178,6 +178,25 @@ impl Description {
         }
     }
 
+    /// The same base after other training: its files need not be read again.
+    #[must_use]
+    pub fn of(&self, trained: &Progress) -> Self {
+        Self {
+            trained: trained.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// Checksums of the base, by part and file.
+    pub fn checksums(&self) -> BTreeMap<String, String> {
+        let files = self.base.iter().flat_map(|base| {
+            let part = base.part.name();
+            let files = base.files.iter();
+            files.map(move |(file, sum)| (format!("{part}/{file}"), sum.clone()))
+        });
+        files.collect()
+    }
+
     /// Reads a description.
     ///
     /// # Errors

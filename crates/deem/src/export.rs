@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, Device, Tensor};
+use burn::module::Module;
+use burn::tensor::Device;
 use deem_engine::foundation::{CHECKSUMS, listed};
-use deem_model::weights::{Dtype, LazyTensor, write_stream};
+use deem_model::weights::{lazy_state, write_stream};
 use serde_json::json;
 
 use crate::fingerprint::sha256;
@@ -55,7 +55,7 @@ pub fn export(parts: &Parts, folder: &Path) -> Result<(), Error> {
     };
 
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    write_stream(&mut tensors(&network), &folder.join(WEIGHTS), &metadata)?;
+    write_stream(&mut lazy_state(&network), &folder.join(WEIGHTS), &metadata)?;
     write("tokenizer.json", tokenizer.to_json()?)?;
     if let Some(template) = tokenizer.chat_template() {
         let config = json!({
@@ -79,49 +79,6 @@ pub fn export(parts: &Parts, folder: &Path) -> Result<(), Error> {
     description.whole = true;
     description.write(folder)?;
     Ok(())
-}
-
-/// All parameters, in the types that they have in memory.
-fn tensors<M: Module>(module: &M) -> Vec<LazyTensor<'static>> {
-    #[derive(Default)]
-    struct Collect {
-        path: Vec<String>,
-        tensors: Vec<LazyTensor<'static>>,
-    }
-    impl ModuleVisitor for Collect {
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.push(name.to_owned());
-        }
-
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.pop();
-        }
-
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let value = param.val();
-            let dtype = match value.dtype() {
-                DType::F16 => Dtype::F16,
-                DType::BF16 => Dtype::BF16,
-                _ => Dtype::F32,
-            };
-            self.tensors.push(LazyTensor {
-                name: self.path.join("."),
-                dtype,
-                shape: value.dims().to_vec(),
-                read: Box::new(move || {
-                    let data = value.clone().into_data();
-                    let data = match dtype {
-                        Dtype::F32 => data.convert::<f32>(),
-                        _ => data,
-                    };
-                    data.as_bytes().to_vec()
-                }),
-            });
-        }
-    }
-    let mut collect = Collect::default();
-    module.visit(&mut collect);
-    collect.tensors
 }
 
 /// The model card: what it is made of, and whose licences hold.

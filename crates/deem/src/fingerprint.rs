@@ -1,18 +1,12 @@
 //! What makes sure that a part is the same part: SHA-256 of each of its files.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use deem_engine::foundation::Needs;
-use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::locate::file_names;
-
-/// Bytes read at once.
-const CHUNK: usize = 1 << 20;
 
 /// Checksums of the files that are read of a part, by name within its folder.
 ///
@@ -31,22 +25,12 @@ pub(crate) fn fingerprint(path: &Path, needs: &Needs) -> Result<BTreeMap<String,
     sums.collect()
 }
 
-/// SHA-256 of a file, in hexadecimal.
+/// [`deem_hub::sha256`], naming the file that cannot be read.
 ///
 /// # Errors
 /// `Io`.
 pub(crate) fn sha256(path: &Path) -> Result<String, Error> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
-    let mut hasher = Sha256::new();
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match file.read(&mut chunk).map_err(Error::io(path))? {
-            0 => break,
-            count => hasher.update(&chunk[..count]),
-        }
-    }
-    let bytes = hasher.finalize();
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    deem_hub::sha256(path).map_err(Error::io(path))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod config_file;
 mod files;
 mod language;
 
+pub(crate) use checksums::parsed;
 pub use checksums::{CHECKSUMS, listed, recorded};
 pub use files::{DIFFUSION, LLAMA, Needs, PICKLED, SMALL, TOKENIZER, TRAINED, VISION};
 pub use language::{Language, published_files, tokenizer_at};

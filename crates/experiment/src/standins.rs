@@ -119,11 +119,8 @@ impl StandIns {
         let standins = weights::sha256(self.listing().as_bytes());
         let mut sums = BTreeMap::from([("standins".to_owned(), standins)]);
         if !self.checksums.contains_key("llm/model.safetensors") {
-            for base in self.parts()?.describe(Precision::F32).map_err(engine)?.base {
-                for (file, sum) in base.files {
-                    sums.insert(format!("{}/{file}", base.part.name()), sum);
-                }
-            }
+            let description = self.parts()?.describe(Precision::F32).map_err(engine)?;
+            sums.extend(description.checksums());
         }
         Ok(sums)
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
-use deem::{DESCRIPTION, Parts};
+use deem::{DESCRIPTION, Description};
 use deem_model::deem::Deem;
 use deem_model::weights::{self, StateTensor};
 use safetensors::Dtype;
@@ -120,6 +120,7 @@ impl Study<'_> {
         let start = self.standins.checksums()?;
         let mut before: Option<PathBuf> = None;
         let mut parts = self.standins.parts()?;
+        let description = parts.describe(self.compute.precision).map_err(engine)?;
         let mut snapshots: Vec<Deem> = Vec::new();
         let mut trainable = 0;
         for (number, stage) in self.standins.experiment().stages.iter().enumerate() {
@@ -149,8 +150,8 @@ impl Study<'_> {
                 .after(&stage.name, &stage.train.groups)
                 .map_err(engine)?;
             if run.checkpoint().newest().is_none() {
-                let description = parts.describe(self.compute.precision).map_err(engine)?;
-                description.write(&run.folder).map_err(engine)?;
+                let result = description.of(parts.trained());
+                result.write(&run.folder).map_err(engine)?;
             }
             let name = format!("{} {seed} {}", arm.name(), stage.name);
             let trained = train(&task, model, &run, &mut *observer(&name))?;
@@ -161,7 +162,7 @@ impl Study<'_> {
             before = Some(trained.weights);
             model = trained.model;
         }
-        self.save(&folder, &model, &parts)?;
+        self.save(&folder, &model, &description.of(parts.trained()))?;
         let last = snapshots.len() - 1;
         Ok(ArmRun {
             aligned: snapshots[0].clone(),
@@ -216,14 +217,19 @@ impl Study<'_> {
     }
 
     /// Keeps what all stages trained, as a result that describes itself.
-    fn save(&self, folder: &Path, model: &Deem, parts: &Parts) -> Result<(), EngineError> {
+    fn save(
+        &self,
+        folder: &Path,
+        model: &Deem,
+        description: &Description,
+    ) -> Result<(), EngineError> {
         let path = folder.join("model.safetensors");
         if path.is_file() && folder.join(DESCRIPTION).is_file() {
             return Ok(());
         }
         fs::create_dir_all(folder).map_err(EngineError::io(folder))?;
-        let trained: HashSet<&str> = parts
-            .trained()
+        let trained: HashSet<&str> = description
+            .trained
             .parameters
             .iter()
             .map(String::as_str)
@@ -233,7 +239,6 @@ impl Study<'_> {
             .filter(|tensor| trained.contains(tensor.name.as_str()))
             .collect();
         weights::write(&tensors, &path, Dtype::F32, HashMap::new())?;
-        let description = parts.describe(self.compute.precision).map_err(engine)?;
         description.write(folder).map_err(engine)?;
         Ok(())
     }

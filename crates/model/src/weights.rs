@@ -21,5 +21,5 @@ pub use index::{find, weight_files};
 pub use load::{LoadOptions, Rename, load, narrow, widen};
 pub use official::{is_official, to_deem};
 pub use safetensors::Dtype;
-pub use save::{StateTensor, save, state, write};
+pub use save::{StateTensor, lazy_state, lazy_trained_state, save, state, write};
 pub use stream::{LazyTensor, read_tensors, write_stream};

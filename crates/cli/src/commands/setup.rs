@@ -132,6 +132,14 @@ impl Setup {
     }
 }
 
+/// The folder of a file, from which relative paths in it start.
+pub fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
 /// Shows a bar for each file that arrives.
 pub fn downloads() -> impl FnMut(Event) + Send {
     let mut bar: Option<(String, Progress)> = None;

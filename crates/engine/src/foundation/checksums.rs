@@ -21,11 +21,15 @@ pub fn recorded(list: &Path) -> Result<BTreeMap<String, String>, EngineError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(EngineError::io(list)(error)),
     };
-    Ok(text
-        .lines()
+    Ok(parsed(&text))
+}
+
+/// The checksums of a list's text, by file name; the inverse of [`listed`].
+pub(crate) fn parsed(text: &str) -> BTreeMap<String, String> {
+    text.lines()
         .filter_map(|line| line.split_once("  "))
         .map(|(sum, name)| (name.to_owned(), sum.to_owned()))
-        .collect())
+        .collect()
 }
 
 /// The text of a list.

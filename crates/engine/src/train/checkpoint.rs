@@ -21,12 +21,12 @@ use serde_json::Value;
 
 use super::identity::RunIdentity;
 use crate::EngineError;
+use crate::foundation::{CHECKSUMS, listed, parsed};
 
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 const CONFIG: &str = "config.toml";
-const CHECKSUMS: &str = "SHA256SUMS";
 
 /// Where a run stands. Noise, timesteps and data order are functions of the seed and the step, so
 /// this is all the random state there is.
@@ -174,21 +174,17 @@ fn fill(part: &Path, contents: Contents) -> Result<(), EngineError> {
     for (name, tensors) in [(MODEL, &mut model), (OPTIMIZER, &mut optimizer)] {
         let path = part.join(name);
         write_stream(tensors, &path, &none)?;
-        sums.insert(name, WeightsFile::open(&path)?.checksum());
+        sums.insert(name.to_owned(), WeightsFile::open(&path)?.checksum());
     }
     let state = serde_json::to_string_pretty(state).expect("plain data");
     let texts = [(STATE, Some(state.as_str())), (CONFIG, config)];
     for (name, text) in texts {
         if let Some(text) = text {
             write_text(&part.join(name), text)?;
-            sums.insert(name, sha256(text.as_bytes()));
+            sums.insert(name.to_owned(), sha256(text.as_bytes()));
         }
     }
-    let list: String = sums
-        .iter()
-        .map(|(name, sum)| format!("{sum}  {name}\n"))
-        .collect();
-    write_text(&part.join(CHECKSUMS), &list)?;
+    write_text(&part.join(CHECKSUMS), &listed(&sums))?;
     sync_dir(part)
 }
 
@@ -240,10 +236,7 @@ fn read_state(folder: &Path) -> Result<(State, BTreeMap<String, Checksum>), Engi
 /// Checksums by file name.
 fn checksums(list: &Path) -> Result<BTreeMap<String, Checksum>, EngineError> {
     let text = fs::read_to_string(list).map_err(EngineError::io(list))?;
-    let lines = text.lines().filter_map(|line| line.split_once("  "));
-    Ok(lines
-        .map(|(sum, name)| (name.to_owned(), sum.to_owned()))
-        .collect())
+    Ok(parsed(&text))
 }
 
 fn unlisted(list: &Path, name: &str) -> EngineError {

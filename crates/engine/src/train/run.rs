@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::tensor::Tensor;
-use deem_model::weights::{Dtype, LazyTensor, WeightsFile, find};
+use deem_model::weights::{Dtype, LazyTensor, WeightsFile, find, lazy_trained_state};
 
 use super::checkpoint::{Checkpoint, Saved};
 use super::identity::RunIdentity;
@@ -103,7 +103,7 @@ impl Carried {
     /// What a checkpoint holds of a model: the parameters that are being trained, then those that only earlier
     /// stages trained, in the type in which they were stored.
     pub fn with_trained<M: Module>(&self, model: &M) -> Vec<LazyTensor<'_>> {
-        let mut tensors = trained(model);
+        let mut tensors = lazy_trained_state(model);
         let paths = parameters::list(model).into_iter();
         let mut left: BTreeSet<String> = paths.map(|(path, ..)| path).collect();
         for tensor in &tensors {
@@ -126,34 +126,6 @@ impl Carried {
         }
         tensors
     }
-}
-
-/// Parameters that are being trained.
-fn trained<M: Module>(model: &M) -> Vec<LazyTensor<'static>> {
-    #[derive(Default)]
-    struct Collect {
-        path: Vec<String>,
-        tensors: Vec<LazyTensor<'static>>,
-    }
-    impl ModuleVisitor for Collect {
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.push(name.to_owned());
-        }
-
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.pop();
-        }
-
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let value = param.val();
-            if value.is_require_grad() {
-                self.tensors.push(lazy(self.path.join("."), value.detach()));
-            }
-        }
-    }
-    let mut collect = Collect::default();
-    model.visit(&mut collect);
-    collect.tensors
 }
 
 /// A tensor whose values leave the device when they are written, as 32-bit floats.

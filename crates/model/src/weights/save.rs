@@ -4,12 +4,12 @@ use std::io::Write;
 use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use half::f16;
 use safetensors::{Dtype, View, serialize};
 use std::borrow::Cow;
 
-use super::WeightsError;
+use super::{LazyTensor, WeightsError};
 
 /// One named tensor on the host.
 #[derive(Clone, Debug)]
@@ -27,6 +27,70 @@ pub fn state<M: Module>(module: &M) -> Vec<StateTensor> {
     let mut collector = Collector::default();
     module.visit(&mut collector);
     collector.tensors
+}
+
+/// All parameters of a module, in the types that they have in memory; each leaves its device when it is read.
+pub fn lazy_state<M: Module>(module: &M) -> Vec<LazyTensor<'static>> {
+    LazyCollector::of(module, false)
+}
+
+/// As [`lazy_state`], of the parameters that are being trained.
+pub fn lazy_trained_state<M: Module>(module: &M) -> Vec<LazyTensor<'static>> {
+    LazyCollector::of(module, true)
+}
+
+struct LazyCollector {
+    only_trained: bool,
+    path: Vec<String>,
+    tensors: Vec<LazyTensor<'static>>,
+}
+
+impl LazyCollector {
+    fn of<M: Module>(module: &M, only_trained: bool) -> Vec<LazyTensor<'static>> {
+        let mut collector = Self {
+            only_trained,
+            path: Vec::new(),
+            tensors: Vec::new(),
+        };
+        module.visit(&mut collector);
+        collector.tensors
+    }
+}
+
+impl ModuleVisitor for LazyCollector {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = param.val();
+        if self.only_trained && !value.is_require_grad() {
+            return;
+        }
+        let dtype = match value.dtype() {
+            DType::F16 => Dtype::F16,
+            DType::BF16 => Dtype::BF16,
+            _ => Dtype::F32,
+        };
+        let value = value.detach();
+        self.tensors.push(LazyTensor {
+            name: self.path.join("."),
+            dtype,
+            shape: value.dims().to_vec(),
+            read: Box::new(move || {
+                let data = value.clone().into_data();
+                let data = match dtype {
+                    Dtype::F32 => data.convert::<f32>(),
+                    _ => data,
+                };
+                data.as_bytes().to_vec()
+            }),
+        });
+    }
 }
 
 /// Writes a module's parameters as a safetensors file in `dtype` (F32 or F16).

@@ -1,6 +1,6 @@
 //! Which source a command is about: described on the command line, or in a run's file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -10,7 +10,7 @@ use deem_engine::config;
 use toml::{Table, Value};
 
 use crate::args::ChosenSource;
-use crate::commands::setup::Setup;
+use crate::commands::setup::{Setup, folder_of};
 
 /// Tasks of the built-in world by the names that `--source` takes.
 const WORLD: [(&str, &str); 5] = [
@@ -28,7 +28,7 @@ pub fn open(setup: &Setup, chosen: &ChosenSource) -> Result<Arc<dyn Source>> {
             let table: Table = config::read(path, &setup.overrides)?;
             let specs = of_file(&table, chosen.stage.as_deref())
                 .with_context(|| path.display().to_string())?;
-            (specs, side(&table), folder(path))
+            (specs, side(&table), folder_of(path))
         }
         None => (described(&chosen.source)?, None, PathBuf::from(".")),
     };
@@ -43,13 +43,6 @@ pub fn open(setup: &Setup, chosen: &ChosenSource) -> Result<Arc<dyn Source>> {
         limits: ImageLimits::default(),
     };
     Ok(SourceRegistry::standard().open(&specs, &context)?)
-}
-
-fn folder(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    }
 }
 
 /// Side of the encoder's pictures, if the file says so.

@@ -1,10 +1,9 @@
 //! What the stages of a run have in common: the model before any of them, its words, where its data lies.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use deem::{Connection, Parts};
+use deem::{Connection, Description, Parts};
 use deem_data::image::ImageLimits;
 use deem_data::source::{SourceContext, SourceRegistry};
 use deem_data::text::TextTokenizer;
@@ -16,7 +15,7 @@ use deem_engine::train::{RunIdentity, WEIGHTS_FROM, tokenizer_checksum, weights_
 use deem_model::deem::Deem;
 
 use crate::args::Train;
-use crate::commands::setup::Setup;
+use crate::commands::setup::{Setup, folder_of};
 
 /// The model that the first stage starts from, and what all stages read.
 pub struct Base {
@@ -26,8 +25,8 @@ pub struct Base {
     seed: u64,
     /// Folder that relative paths of `[[data]]` start from.
     root: PathBuf,
-    /// Of the base's weights, by part and file.
-    checksums: BTreeMap<String, String>,
+    /// What is to be said of the result, but for what is trained; has the checksums of the base.
+    description: Description,
 }
 
 impl Base {
@@ -47,19 +46,13 @@ impl Base {
             );
         }
         let compute = setup.compute()?;
-        let mut checksums = BTreeMap::new();
-        for base in parts.describe(compute.precision)?.base {
-            for (file, sum) in base.files {
-                checksums.insert(format!("{}/{file}", base.part.name()), sum);
-            }
-        }
         Ok(Self {
             tokenizer: parts.tokenizer()?,
-            root: folder_of(args.config.as_deref()),
+            root: args.config.as_deref().map_or_else(|| ".".into(), folder_of),
             seed: args.seed,
+            description: parts.describe(compute.precision)?,
             parts,
             compute,
-            checksums,
         })
     }
 
@@ -70,7 +63,7 @@ impl Base {
 
     /// What a stage upon `parts` is.
     pub fn identity(&self, parts: &Parts, stage: &StageConfig) -> Result<RunIdentity> {
-        let mut weights = self.checksums.clone();
+        let mut weights = self.description.checksums();
         if let Some(from) = parts.weights() {
             weights.insert(WEIGHTS_FROM.into(), weights_checksum(from)?);
         }
@@ -87,7 +80,7 @@ impl Base {
     /// Writes what the result of a stage upon `parts` is going to be beside it.
     pub fn describe(&self, parts: &Parts, stage: &StageConfig, folder: &Path) -> Result<()> {
         let result = parts.after(&stage.name, &stage.train.groups)?;
-        result.describe(self.compute.precision)?.write(folder)?;
+        self.description.of(result.trained()).write(folder)?;
         Ok(())
     }
 
@@ -104,12 +97,5 @@ impl Base {
         let task = DeemTask::new(stage, batches, self.seed, &self.compute);
         let device = self.compute.device.clone().autodiff();
         Ok((task, parts.assemble(self.seed, &device)?))
-    }
-}
-
-fn folder_of(file: Option<&Path>) -> PathBuf {
-    match file.and_then(Path::parent) {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
     }
 }
