@@ -109,16 +109,47 @@ pub fn softmax<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 /// `e^x`; 0 below -50 and `e^87.3` above 87.3, so that neither it nor its reciprocal is ever subnormal.
 pub fn exp<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if !fused(&x) {
-        return reference::exp(x);
-    }
-    apply(Elementary::Exp, vec![x.into_dispatch()])
+    elementary(Elementary::Exp, x, reference::exp)
+}
+
+/// Distribution function of the normal distribution, `Φ(x)`, to 1.5e-7.
+pub fn gaussian<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    elementary(Elementary::Gaussian, x, reference::gaussian)
+}
+
+/// Natural logarithm.
+pub fn log<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    elementary(Elementary::Log, x, reference::log)
+}
+
+/// `1 / (1 + e^-x)`
+pub fn sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    elementary(Elementary::Sigmoid, x, reference::sigmoid)
+}
+
+/// `log(1 + e^x)`
+pub fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    elementary(Elementary::Softplus, x, reference::softplus)
+}
+
+/// Square root. The framework's own is exact, too, but its gradient is a power by the system's library.
+pub fn sqrt<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    elementary(Elementary::Sqrt, x, reference::sqrt)
 }
 
 /// Hyperbolic tangent.
 pub fn tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if !fused(&x) {
-        return reference::tanh(x);
+    elementary(Elementary::Tanh, x, reference::tanh)
+}
+
+fn elementary<const D: usize>(
+    function: Elementary,
+    x: Tensor<D>,
+    reference: fn(Tensor<D>) -> Tensor<D>,
+) -> Tensor<D> {
+    if fused(&x) {
+        apply(function, vec![x.into_dispatch()])
+    } else {
+        reference(x)
     }
-    apply(Elementary::Tanh, vec![x.into_dispatch()])
 }

@@ -6,9 +6,11 @@
 //!
 //! Fused operations give the same results to the last bit with every instruction set (see
 //! [`InstructionSet`], `DEEM_SIMD`) and any number of threads: vectors have sixteen lanes everywhere, sums one order
-//! that shapes alone decide, and multiply-adds one rounding. The tensor framework's own sums, products and
-//! elementary functions do not promise that, which is why [`sum`], [`mean`], [`matmul`], [`exp`] and [`tanh`] are here.
+//! that shapes alone decide, and multiply-adds one rounding. The tensor framework's own matrix products and
+//! elementary functions do not promise that (see docs/determinism.md), which is why [`matmul`], [`exp`] and their like
+//! are here.
 #![warn(missing_docs)]
+#![cfg_attr(test, allow(clippy::disallowed_methods))] // values to compare with
 #![recursion_limit = "256"]
 
 mod activation;
@@ -34,7 +36,10 @@ mod rotary;
 mod select;
 mod sum;
 
-pub use activation::{exp, geglu, gelu, gelu_tanh, quick_gelu, silu, softmax, swiglu, tanh};
+pub use activation::{
+    exp, gaussian, geglu, gelu, gelu_tanh, log, quick_gelu, sigmoid, silu, softmax, softplus, sqrt,
+    swiglu, tanh,
+};
 pub use adamw::{AdamW, adamw_step};
 pub use attention::{AttentionMask, attention};
 pub use checkpoint::{checkpoints, recomputed};

@@ -23,6 +23,9 @@ pub fn sum<const D: usize>(x: Tensor<D>) -> Tensor<1> {
 /// # Shapes
 /// - returns `[1]`
 pub fn mean<const D: usize>(x: Tensor<D>) -> Tensor<1> {
+    if !fused(&x) {
+        return reference::mean(x); // a sum in 16 bits could overflow
+    }
     let count = x.dims().iter().product::<usize>();
     sum(x) / count as f64
 }
@@ -45,6 +48,9 @@ pub fn sum_last<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 /// - `x`: `[.., n]`
 /// - returns `[.., 1]`
 pub fn mean_last<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if !fused(&x) {
+        return reference::mean_last(x);
+    }
     let count = x.dims()[D - 1];
     sum_last(x) / count as f64
 }
@@ -101,9 +107,11 @@ impl HostOp for Sum {
 
     fn backward(&self, grad: &Host, saved: &Saved, _needs: &[bool]) -> Vec<Option<Output>> {
         let [_, n] = self.sizes(&saved.shapes[0]);
-        let rows = grad.data().iter();
-        let dx = rows.flat_map(|grad| std::iter::repeat_n(*grad, n));
-        vec![Some(Output::new(dx.collect(), &saved.shapes[0]))]
+        let mut dx = Vec::with_capacity(grad.data().len() * n);
+        for grad in grad.data() {
+            dx.extend(std::iter::repeat_n(*grad, n));
+        }
+        vec![Some(Output::new(dx, &saved.shapes[0]))]
     }
 }
 

@@ -6,6 +6,8 @@
 //! The result has the type of the activations; weights are brought to it. In 16 bits, statistics,
 //! probabilities and coordinates are nevertheless computed in 32.
 
+#![allow(clippy::disallowed_methods)] // the framework's own, which is what makes them references
+
 mod activation;
 mod adamw;
 pub(crate) mod attention;
@@ -19,7 +21,10 @@ mod reduce;
 mod rotary;
 mod select;
 
-pub use activation::{exp, geglu, gelu, gelu_tanh, quick_gelu, silu, softmax, swiglu, tanh};
+pub use activation::{
+    exp, gaussian, geglu, gelu, gelu_tanh, log, quick_gelu, sigmoid, silu, softmax, softplus, sqrt,
+    swiglu, tanh,
+};
 pub use adamw::adamw_step;
 pub use attention::attention;
 pub use conv::conv2d;
@@ -28,6 +33,6 @@ pub use deformable::deformable_attention;
 pub use linear::linear;
 pub use matmul::matmul;
 pub use norm::{group_norm, layer_norm, rms_norm};
-pub use reduce::{sum, sum_last};
+pub use reduce::{mean, mean_last, sum, sum_last};
 pub use rotary::rotary;
 pub use select::select;

@@ -1,17 +1,32 @@
-//! Exponential and hyperbolic tangent, the same on every processor and system.
+//! Exponential, logarithm and their kin, the same on every processor and system.
 
 use std::mem::MaybeUninit;
 
 use crate::host::custom::{Host, HostOp, Output, Saved};
-use crate::host::math::{exp, sigmoid};
+use crate::host::math::{exp, gaussian, ln, sigmoid, softplus};
 use crate::host::par::{self, Shared, uninit, written};
 use crate::host::simd::{Kernel, Simd, each_vector, run};
 
-/// Functions whose derivative follows from their value.
+/// A function of one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Elementary {
     Exp,
+    Gaussian,
+    Log,
+    Sigmoid,
+    Softplus,
+    Sqrt,
     Tanh,
+}
+
+impl Elementary {
+    /// Whether the derivative follows from the value; else from the argument.
+    fn by_value(self) -> bool {
+        match self {
+            Self::Exp | Self::Sigmoid | Self::Sqrt | Self::Tanh => true,
+            Self::Gaussian | Self::Log | Self::Softplus => false,
+        }
+    }
 }
 
 impl HostOp for Elementary {
@@ -21,21 +36,25 @@ impl HostOp for Elementary {
     }
 
     fn keeps(&self, _needs: &[bool]) -> Vec<bool> {
-        vec![false]
+        vec![!self.by_value()]
     }
 
     fn keeps_output(&self) -> bool {
-        true
+        self.by_value()
     }
 
     fn backward(&self, grad: &Host, saved: &Saved, _needs: &[bool]) -> Vec<Option<Output>> {
-        let y = saved.output.as_ref().expect("kept").data();
-        let dx = map(*self, y, Some(grad.data()));
+        let known = if self.by_value() {
+            saved.output.as_ref().expect("kept")
+        } else {
+            saved.input(0)
+        };
+        let dx = map(*self, known.data(), Some(grad.data()));
         vec![Some(Output::new(dx, &saved.shapes[0]))]
     }
 }
 
-/// `f(x)`, or `grad · f'` by the values of `f`.
+/// `f(x)`; or `grad · f'`, where `x` is what the derivative [follows from](Elementary::by_value).
 fn map(function: Elementary, x: &[f32], grad: Option<&[f32]>) -> Vec<f32> {
     let mut y = uninit(x.len());
     let shared = Shared::new(&mut y);
@@ -70,25 +89,51 @@ impl Kernel for Map<'_> {
         let n = self.x.len();
         assert!(self.y.len() == n && self.grad.is_none_or(|grad| grad.len() == n));
         let (x, y) = (self.x.as_ptr(), self.y.as_mut_ptr().cast::<f32>());
+        /// A function of each vector.
+        macro_rules! values {
+            (|$v:ident| $value:expr) => {
+                each_vector!(n, |i, k| {
+                    let $v = S::load_n(x.add(i), k);
+                    S::store_n(y.add(i), $value, k);
+                })
+            };
+        }
+        /// A function of each number.
+        macro_rules! scalars {
+            ($function:ident) => {
+                for i in 0..n {
+                    y.add(i).write($function(*x.add(i)));
+                }
+            };
+        }
+        /// The gradient times a function of each vector.
+        macro_rules! slopes {
+            ($grad:ident, |$v:ident| $slope:expr) => {
+                each_vector!(n, |i, k| {
+                    let $v = S::load_n(x.add(i), k);
+                    let grad = S::load_n($grad.as_ptr().add(i), k);
+                    S::store_n(y.add(i), S::mul(grad, $slope), k);
+                })
+            };
+        }
         // SAFETY: `k` floats are left in each
         unsafe {
-            let one = S::splat(1.0);
+            let (one, half) = (S::splat(1.0), S::splat(0.5));
             match (self.grad, self.function) {
-                (None, Elementary::Exp) => each_vector!(n, |i, k| {
-                    S::store_n(y.add(i), exp::<S>(S::load_n(x.add(i), k)), k);
-                }),
-                (None, Elementary::Tanh) => each_vector!(n, |i, k| {
-                    S::store_n(y.add(i), tanh::<S>(S::load_n(x.add(i), k)), k);
-                }),
-                (Some(grad), Elementary::Exp) => each_vector!(n, |i, k| {
-                    let grad = S::load_n(grad.as_ptr().add(i), k);
-                    S::store_n(y.add(i), S::mul(grad, S::load_n(x.add(i), k)), k);
-                }),
-                (Some(grad), Elementary::Tanh) => each_vector!(n, |i, k| {
-                    let (grad, x) = (S::load_n(grad.as_ptr().add(i), k), S::load_n(x.add(i), k));
-                    let slope = S::sub(one, S::mul(x, x));
-                    S::store_n(y.add(i), S::mul(grad, slope), k);
-                }),
+                (None, Elementary::Exp) => values!(|x| exp::<S>(x)),
+                (None, Elementary::Gaussian) => values!(|x| gaussian::<S>(x).0),
+                (None, Elementary::Log) => scalars!(ln),
+                (None, Elementary::Sigmoid) => values!(|x| sigmoid::<S>(x)),
+                (None, Elementary::Softplus) => scalars!(softplus),
+                (None, Elementary::Sqrt) => values!(|x| S::sqrt(x)),
+                (None, Elementary::Tanh) => values!(|x| tanh::<S>(x)),
+                (Some(grad), Elementary::Exp) => slopes!(grad, |y| y),
+                (Some(grad), Elementary::Gaussian) => slopes!(grad, |x| gaussian::<S>(x).1),
+                (Some(grad), Elementary::Log) => slopes!(grad, |x| S::div(one, x)),
+                (Some(grad), Elementary::Sigmoid) => slopes!(grad, |y| S::mul(y, S::sub(one, y))),
+                (Some(grad), Elementary::Softplus) => slopes!(grad, |x| sigmoid::<S>(x)),
+                (Some(grad), Elementary::Sqrt) => slopes!(grad, |y| S::div(half, y)),
+                (Some(grad), Elementary::Tanh) => slopes!(grad, |y| S::sub(one, S::mul(y, y))),
             }
         }
     }

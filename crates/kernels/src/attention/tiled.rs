@@ -2,6 +2,7 @@
 //!
 //! Nothing is kept but the operands: the backward pass computes probabilities again, block by block, so that
 //! the table of all of them never exists (Rabe and Staats 2021).
+#![allow(clippy::disallowed_methods)] // of GPUs and 16 bits, whose bits are not promised
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! Cross-entropy where there is no fused kernel (GPUs, 16 bits): a composition by blocks of rows, computed again
 //! in the backward pass, so that only one block's probabilities exist at a time.
+#![allow(clippy::disallowed_methods)] // of GPUs and 16 bits, whose bits are not promised
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Exponential, logistic and error functions on vectors, accurate to about 1e-6, and logarithm and power of one number.
+//! Exponential, logistic and error functions on vectors, accurate to about 1e-6; logarithm, softplus and power of one
+//! number.
 //!
 //! None calls the system's library, whose results differ from system to system.
 
@@ -120,6 +121,14 @@ pub(crate) fn ln(x: f32) -> f32 {
     let series = (1.0 + square * (1.0 / 3.0))
         + fourth * ((1.0 / 5.0 + square * (1.0 / 7.0)) + fourth * (1.0 / 9.0));
     (e * std::f64::consts::LN_2 + 2.0 * s * series) as f32
+}
+
+/// `ln(1 + e^x)`; NaN stays NaN.
+pub(crate) fn softplus(x: f32) -> f32 {
+    if x > 30.0 {
+        return x; // the rest is below the last digit
+    }
+    libm::log1p(libm::exp(f64::from(x))) as f32
 }
 
 /// `x^n` by repeated squaring.
@@ -255,6 +264,15 @@ mod tests {
         assert_eq!(ln(0.0), f32::NEG_INFINITY);
         assert_eq!(ln(f32::INFINITY), f32::INFINITY);
         assert!(ln(-1.0).is_nan() && ln(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn softplus_by_hand() {
+        assert_eq!(softplus(0.0), std::f32::consts::LN_2);
+        assert_eq!(softplus(31.0), 31.0);
+        assert_eq!(softplus(-60.0), (-60f64).exp() as f32);
+        assert!((softplus(29.9) - softplus(30.1) + 0.2).abs() < 1e-5);
+        assert!(softplus(f32::NAN).is_nan());
     }
 
     #[test]

@@ -62,6 +62,36 @@ pub fn exp<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     cast(wide(x).clamp_max(87.3).exp(), dtype)
 }
 
+/// Gaussian distribution function; see [`crate::gaussian`].
+pub fn gaussian<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let dtype = x.dtype();
+    let error = (wide(x) * core::f64::consts::FRAC_1_SQRT_2).erf();
+    cast((error + 1.0) * 0.5, dtype)
+}
+
+/// Natural logarithm; see [`crate::log`].
+pub fn log<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let dtype = x.dtype();
+    cast(wide(x).log(), dtype)
+}
+
+/// Logistic function; see [`crate::sigmoid`].
+pub fn sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let dtype = x.dtype();
+    cast(activation::sigmoid(wide(x)), dtype)
+}
+
+/// `log(1 + e^x)`; see [`crate::softplus`].
+pub fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let dtype = x.dtype();
+    cast(activation::softplus(wide(x), 1.0), dtype)
+}
+
+/// Square root; see [`crate::sqrt`].
+pub fn sqrt<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    x.sqrt()
+}
+
 /// Hyperbolic tangent; see [`crate::tanh`].
 pub fn tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let dtype = x.dtype();

@@ -290,6 +290,17 @@ fn sums_products_and_elementary_functions() {
 }
 
 #[test]
+fn elementary_functions() {
+    let mut all = Checksum::new();
+    all.check(&[50_021], |x| k::gaussian(x[0].clone() * 6.0));
+    all.check(&[50_021], |x| k::log(x[0].clone().abs() + 1e-4));
+    all.check(&[50_021], |x| k::sigmoid(x[0].clone() * 40.0));
+    all.check(&[50_021], |x| k::softplus(x[0].clone() * 40.0));
+    all.check(&[50_021], |x| k::sqrt(x[0].clone().abs() + 1e-4));
+    all.expect(0xd5c3_cdb2_f2fa_8acc);
+}
+
+#[test]
 fn optimizer() {
     let options = AdamW {
         lr: 0.01,

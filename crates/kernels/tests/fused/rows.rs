@@ -236,6 +236,12 @@ fn elementary_functions() {
     let wide: [Vec<f32>; 1] = [(-400..=400).map(|i| i as f32 * 0.05).collect()];
     check_values(&wide, |x| k::exp(x[0].clone()));
     check_values(&wide, |x| k::tanh(x[0].clone()));
+    check_values(&wide, |x| k::gaussian(x[0].clone()));
+    check_values(&wide, |x| k::sigmoid(x[0].clone()));
+    check_values(&wide, |x| k::softplus(x[0].clone()));
+    let positive: [Vec<f32>; 1] = [(1..=400).map(|i| i as f32 * i as f32 * 0.01).collect()];
+    check_values(&positive, |x| k::log(x[0].clone()));
+    check_values(&positive, |x| k::sqrt(x[0].clone()));
     let small: Vec<f32> = (-300..=300).map(|i| i as f32 * 1e-3).collect();
     let x = Tensor::<1>::from_floats(small.as_slice(), &Device::flex());
     for (y, x) in k::tanh(x).into_data().iter::<f64>().zip(small) {
