@@ -12,5 +12,6 @@ mod options;
 mod parity_deem;
 mod precision;
 mod probe;
+mod reproducible;
 mod resume;
 mod stored_16;

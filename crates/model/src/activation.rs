@@ -1,6 +1,6 @@
 //! Pointwise non-linearities by transformers' names (`hidden_act`).
 
-use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
+use std::f64::consts::FRAC_1_SQRT_2;
 
 use burn::tensor::{Tensor, activation};
 use deem_kernels::{self as kernels, MlpActivation};
@@ -76,23 +76,25 @@ impl Activation {
             Self::Gelu10 => kernels::gelu(x).clamp(-10.0, 10.0),
             Self::GeluPytorchTanh => kernels::gelu_tanh(x),
             Self::Hardswish => x.clone() * x.add_scalar(3.0).clamp(0.0, 6.0).div_scalar(6.0),
-            Self::Laplace => {
-                let scaled = x.sub_scalar(FRAC_1_SQRT_2).div_scalar(0.282_095 * SQRT_2);
-                scaled.erf().add_scalar(1.0).mul_scalar(0.5)
-            }
+            Self::Laplace => kernels::gaussian(x.sub_scalar(FRAC_1_SQRT_2).div_scalar(0.282_095)),
             Self::LeakyRelu => activation::leaky_relu(x, 0.01),
             Self::Linear => x,
-            Self::Mish => activation::mish(x),
+            Self::Mish => mish(x),
             Self::QuickGelu => kernels::quick_gelu(x),
             Self::Relu => activation::relu(x),
             Self::Relu2 => activation::relu(x).square(),
             Self::Relu6 => x.clamp(0.0, 6.0),
-            Self::Sigmoid => activation::sigmoid(x),
+            Self::Sigmoid => kernels::sigmoid(x),
             Self::Silu => kernels::silu(x),
-            Self::SqrtSoftplus => activation::softplus(x, 1.0).sqrt(),
-            Self::Tanh => x.tanh(),
+            Self::SqrtSoftplus => kernels::sqrt(kernels::softplus(x)),
+            Self::Tanh => kernels::tanh(x),
         }
     }
+}
+
+/// `x · tanh(log(1 + eˣ))`
+pub(crate) fn mish<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    x.clone() * kernels::tanh(kernels::softplus(x))
 }
 
 /// `down(activation(up(x)))`

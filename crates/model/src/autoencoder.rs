@@ -8,6 +8,7 @@ mod config;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use deem_kernels as kernels;
 
 pub use coder::{Decoder, DecoderBlock, Encoder, EncoderBlock, PixelAttention, PixelMidBlock};
 pub use config::{AutoencoderConfig, AutoencoderError, DecoderBlockType, EncoderBlockType};
@@ -43,7 +44,7 @@ pub struct Posterior {
 impl Posterior {
     /// A draw, given standard normal noise in the shape of the mean.
     pub fn sample(&self, noise: Tensor<4>) -> Tensor<4> {
-        self.mean.clone() + (self.logvar.clone() * 0.5).exp() * noise
+        self.mean.clone() + kernels::exp(self.logvar.clone() * 0.5) * noise
     }
 }
 

@@ -6,6 +6,7 @@
 //! for [`unet`], which denoises latents of the [`autoencoder`] along a [`scheduler`], the three of them
 //! together being [`diffusion`]; [`deem`] is the composition. [`weights`] fills any of them from files.
 #![warn(missing_docs)]
+#![cfg_attr(test, allow(clippy::disallowed_methods))] // values to compare with
 #![recursion_limit = "256"]
 
 pub mod activation;

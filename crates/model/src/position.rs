@@ -42,9 +42,8 @@ fn sincos_2d(size: usize, features: usize) -> Vec<f64> {
 fn encode(position: f64, out: &mut [f64]) {
     let half = out.len() / 2;
     for i in 0..half {
-        let angle = position / 10_000_f64.powf(i as f64 / half as f64);
-        out[i] = angle.sin();
-        out[half + i] = angle.cos();
+        let angle = position / libm::pow(10_000.0, i as f64 / half as f64);
+        (out[i], out[half + i]) = libm::sincos(angle);
     }
 }
 

@@ -38,7 +38,7 @@ pub fn choose(logits: &[f32], sampling: Sampling, draw: u64) -> usize {
     let highest = logits[order[0]];
     let weights: Vec<f64> = order
         .iter()
-        .map(|i| f64::from((logits[*i] - highest) / temperature.max(1e-3)).exp())
+        .map(|i| libm::exp(f64::from((logits[*i] - highest) / temperature.max(1e-3))))
         .collect();
     let total: f64 = weights.iter().sum();
     let mut mass = 0.0;
@@ -77,8 +77,8 @@ pub(super) fn argmax(values: &[f32]) -> usize {
 /// Log-probabilities of logits.
 pub(super) fn log_softmax(logits: &[f32]) -> Vec<f64> {
     let highest = f64::from(logits[argmax(logits)]);
-    let sum: f64 = logits.iter().map(|l| (f64::from(*l) - highest).exp()).sum();
-    let norm = highest + sum.ln();
+    let terms = logits.iter().map(|l| libm::exp(f64::from(*l) - highest));
+    let norm = highest + libm::log(terms.sum());
     logits.iter().map(|l| f64::from(*l) - norm).collect()
 }
 

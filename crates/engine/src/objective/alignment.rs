@@ -7,9 +7,9 @@
 
 use std::collections::HashMap;
 
-use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 use deem_data::IGNORED;
+use deem_kernels as kernels;
 use deem_kernels::precision::wide;
 use deem_model::deem::{Deem, EncodedImages};
 use deem_model::layout::Layout;
@@ -28,12 +28,12 @@ pub fn alignment_loss(
     device: &Device,
 ) -> Tensor<1> {
     let [images, queries, width] = encoded.embeddings.dims();
-    let size = |x: Tensor<2>| x.square().mean_dim(1).add_scalar(1e-8).sqrt();
+    let size = |x: Tensor<2>| kernels::sqrt(kernels::mean_last(x.square()).add_scalar(1e-8));
     let tokens = wide(encoded.embeddings.clone()).reshape([images * queries, width]);
     let sizes = size(tokens.clone());
     let logits = wide(model.logits(tokens / sizes.clone()));
     let vocabulary = logits.dims()[1];
-    let shares = softmax(logits, 1)
+    let shares = kernels::softmax(logits)
         .reshape([images, queries, vocabulary])
         .mean_dim(1)
         .reshape([images * vocabulary]);
@@ -47,12 +47,12 @@ pub fn alignment_loss(
             .map(|(image, word)| (image * vocabulary) as i64 + word);
         let found = shares.select(0, Layout::int(places.collect(), [count], device));
         let weights = Tensor::<1>::from_floats(equal_shares(&words).as_slice(), device);
-        (found.add_scalar(1e-8).log() * weights).sum().neg()
+        kernels::sum(kernels::log(found.add_scalar(1e-8)) * weights).neg()
     };
     let ids = Layout::int(layout.token_ids(), [1, layout.batch * layout.seq], device);
-    let usual = size(wide(model.llama.embed(ids)).squeeze_dim(0)).mean();
-    let wrong_size = (sizes.log() - usual.log().unsqueeze()).square().mean();
-    bag + wrong_size
+    let usual = kernels::mean(size(wide(model.llama.embed(ids)).squeeze_dim(0)));
+    let ratio = kernels::log(sizes) - kernels::log(usual).unsqueeze();
+    bag + kernels::mean(ratio.square())
 }
 
 /// Counted words after each image and before the next: (image, word) pairs.

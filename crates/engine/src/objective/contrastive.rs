@@ -23,7 +23,7 @@ pub fn contrastive(
     device: &Device,
 ) -> Tensor<1> {
     let [batch, _] = images.dims();
-    let logits = normalize(images).matmul(normalize(texts).transpose());
+    let logits = kernels::linear(normalize(images), normalize(texts), None);
     let hidden: Vec<f32> = duplicates
         .iter()
         .map(|d| if *d { -1e4 } else { 0.0 })
@@ -31,15 +31,15 @@ pub fn contrastive(
     let hidden = Tensor::<1>::from_floats(hidden.as_slice(), device).reshape([batch, batch]);
     let logits = logits * scale.reshape([1, 1]) + hidden;
     let targets = Layout::int((0..batch as i64).collect(), [batch], device);
-    let to_text = kernels::cross_entropy(logits.clone(), targets.clone(), IGNORED).mean();
-    let to_image = kernels::cross_entropy(logits.transpose(), targets, IGNORED).mean();
-    (to_text + to_image) * 0.5
+    let to_text = kernels::cross_entropy(logits.clone(), targets.clone(), IGNORED);
+    let to_image = kernels::cross_entropy(logits.transpose(), targets, IGNORED);
+    (kernels::mean(to_text) + kernels::mean(to_image)) * 0.5
 }
 
 /// Rows scaled to unit length.
 pub fn normalize(x: Tensor<2>) -> Tensor<2> {
-    let norm = x.clone().square().sum_dim(1).sqrt().clamp_min(1e-8);
-    x / norm
+    let norm = kernels::sqrt(kernels::sum_last(x.clone().square()));
+    x / norm.clamp_min(1e-8)
 }
 
 #[cfg(test)]

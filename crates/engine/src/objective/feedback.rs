@@ -4,6 +4,7 @@
 //! the encoder says of it. Its denoising error flows back through it into the encoder.
 
 use burn::tensor::Tensor;
+use deem_kernels as kernels;
 use deem_model::diffusion::{Condition, Diffusion};
 
 /// Mean squared error of the predicted noise (or velocity), given what an encoder says of the images.
@@ -35,11 +36,11 @@ pub fn feedback_loss(
 /// Mean of an error map over the latent area where `mask` is 1, then over images.
 pub(super) fn masked_mean(error: Tensor<4>, mask: Option<Tensor<4>>) -> Tensor<1> {
     let Some(mask) = mask else {
-        return error.mean();
+        return kernels::mean(error);
     };
-    let area = mask.clone().sum().clamp_min(1.0);
+    let area = kernels::sum(mask.clone()).clamp_min(1.0);
     // Channel mean first: the mask has one channel.
-    (error.mean_dim(3) * mask).sum() / area
+    kernels::sum(kernels::mean_last(error) * mask) / area
 }
 
 #[cfg(test)]

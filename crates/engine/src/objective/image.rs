@@ -1,6 +1,7 @@
 //! L_NIP: next-image prediction, the denoising error of an image given the text and images before it.
 
 use burn::tensor::{Device, Tensor};
+use deem_kernels as kernels;
 use deem_model::deem::{Deem, EncodedImages};
 use deem_model::diffusion::Condition;
 use deem_model::layout::Layout;
@@ -53,7 +54,7 @@ pub fn next_image_loss(
         visible: encoded.visible(&previous),
     };
     let diffusion = model.diffusion();
-    diffusion.error(latents, noise, timesteps, condition).mean()
+    kernels::mean(diffusion.error(latents, noise, timesteps, condition))
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub fn counted_cross_entropy(
     device: &Device,
 ) -> Tensor<1> {
     match counted_losses(hidden, labels, head, device) {
-        Some((_, losses)) => losses.mean(),
+        Some((_, losses)) => kernels::mean(losses),
         None => Tensor::zeros([1], device),
     }
 }

@@ -24,7 +24,7 @@ impl Schedule {
         }
         let span = self.steps.saturating_sub(self.warmup).max(1);
         let progress = ((step - self.warmup) as f64 / span as f64).min(1.0);
-        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+        let cosine = 0.5 * (1.0 + libm::cos(std::f64::consts::PI * progress));
         self.floor + (1.0 - self.floor) * cosine
     }
 

@@ -5,6 +5,7 @@ use std::f64::consts::TAU;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use libm::log;
 use serde::{Deserialize, Serialize};
 
 /// How frequencies change for contexts longer than those of the training.
@@ -120,7 +121,7 @@ impl RopeParameters {
         let original = self.original_max_position_embeddings.unwrap_or(2048) as f64;
         let dim = head_dim as f64;
         let exponent = |i: usize| (2 * i) as f64 / dim;
-        let plain = |theta: f64| move |i: usize| theta.powf(-exponent(i));
+        let plain = |theta: f64| move |i: usize| libm::pow(theta, -exponent(i));
         let collect = |frequency: &dyn Fn(usize) -> f64| {
             (0..head_dim / 2).map(|i| frequency(i) as f32).collect()
         };
@@ -131,7 +132,7 @@ impl RopeParameters {
             RopeType::Dynamic => {
                 let length = (length as f64).max(original);
                 let growth = factor * length / original - (factor - 1.0);
-                let base = plain(theta * growth.powf(dim / (dim - 2.0)));
+                let base = plain(theta * libm::pow(growth, dim / (dim - 2.0)));
                 (collect(&base), 1.0)
             }
             RopeType::Llama3 => {
@@ -169,7 +170,7 @@ impl RopeParameters {
     /// Share of each frequency that is kept: 1 for fast rotations, 0 for slow ones.
     fn yarn_ramp(&self, dim: f64, theta: f64, original: f64) -> impl Fn(usize) -> f64 + use<> {
         let dimension =
-            |rotations: f64| dim * (original / (rotations * TAU)).ln() / (2.0 * theta.ln());
+            |rotations: f64| dim * log(original / (rotations * TAU)) / (2.0 * log(theta));
         let mut low = dimension(self.beta_fast.unwrap_or(32.0));
         let mut high = dimension(self.beta_slow.unwrap_or(1.0));
         if self.truncate.unwrap_or(true) {
@@ -188,7 +189,7 @@ impl RopeParameters {
             if factor <= 1.0 {
                 1.0
             } else {
-                0.1 * scale * factor.ln() + 1.0
+                0.1 * scale * log(factor) + 1.0
             }
         };
         let nonzero = |value: Option<f64>| value.filter(|value| *value != 0.0);
@@ -206,7 +207,7 @@ impl RopeParameters {
             if factor <= 1.0 {
                 1.0
             } else {
-                (1.0 + factor.ln() / original.ln()).sqrt()
+                (1.0 + log(factor) / log(original)).sqrt()
             }
         })
     }
@@ -291,8 +292,8 @@ impl Rotary {
         let table = Table {
             rows,
             length: key,
-            cos: values(f64::cos),
-            sin: values(f64::sin),
+            cos: values(libm::cos),
+            sin: values(libm::sin),
         };
         *slot = Some(table.clone());
         table

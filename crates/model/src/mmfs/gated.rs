@@ -1,5 +1,6 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
+use deem_kernels as kernels;
 use deem_kernels::precision::{at_least_32, like, wide};
 
 use super::{ImageFeatures, Mmfs, MmfsConfig, MmfsValues};
@@ -53,7 +54,7 @@ impl GatedMmfs {
 
     /// What is to be added at every position if there is no image: `[1, 1, query_dim]`.
     pub fn unseen(&self) -> Tensor<3> {
-        (wide(self.attn.unseen()) * wide(self.gate.val()).tanh()).unsqueeze()
+        (wide(self.attn.unseen()) * kernels::tanh(wide(self.gate.val()))).unsqueeze()
     }
 
     /// The part of [`Self::forward`] that depends on the text.
@@ -67,7 +68,7 @@ impl GatedMmfs {
         let dtype = at_least_32(query.dtype());
         let centre = Tensor::full([1, 1, 2], 0.5, (&query.device(), dtype));
         let attended = self.attn.attend(query, centre, values, relative);
-        let gate = like(self.gate.val().tanh(), &attended);
+        let gate = like(kernels::tanh(self.gate.val()), &attended);
         attended * gate.unsqueeze::<3>()
     }
 }

@@ -5,6 +5,7 @@
 //! computed once per call on the host.
 
 use burn::tensor::{Tensor, TensorData};
+use deem_kernels as kernels;
 
 /// Interpolation filter, with PyTorch's conventions: `align_corners = false`, no antialiasing,
 /// border values repeated.
@@ -120,12 +121,10 @@ pub fn resize(x: Tensor<4>, size: [usize; 2], filter: Filter) -> Tensor<4> {
     let rows = weights(height, to_height).unsqueeze::<3>();
     let columns = weights(width, to_width).unsqueeze::<3>();
     let x = x.reshape([batch, height, width * channels]);
-    let x = rows.expand([batch, to_height, height]).matmul(x);
+    let x = kernels::matmul(rows.expand([batch, to_height, height]), x);
     let x = x.reshape([batch * to_height, width, channels]);
-    columns
-        .expand([batch * to_height, to_width, width])
-        .matmul(x)
-        .reshape([batch, to_height, to_width, channels])
+    let columns = columns.expand([batch * to_height, to_width, width]);
+    kernels::matmul(columns, x).reshape([batch, to_height, to_width, channels])
 }
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ fn place(config: &DpmSolverConfig, steps: usize, levels: &[f64]) -> (Vec<usize>,
         return (timesteps, chosen);
     }
     let clipped = config.lambda_min_clipped.map_or(0, |limit| {
-        let below = |level: &&f64| -level.ln() < limit;
+        let below = |level: &&f64| -libm::log(**level) < limit;
         levels.iter().filter(below).count()
     });
     let last = total - clipped;
@@ -222,7 +222,7 @@ impl Sampler for DpmSolver {
             self.sigmas[index + 1],
         );
         // Divided differences become weights of the predictions themselves.
-        let step = |i: usize| self.sigmas[i].ln() - self.sigmas[i + 1].ln();
+        let step = |i: usize| libm::log(self.sigmas[i]) - libm::log(self.sigmas[i + 1]);
         let [w0, w1, w2] = weights.differences;
         let mut mix = vec![w0];
         if order >= 2 {

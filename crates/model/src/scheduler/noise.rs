@@ -250,13 +250,13 @@ fn betas(config: &NoiseConfig) -> Result<Vec<f32>, SchedulerError> {
                 BetaSchedule::SquaredcosCapV2 => {
                     let alpha_bar = |t: f64| {
                         let angle = (t + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2;
-                        angle.cos().powi(2)
+                        libm::cos(angle).powi(2)
                     };
                     let (t1, t2) = (i as f64 / steps as f64, (i + 1) as f64 / steps as f64);
                     (1.0 - alpha_bar(t2) / alpha_bar(t1)).min(0.999)
                 }
                 BetaSchedule::Sigmoid => {
-                    (end - start) / (1.0 + (-line(-6.0, 6.0, i)).exp()) + start
+                    (end - start) / (1.0 + libm::exp(-line(-6.0, 6.0, i))) + start
                 }
             };
             (0..steps).map(|i| beta(i) as f32).collect()

@@ -1,16 +1,18 @@
 //! Noise levels σ = √(1 − ᾱ)/√ᾱ of the sampling steps, evenly spaced in one sense or another.
 
+use libm::{log, pow};
+
 /// `steps` levels from `max` down to `min`, even in σ^(1/7) (Karras et al. 2022).
 pub(super) fn karras(max: f64, min: f64, steps: usize) -> Vec<f64> {
     const RHO: f64 = 7.0;
-    ramp(max.powf(1.0 / RHO), min.powf(1.0 / RHO), steps)
-        .map(|root| root.powf(RHO))
+    ramp(pow(max, 1.0 / RHO), pow(min, 1.0 / RHO), steps)
+        .map(|root| pow(root, RHO))
         .collect()
 }
 
 /// `steps` levels from `max` down to `min`, even in log σ (Lu et al. 2022, and "exponential").
 pub(super) fn exponential(max: f64, min: f64, steps: usize) -> Vec<f64> {
-    ramp(max.ln(), min.ln(), steps).map(f64::exp).collect()
+    ramp(log(max), log(min), steps).map(libm::exp).collect()
 }
 
 /// `steps` levels from `max` down to `min` at even quantiles of a beta distribution with both shapes
@@ -50,7 +52,7 @@ fn beta_share(x: f64) -> f64 {
         sum += coefficient / (SHAPE + k);
         coefficient *= (1.0 - SHAPE + k) / (k + 1.0) * x;
     }
-    x.powf(SHAPE) / BETA * sum
+    pow(x, SHAPE) / BETA * sum
 }
 
 fn ramp(start: f64, end: f64, steps: usize) -> impl Iterator<Item = f64> {
@@ -62,12 +64,12 @@ fn ramp(start: f64, end: f64, steps: usize) -> impl Iterator<Item = f64> {
 /// `levels` rises with the timestep. Their logarithms are rounded to f32, as in diffusers: the
 /// caller may truncate the result, and then the last bit decides.
 pub(super) fn timestep_of(sigma: f64, levels: &[f64]) -> f64 {
-    let log = |level: f64| f64::from(f64::from(level as f32).ln() as f32);
-    let wanted = sigma.max(1e-10).ln();
-    let above = levels.partition_point(|level| log(*level) <= wanted);
+    let rounded = |level: f64| f64::from(log(f64::from(level as f32)) as f32);
+    let wanted = log(sigma.max(1e-10));
+    let above = levels.partition_point(|level| rounded(*level) <= wanted);
     let low = above.saturating_sub(1).min(levels.len().saturating_sub(2));
     let high = (low + 1).min(levels.len() - 1);
-    let (a, b) = (log(levels[low]), log(levels[high]));
+    let (a, b) = (rounded(levels[low]), rounded(levels[high]));
     if a == b {
         return low as f64;
     }

@@ -34,7 +34,7 @@ impl TimestepSampler {
                 let squeezed = (floor(uniform) as f64 - middle) * 0.6 + middle;
                 (squeezed.round() as usize).min(last)
             }
-            Self::LogitNormal => floor(1.0 / (1.0 + (-normal).exp())),
+            Self::LogitNormal => floor(1.0 / (1.0 + libm::exp(-normal))),
         }
     }
 }

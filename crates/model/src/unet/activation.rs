@@ -2,6 +2,7 @@ use burn::tensor::{Tensor, activation};
 use deem_kernels as kernels;
 use serde::{Deserialize, Serialize};
 
+use crate::activation::mish;
 use crate::nn::GroupNorm;
 
 /// Nonlinearity of residual blocks.
@@ -24,7 +25,7 @@ impl Activation {
     pub(crate) fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Silu => kernels::silu(x),
-            Self::Mish => activation::mish(x),
+            Self::Mish => mish(x),
             Self::Gelu => kernels::gelu(x),
             Self::Relu => activation::relu(x),
         }

@@ -65,13 +65,13 @@ pub(super) fn encode_timesteps(
 ) -> Tensor<2> {
     let half = dim / 2;
     let frequencies: Vec<f32> = (0..half)
-        .map(|i| (-(10_000f64.ln()) * i as f64 / (half as f64 - shift)).exp() as f32)
+        .map(|i| libm::exp(-libm::log(10_000.0) * i as f64 / (half as f64 - shift)) as f32)
         .collect();
     let mut values = vec![0f32; timesteps.len() * dim]; // an odd last channel stays 0
     for (row, timestep) in values.chunks_exact_mut(dim.max(1)).zip(timesteps) {
         for (i, frequency) in frequencies.iter().enumerate() {
             let angle = f64::from(*timestep as f32 * frequency); // f32 product, as in the reference
-            let (sin, cos) = angle.sin_cos();
+            let (sin, cos) = libm::sincos(angle);
             let (first, second) = if flip { (cos, sin) } else { (sin, cos) };
             row[i] = first as f32;
             row[half + i] = second as f32;

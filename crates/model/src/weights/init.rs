@@ -130,8 +130,8 @@ fn path_rng(seed: u64, path: &str) -> ChaCha8Rng {
 pub fn normal(rng: &mut impl Rng, count: usize, std: f32) -> Vec<f32> {
     let mut values = Vec::with_capacity(count + 1);
     while values.len() < count {
-        let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
-        let (sin, cos) = (std::f64::consts::TAU * rng.random::<f64>()).sin_cos();
+        let radius = (-2.0 * libm::log(1.0 - rng.random::<f64>())).sqrt();
+        let (sin, cos) = libm::sincos(std::f64::consts::TAU * rng.random::<f64>());
         values.push((radius * cos) as f32 * std);
         values.push((radius * sin) as f32 * std);
     }

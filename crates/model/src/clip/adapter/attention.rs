@@ -89,7 +89,7 @@ fn star(heads: usize, levels: usize, points: usize, device: &Device) -> Param<Te
     let init = move |device: &Device, require_grad: bool| {
         let mut values = Vec::with_capacity(shape[0]);
         for head in 0..heads {
-            let (y, x) = (std::f64::consts::TAU * head as f64 / heads as f64).sin_cos();
+            let (y, x) = libm::sincos(std::f64::consts::TAU * head as f64 / heads as f64);
             let longest = x.abs().max(y.abs());
             for slot in 0..levels * points {
                 let cells = (slot % points + 1) as f64;

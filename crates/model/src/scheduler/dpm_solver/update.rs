@@ -1,3 +1,5 @@
+use libm::{exp, expm1, log};
+
 use super::{SolverAlgorithm, SolverType};
 
 /// `α` and `σ` with `α² + σ² = 1` and the given ratio `σ/α`.
@@ -23,22 +25,22 @@ pub(super) fn weights(
     to: f64,
 ) -> Weights {
     let ((alpha0, sigma0), (alpha, sigma)) = (alpha_sigma(from), alpha_sigma(to));
-    let h = from.ln() - to.ln(); // λ = −ln(σ/α)
+    let h = log(from) - log(to); // λ = −ln(σ/α)
     let midpoint = order == 2 && solver == SolverType::Midpoint;
     let (sample, scale, z, noise) = match algorithm {
         SolverAlgorithm::DpmSolverPlusPlus => (sigma / sigma0, alpha, -h, 0.0),
         SolverAlgorithm::DpmSolver => (alpha / alpha0, -sigma, h, 0.0),
         SolverAlgorithm::SdeDpmSolverPlusPlus => {
-            let noise = sigma * (1.0 - (-2.0 * h).exp()).max(0.0).sqrt();
-            (sigma / sigma0 * (-h).exp(), alpha, -2.0 * h, noise)
+            let noise = sigma * (1.0 - exp(-2.0 * h)).max(0.0).sqrt();
+            (sigma / sigma0 * exp(-h), alpha, -2.0 * h, noise)
         }
         SolverAlgorithm::SdeDpmSolver => {
-            let noise = sigma * ((2.0 * h).exp() - 1.0).max(0.0).sqrt();
+            let noise = sigma * (exp(2.0 * h) - 1.0).max(0.0).sqrt();
             (alpha / alpha0, -2.0 * sigma, h, noise)
         }
     };
     // Exponential integrals of the step: of the prediction, its slope and its curvature.
-    let growth = z.exp_m1();
+    let growth = expm1(z);
     let plus_plus = matches!(
         algorithm,
         SolverAlgorithm::DpmSolverPlusPlus | SolverAlgorithm::SdeDpmSolverPlusPlus
