@@ -6,6 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use deem::{ImageOptions, SamplerKind};
 use deem_engine::Precision;
+use deem_engine::evaluate::Shard;
 use deem_engine::probe::Network;
 
 /// Multimodal models whose image encoder is corrected by a diffusion model.
@@ -49,6 +50,8 @@ pub enum Command {
     Eval(Eval),
     /// Score predictions of any program.
     Score(Score),
+    /// Compare two evaluations of the same questions.
+    Compare(Compare),
     /// Ask about a picture, or without one.
     Ask(Ask),
     /// Draw what the encoder understood of a picture.
@@ -226,7 +229,9 @@ pub struct Eval {
     /// The model's weights, as for --model.
     #[arg(value_name = "MODEL", conflicts_with = "model")]
     pub weights: Option<String>,
-    /// What to evaluate on: robust-vqa, pope, mmvp, region; repeatable.
+    /// What to evaluate on; repeatable. Vision and language: robust-vqa, pope, mmvp, vqav2, okvqa, vizwiz, textvqa, gqa,
+    /// visdial, mmbench. Descriptions: coco-captions, nocaps, flickr30k, image2paragraph, region, refcoco, refcoco-plus,
+    /// refcocog. The encoder alone: mmvp-vlm. docs/benchmarks has a page on each.
     #[arg(long, required = true, value_name = "NAME", value_delimiter = ',')]
     pub benchmark: Vec<String>,
     /// Folder of the benchmark in its published layout (docs/evaluation.md); one for each --benchmark, in the same
@@ -242,6 +247,17 @@ pub struct Eval {
     /// Questions answered together.
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub batch: usize,
+    /// Ask only share I of N, so that several processes, with the same --output, answer together; the figures are those
+    /// of a single process, and the one that ends last prints them.
+    #[arg(long, value_name = "I/N", default_value_t = Shard::WHOLE)]
+    pub shard: Shard,
+    /// Encoder for benchmarks of an encoder alone: `clip` or `miner` of the stand-ins, or the folder of a CLIP in
+    /// transformers' layout.
+    #[arg(long, value_name = "NAME", default_value = "clip")]
+    pub encoder: String,
+    /// Also write a page with figures, bars and failures into --output.
+    #[arg(long)]
+    pub report: bool,
     /// Print the figures as JSON.
     #[arg(long)]
     pub json: bool,
@@ -253,7 +269,8 @@ pub struct Eval {
 /// Arguments of `deem score`.
 #[derive(clap::Args, Debug)]
 pub struct Score {
-    /// What was predicted: yes-no, vqa, mmvp, captions, ndcg, frechet (docs/evaluation.md has each format).
+    /// What was predicted: yes-no, vqa, gqa, mmvp, multiple-choice, captions, ndcg, frechet (docs/evaluation.md has each
+    /// format).
     pub family: String,
     /// The predictions.
     #[arg(long, value_name = "FILE")]
@@ -262,6 +279,22 @@ pub struct Score {
     #[arg(long, value_name = "FILE")]
     pub references: Option<PathBuf>,
     /// Print the numbers as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `deem compare`.
+#[derive(clap::Args, Debug)]
+pub struct Compare {
+    /// The run that is judged: the --output of a `deem eval`; a folder of such folders named seed-1, seed-2, … (an arm of
+    /// `deem reproduce`); or several folders between commas, a training seed each.
+    pub run: String,
+    /// The run that it is judged by, in the same form; differences are RUN minus CONTROL.
+    pub control: String,
+    /// CONTROL is a baseline: show differences in percent of its figures, too.
+    #[arg(long)]
+    pub vs_baseline: bool,
+    /// Print the comparison as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -552,6 +585,9 @@ pub enum DataCommand {
         #[command(flatten)]
         chosen: ChosenSource,
     },
+    /// Build a RobustVQA of pictures in folders named after what they show: those that an encoder takes for something
+    /// else.
+    BuildRobustvqa(BuildRobustVqa),
     /// Count what samples hold: pictures, text, what cannot be read and what rules leave out.
     Stats {
         /// How many samples to read.
@@ -564,6 +600,47 @@ pub enum DataCommand {
         #[command(flatten)]
         chosen: ChosenSource,
     },
+}
+
+/// Arguments of `deem data build-robustvqa`.
+#[derive(clap::Args, Debug)]
+pub struct BuildRobustVqa {
+    /// Folder with a folder of pictures for each class.
+    #[arg(long, value_name = "DIR")]
+    pub images: PathBuf,
+    /// What the folders show: JSON as {"n01443537": "goldfish"} or {"1": ["n01443537", "goldfish"]} or ["tench", …] of
+    /// folders 0, 1, …; or lines of folder and label. Default: the folders' names.
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// The encoder: `miner` or `clip` of the stand-ins, or the folder of a CLIP in transformers' layout.
+    #[arg(long, value_name = "NAME", default_value = "miner")]
+    pub encoder: String,
+    /// Texts' embeddings of unit length (strict), or as long as they come, as the official code has them (paper).
+    #[arg(long, value_enum, default_value_t = MiningMode::Strict)]
+    pub mode: MiningMode,
+    /// List of the file that the pictures go to: imagenet_a, imagenet_r, imagenet_v2, or a name of one's own; default: by
+    /// the folder's name.
+    #[arg(long, value_name = "NAME")]
+    pub set: Option<String>,
+    /// Where robustvqa.json goes, and robustvqa.progress.jsonl, from which a stopped command goes on; default: the folder
+    /// of the pictures.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Largest picture accepted, in millions of pixels.
+    #[arg(long, default_value_t = 64)]
+    pub max_megapixels: u64,
+    /// Print the counts as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How labels are compared with a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MiningMode {
+    /// By angle.
+    Strict,
+    /// As the official code.
+    Paper,
 }
 
 /// A source of samples, named or described.

@@ -8,9 +8,11 @@ use crate::interrupt;
 mod ask;
 mod bench;
 mod chat;
+mod compare;
 mod convert;
 mod data;
 mod doctor;
+mod encoder;
 mod eval;
 mod export;
 mod generate;
@@ -50,6 +52,7 @@ pub fn run(args: Args) -> Result<()> {
             eval::run(&setup, &args)
         }
         Command::Score(args) => score::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Ask(args) => ask::run(&setup, &args),
         Command::Restore(args) => restore::run(&setup, &args),
         Command::Generate(args) => generate::run(&setup, &args),
@@ -60,6 +63,9 @@ pub fn run(args: Args) -> Result<()> {
         Command::Export(args) => export::run(&setup, &args),
         Command::Bench(args) => bench::run(&setup, &args),
         Command::Probe(args) => probe::run(&setup, &args),
-        Command::Data(args) => data::run(&setup, &args.command),
+        Command::Data(args) => {
+            interrupt::listen();
+            data::run(&setup, &args.command)
+        }
     }
 }

@@ -2,12 +2,14 @@
 
 mod byte_pairs;
 mod chat;
+mod clip;
 pub mod protocol;
 mod special;
 mod tokenizer;
 
 pub use byte_pairs::{BytePairs, TokenKind};
 pub use chat::{ChatTemplate, Turn};
+pub use clip::ClipTokenizer;
 pub use protocol::{
     answer, caption_prompt, dialogue_prompt, question_prompt, region_prompt, text_question_prompt,
 };

@@ -85,6 +85,19 @@ pub enum EngineError {
         /// What differs, each with both values.
         differences: Vec<String>,
     },
+    /// Two runs that did not answer the same questions.
+    #[error(
+        "{run} and {control} did not answer the same questions: {}; evaluate both on the same files with the same --limit",
+        differences.join("; ")
+    )]
+    OtherQuestions {
+        /// The run that is judged.
+        run: String,
+        /// The run that it is judged by.
+        control: String,
+        /// What differs.
+        differences: Vec<String>,
+    },
     /// A benchmark that the registry does not have.
     #[error("no benchmark {name:?}; there are {}", known.join(", "))]
     UnknownBenchmark {

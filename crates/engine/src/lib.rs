@@ -9,6 +9,7 @@
 pub mod batches;
 pub mod config;
 mod device;
+mod dual_encoder;
 mod error;
 pub mod evaluate;
 pub mod foundation;
@@ -22,8 +23,10 @@ pub mod probe;
 pub mod run_config;
 pub mod task;
 pub mod train;
+pub mod zero_shot;
 
 pub use device::{Compute, device};
+pub use dual_encoder::{DualEncoder, Towers};
 pub use error::EngineError;
 pub use lock::RunLock;
 pub use precision::Precision;

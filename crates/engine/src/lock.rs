@@ -8,6 +8,7 @@ use std::io::{Seek, Write};
 use std::path::Path;
 
 use crate::EngineError;
+use crate::evaluate::Shard;
 
 /// Name of the file that is locked.
 const FILE: &str = "lock";
@@ -16,6 +17,15 @@ const FILE: &str = "lock";
 #[derive(Debug)]
 pub struct RunLock {
     _file: File,
+    /// Of a share: that nobody has the whole.
+    _whole: Option<Box<RunLock>>,
+}
+
+/// Whether others may hold a lock, too.
+#[derive(Clone, Copy)]
+enum Kind {
+    Alone,
+    Shared,
 }
 
 impl RunLock {
@@ -26,8 +36,28 @@ impl RunLock {
     /// # Errors
     /// `Locked` naming the folder and, where it can be read, the process that has it; `Io` naming the file.
     pub fn acquire(folder: &Path) -> Result<Self, EngineError> {
+        Self::take(folder, FILE, Kind::Alone)
+    }
+
+    /// Takes the lock of a share of a folder's work: others may hold other shares meanwhile, but nobody the whole.
+    ///
+    /// # Errors
+    /// As [`Self::acquire`].
+    pub fn of_shard(folder: &Path, shard: Shard) -> Result<Self, EngineError> {
+        if shard.is_whole() {
+            return Self::acquire(folder);
+        }
+        let own = Self::take(folder, &format!("{FILE}{}", shard.suffix()), Kind::Alone)?;
+        let whole = Self::take(folder, FILE, Kind::Shared)?;
+        Ok(Self {
+            _whole: Some(Box::new(whole)),
+            ..own
+        })
+    }
+
+    fn take(folder: &Path, name: &str, kind: Kind) -> Result<Self, EngineError> {
         fs::create_dir_all(folder).map_err(EngineError::io(folder))?;
-        let path = folder.join(FILE);
+        let path = folder.join(name);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -35,7 +65,11 @@ impl RunLock {
             .truncate(false)
             .open(&path)
             .map_err(EngineError::io(&path))?;
-        match file.try_lock() {
+        let locked = match kind {
+            Kind::Alone => file.try_lock(),
+            Kind::Shared => file.try_lock_shared(),
+        };
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(EngineError::Locked {
@@ -59,7 +93,10 @@ impl RunLock {
         if let Err(error) = noted {
             tracing::debug!(%error, "the process could not be noted in {}", path.display());
         }
-        Ok(Self { _file: file })
+        Ok(Self {
+            _file: file,
+            _whole: None,
+        })
     }
 }
 

@@ -20,7 +20,7 @@ pub fn registry() -> BenchmarkRegistry {
         .with(RobustVqa)
         .with(Pope)
         .with(Mmvp::by_likelihood())
-        .with(Region)
+        .with(Region::OWN)
 }
 
 /// Builds those benchmarks of a registry that the built-in world can make, for a split; `interrupted` is asked now

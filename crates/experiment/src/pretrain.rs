@@ -12,7 +12,8 @@ mod llm;
 
 pub use autoencoder::{AutoencoderTask, latent_scale};
 pub use clip::{
-    Clip, ClipTask, PairBatch, Pairs, class_embeddings, embed, encode_text, ids_tensor, pad, pixels,
+    Clip, ClipTask, EncoderForm, PairBatch, Pairs, class_embeddings, embed, encode_text,
+    ids_tensor, pad, pixels,
 };
 pub use diffusion::{DiffusionTask, TextToImage, text_condition};
 pub use llm::LanguageTask;

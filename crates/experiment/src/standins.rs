@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn::module::Module;
 use burn::tensor::Device;
 use deem_model::autoencoder::Autoencoder;
 use deem_model::clip::pyramid::VisionConfig;
@@ -35,11 +36,11 @@ use deem::{BUILT_IN, Open, Parts, Preset};
 use deem_data::text::TextTokenizer;
 use deem_engine::config;
 use deem_engine::foundation::{CHECKSUMS, listed, recorded};
-use deem_engine::{EngineError, Precision};
+use deem_engine::{DualEncoder, EngineError, Precision};
 
 use crate::built_in::BuiltIn;
 use crate::config::Experiment;
-use crate::pretrain::Clip;
+use crate::pretrain::{Clip, EncoderForm};
 
 /// Parts of an image tower that are not CLIP's.
 const PYRAMID: [&str; 1] = ["vision.adapter"];
@@ -206,6 +207,32 @@ impl StandIns {
     /// Those of [`Self::file`], and weights that do not fit.
     pub fn miner(&self, device: &Device) -> Result<Clip, EngineError> {
         self.contrastive("miner", &self.experiment.miner, device)
+    }
+
+    /// The stand-ins that embed pictures and texts in one space.
+    pub const ENCODERS: [&str; 2] = ["clip", "miner"];
+
+    /// One of [`Self::ENCODERS`], ready to embed.
+    ///
+    /// # Errors
+    /// Those of [`Self::clip`] and of the compiled-in tokenizer.
+    pub fn encoder(&self, name: &str, device: &Device) -> Result<DualEncoder, EngineError> {
+        let clip = match name {
+            "miner" => self.miner(device)?,
+            _ => self.clip(device)?,
+        };
+        let tokenizer = TextTokenizer::builtin()?;
+        let weights = self
+            .file(if name == "miner" { "miner" } else { "clip" })?
+            .checksum()
+            .to_string();
+        let form = EncoderForm {
+            name: name.to_owned(),
+            side: self.preset.model.image_size,
+            longest: self.experiment.clip_text.max_position_embeddings,
+            weights,
+        };
+        Ok(clip.no_grad().encoder(form, tokenizer, device))
     }
 
     fn contrastive(

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::built_in::BuiltIn;
 use crate::standins::{StandIns, engine};
 use deem_engine::config::StageConfig;
-use deem_engine::evaluate::{Exam, Record, RecordFile, Runner};
+use deem_engine::evaluate::{Exam, Examiner, Record, RecordFile, Runner, Shard};
 use deem_engine::task::DeemTask;
 use deem_engine::train::{
     Observer, ParameterGroup, Run, RunIdentity, WEIGHTS_FROM, tokenizer_checksum, train,
@@ -193,7 +193,8 @@ impl Study<'_> {
             } else {
                 &run.answering
             };
-            self.runner(model).run(exam, &mut file, tick)?;
+            self.runner(model)
+                .run(exam, &mut file, Shard::WHOLE, tick)?;
         }
         Ok(file.all().cloned().collect())
     }

@@ -5,7 +5,7 @@
 //!
 //! - [`answer`]: from what a model said to what it answered
 //! - [`statistics`]: means, accuracies and paired differences with confidence intervals
-//! - [`yes_no`], [`pope`], [`robust_vqa`], [`ranking`], [`pairs`], [`vqa`]: one benchmark family each
+//! - [`yes_no`], [`pope`], [`robust_vqa`], [`ranking`], [`pairs`], [`circular`], [`vqa`]: one benchmark family each
 //! - [`caption`]: BLEU, METEOR, ROUGE-L and CIDEr without Java
 //! - [`ndcg`], [`frechet`]: ranked options and generated images
 //! - [`predictions`]: all of them on the text of prediction files, as other programs write them
@@ -14,6 +14,7 @@
 
 pub mod answer;
 pub mod caption;
+pub mod circular;
 mod error;
 pub mod figures;
 pub mod frechet;

@@ -3,7 +3,10 @@
 //! One file a family. [`SCORERS`] lists them; `docs/evaluation.md` shows each format.
 
 mod captions;
+mod choice;
+mod features;
 mod frechet;
+mod gqa;
 mod input;
 mod mmvp;
 mod ndcg;

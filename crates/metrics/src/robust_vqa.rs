@@ -9,47 +9,12 @@ use crate::figures::{Family, Part};
 use crate::statistics::{Interval, Scored, accuracy};
 use crate::yes_no::{YesNoSample, YesNoScore, mean_figures, score as score_yes_no};
 
-/// Where the images come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum RobustSet {
-    /// Natural adversarial images (ImageNet-A).
-    A,
-    /// Renditions in other styles (ImageNet-R).
-    R,
-    /// A fresh draw from the original distribution (ImageNetV2).
-    V,
-}
-
-impl RobustSet {
-    /// All sets, in the order of the tables.
-    pub const ALL: [Self; 3] = [Self::A, Self::R, Self::V];
-
-    /// Name in tables and results.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::A => "A",
-            Self::R => "R",
-            Self::V => "V",
-        }
-    }
-
-    /// Key in the benchmark's annotation file.
-    #[must_use]
-    pub fn file_key(self) -> &'static str {
-        match self {
-            Self::A => "imagenet_a",
-            Self::R => "imagenet_r",
-            Self::V => "imagenet_v2",
-        }
-    }
-}
-
 /// RobustVQA results, per set and together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RobustVqaScore {
-    /// Score of each set that was evaluated.
-    pub sets: BTreeMap<RobustSet, YesNoScore>,
+    /// Score of each set that was evaluated: `A` (natural adversarial images), `R` (renditions), `V` (a fresh draw), or
+    /// pictures of one's own.
+    pub sets: BTreeMap<String, YesNoScore>,
     /// Mean of the sets' accuracies.
     pub mean: Interval,
 }
@@ -59,7 +24,7 @@ impl From<&RobustVqaScore> for Family {
     fn from(score: &RobustVqaScore) -> Self {
         let mean = Part::new("mean", mean_figures(score.mean, score.sets.values()));
         let sets = score.sets.iter();
-        let sets = sets.map(|(set, s)| Part::new(set.name(), s.figures()));
+        let sets = sets.map(|(set, s)| Part::new(set, s.figures()));
         Self {
             counts: Some(score.sets.values().map(YesNoScore::counts).sum()),
             parts: std::iter::once(mean).chain(sets).collect(),
@@ -71,9 +36,9 @@ impl From<&RobustVqaScore> for Family {
 
 /// Right and wrong answers of all sets, for [`crate::statistics::paired_difference`].
 #[must_use]
-pub fn scored(sets: &BTreeMap<RobustSet, Vec<YesNoSample>>) -> Vec<Scored> {
+pub fn scored(sets: &BTreeMap<String, Vec<YesNoSample>>) -> Vec<Scored> {
     sets.iter()
-        .flat_map(|(set, samples)| samples.iter().map(|s| s.scored(set.name())))
+        .flat_map(|(set, samples)| samples.iter().map(|s| s.scored(set)))
         .collect()
 }
 
@@ -81,11 +46,11 @@ pub fn scored(sets: &BTreeMap<RobustSet, Vec<YesNoSample>>) -> Vec<Scored> {
 ///
 /// # Errors
 /// `Empty` for no set or an empty one; `Duplicate` if a question occurs twice in a set and seed.
-pub fn score(sets: &BTreeMap<RobustSet, Vec<YesNoSample>>) -> Result<RobustVqaScore> {
+pub fn score(sets: &BTreeMap<String, Vec<YesNoSample>>) -> Result<RobustVqaScore> {
     let mean = accuracy(&scored(sets))?;
     let sets = sets
         .iter()
-        .map(|(set, samples)| Ok((*set, score_yes_no(samples)?)))
+        .map(|(set, samples)| Ok((set.clone(), score_yes_no(samples)?)))
         .collect::<Result<_>>()?;
     Ok(RobustVqaScore { sets, mean })
 }
@@ -104,8 +69,8 @@ mod tests {
             sample("b", "b/mined", false, Some(false)),
         ];
         let score = score(&BTreeMap::from([
-            (RobustSet::A, set.clone()),
-            (RobustSet::V, set),
+            ("A".to_owned(), set.clone()),
+            ("V".to_owned(), set),
         ]))
         .unwrap();
         assert_eq!(score.mean.mean, 0.5);
@@ -115,7 +80,7 @@ mod tests {
             "{:?}",
             score.mean
         );
-        assert_eq!(score.sets[&RobustSet::V].yes_ratio, 0.0);
+        assert_eq!(score.sets["V"].yes_ratio, 0.0);
         let family = Family::from(&score);
         let names: Vec<&str> = family.parts.iter().map(|p| p.name.as_str()).collect();
         assert_eq!(names, ["mean", "A", "V"]);

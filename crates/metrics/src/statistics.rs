@@ -6,10 +6,12 @@
 
 pub mod clustered;
 mod interval;
+mod mcnemar;
 mod paired;
 mod scored;
 
 pub use clustered::{accuracy, mean};
 pub use interval::Interval;
+pub use mcnemar::mcnemar;
 pub use paired::{Difference, paired_by_part, paired_difference};
 pub use scored::Scored;

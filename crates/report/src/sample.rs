@@ -169,6 +169,8 @@ fn comparison(treatment: &ArmResults, control: &ArmResults) -> Comparison {
                     seeds: 3,
                     wins: 210,
                     losses: 84,
+                    detectable: Some(5.7),
+                    mcnemar: None,
                 }),
                 ..Figure::new(&first.name, interval, unit)
             };

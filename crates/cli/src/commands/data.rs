@@ -1,7 +1,8 @@
-//! `deem data`: fetch what does not ship, list kinds of sources, look at samples, count them.
+//! `deem data`: fetch what does not ship, list kinds of sources, look at samples, count them, build a benchmark.
 
 mod choose;
 mod inspect;
+mod robust_vqa;
 mod stats;
 
 use std::path::Path;
@@ -36,6 +37,7 @@ pub fn run(setup: &Setup, command: &DataCommand) -> Result<()> {
             count,
             chosen,
         } => inspect::run(&*choose::open(setup, chosen)?, output, *count),
+        DataCommand::BuildRobustvqa(args) => robust_vqa::run(setup, args),
         DataCommand::Stats {
             count,
             json,

@@ -1,16 +1,21 @@
 //! `deem eval`: a model on published benchmarks.
 
-use std::path::PathBuf;
+mod page;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use deem::Purpose;
 use deem_data::image::ImageLimits;
 use deem_engine::RunLock;
 use deem_engine::evaluate::{
-    BenchmarkRegistry, Evaluation, Exam, ModelIdentity, summary, table, weights_digest,
+    BenchmarkRegistry, EncoderExaminer, Evaluation, Exam, Examiner, ModelIdentity, summary, table,
+    weights_digest,
 };
+use deem_metrics::figures::Family;
 use serde_json::Value;
 
+use super::encoder;
 use super::setup::Setup;
 use crate::args::{Eval, ModelChoice};
 use crate::interrupt;
@@ -23,7 +28,28 @@ pub fn run(setup: &Setup, args: &Eval) -> Result<()> {
     };
     let exams = exams(args, limits)?;
     // Before the model is loaded: who is refused shall not wait.
-    let lock = RunLock::acquire(&args.output)?;
+    let lock = RunLock::of_shard(&args.output, args.shard)?;
+    let alone = exams.iter().filter(|e| e.benchmark.encoder_alone()).count();
+    if alone == exams.len() {
+        let encoder = encoder::open(setup, &args.encoder)?;
+        let model = ModelIdentity {
+            weights: encoder.weights().to_owned(),
+            precision: setup.compute()?.precision.to_string(),
+            max_tokens: 0, // an encoder alone reads no sequences of pictures and text
+        };
+        let examiner = EncoderExaminer {
+            encoder: &encoder,
+            batch: args.batch,
+            limits,
+        };
+        let evaluation = Evaluation::open(&args.output, lock, &model, &exams, args.shard)?;
+        return answer(args, evaluation, &examiner, &exams, encoder.name());
+    }
+    if alone > 0 {
+        bail!(
+            "benchmarks of an encoder alone and of a whole model have different answers; evaluate them apart"
+        );
+    }
     let choice = ModelChoice {
         model: args.weights.clone().or_else(|| args.model.model.clone()),
         ..args.model.clone()
@@ -36,16 +62,28 @@ pub fn run(setup: &Setup, args: &Eval) -> Result<()> {
     };
     let mut runner = opened.runner(args.batch);
     runner.limits = limits;
-    let mut evaluation = Evaluation::open(&args.output, lock, &model, &exams)?;
+    let evaluation = Evaluation::open(&args.output, lock, &model, &exams, args.shard)?;
+    answer(args, evaluation, &runner, &exams, opened.source())
+}
+
+/// Asks, and prints what came of it.
+fn answer(
+    args: &Eval,
+    mut evaluation: Evaluation,
+    examiner: &dyn Examiner,
+    exams: &[Exam],
+    source: &str,
+) -> Result<()> {
     let mut results = Vec::new();
-    for exam in &exams {
+    let mut families: Vec<(Exam, Family)> = Vec::new();
+    for exam in exams {
         let exam = match args.limit {
             Some(limit) => exam.limited(usize::try_from(limit)?),
             None => exam.clone(),
         };
         let mut progress = Progress::new(exam.benchmark.title(), exam.items.len() as u64);
         let mut done = None;
-        let family = evaluation.run(&runner, &exam, &mut |count| {
+        let family = evaluation.run(examiner, &exam, &mut |count| {
             let now = done.unwrap_or_default() + count as u64;
             if done.is_none() {
                 progress.skip_to(now);
@@ -55,10 +93,29 @@ pub fn run(setup: &Setup, args: &Eval) -> Result<()> {
             !interrupt::asked()
         })?;
         progress.finish();
+        let Some(family) = family else {
+            let answered = evaluation.records(&exam).len();
+            eprintln!(
+                "{}: share {} is done, {answered} of {} questions are answered; the share that ends last prints the \
+                 figures, and so does the same command without --shard",
+                exam.benchmark.title(),
+                args.shard,
+                exam.items.len()
+            );
+            continue;
+        };
         if !args.json {
             print!("{}", table(&family));
         }
-        results.push(summary(&family, opened.source()));
+        results.push(summary(&family, source));
+        families.push((exam, family));
+    }
+    if args.report && families.len() == exams.len() {
+        let path = page::write(args, &evaluation, &families, source)?;
+        eprintln!("{}", path.display());
+    }
+    if results.is_empty() {
+        return Ok(());
     }
     if args.json {
         let all = if results.len() == 1 {
@@ -68,7 +125,7 @@ pub fn run(setup: &Setup, args: &Eval) -> Result<()> {
         };
         println!("{}", serde_json::to_string_pretty(&all)?);
     } else {
-        eprintln!("{}", evaluation.records().display());
+        eprintln!("{}", evaluation.folder().display());
     }
     Ok(())
 }
@@ -103,7 +160,7 @@ fn exams(args: &Eval, limits: ImageLimits) -> Result<Vec<Exam>> {
 
 /// The folder of a benchmark below one of several: `robust_vqa`, `robust-vqa`, `robustvqa`, in any case, or the folder
 /// itself.
-fn below(folder: &std::path::Path, name: &str) -> PathBuf {
+fn below(folder: &Path, name: &str) -> PathBuf {
     let plain = |name: &str| name.to_lowercase().replace(['-', '_'], "");
     let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
         .into_iter()

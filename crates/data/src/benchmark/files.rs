@@ -1,8 +1,112 @@
-//! Finding and writing the files of a benchmark.
+//! Finding, reading and writing the files of a benchmark.
 
+use std::collections::HashSet;
+use std::fmt::Display;
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
 use crate::DataError;
+
+/// A file that has been read, with its name for errors.
+pub(super) struct Loaded<T> {
+    pub name: String,
+    pub content: T,
+}
+
+/// Reads a JSON file.
+///
+/// # Errors
+/// `Io`; `Malformed` naming file, line and column.
+pub(super) fn read_json<T: DeserializeOwned>(
+    file: &Path,
+    expected: &str,
+) -> Result<Loaded<T>, DataError> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|e| DataError::io(file, e))?;
+    let content = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|e| {
+        let place = format!("line {}, column {}", e.line(), e.column());
+        DataError::malformed(&name, place, expected, e.to_string())
+    })?;
+    Ok(Loaded { name, content })
+}
+
+impl<T> Loaded<T> {
+    /// A record that breaks the format.
+    pub(super) fn broken(
+        &self,
+        place: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl Display,
+    ) -> DataError {
+        DataError::malformed(&self.name, place, expected, found.to_string())
+    }
+
+    /// Refuses a second record of the same thing.
+    pub(super) fn once<K: Hash + Eq + Display + Clone>(
+        &self,
+        seen: &mut HashSet<K>,
+        key: &K,
+        place: &str,
+    ) -> Result<(), DataError> {
+        if seen.insert(key.clone()) {
+            return Ok(());
+        }
+        Err(self.broken(place, "each once", key))
+    }
+
+    /// Refuses a file without items.
+    pub(super) fn some<I>(&self, items: Vec<I>) -> Result<Vec<I>, DataError> {
+        if items.is_empty() {
+            return Err(DataError::Empty {
+                what: self.name.clone(),
+                hint: "it has no question".into(),
+            });
+        }
+        Ok(items)
+    }
+}
+
+/// The file of a folder (or of a folder in it) that passes `choose`: exactly one.
+///
+/// # Errors
+/// `Io`; `Malformed` naming what the folder holds, if none or several do.
+pub(super) fn one_file(
+    folder: &Path,
+    expected: &str,
+    choose: impl Fn(&str) -> bool,
+) -> Result<PathBuf, DataError> {
+    let own = names(folder)?;
+    let mut found: Vec<PathBuf> = Vec::new();
+    for name in &own {
+        let path = folder.join(name);
+        if path.is_file() {
+            found.extend(choose(name).then_some(path));
+        } else if path.is_dir() && is_annotations(name) {
+            let inner = names(&path)?.into_iter().filter(|name| choose(name));
+            found.extend(inner.map(|name| path.join(name)));
+        }
+    }
+    match found.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => Err(layout(folder, expected, &own)),
+        [first, second, ..] => Err(DataError::malformed(
+            folder.display().to_string(),
+            "folder",
+            format!("one file: {expected}"),
+            format!("{} and {}", first.display(), second.display()),
+        )),
+    }
+}
+
+/// Folders into which people unpack annotation files.
+fn is_annotations(name: &str) -> bool {
+    matches!(
+        name.to_lowercase().as_str(),
+        "annotations" | "questions" | "data"
+    )
+}
 
 /// The JSON file of a folder: `preferred` if it is there, else the only one.
 ///

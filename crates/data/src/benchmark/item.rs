@@ -5,9 +5,38 @@ use std::sync::Arc;
 use image::GrayImage;
 
 use super::Picture;
+use super::rle::Segmentation;
 use crate::DataError;
 use crate::image::ImageLimits;
 use crate::sample::{Sample, SampleImage, Segment};
+
+/// A region of a picture.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Mask {
+    /// Positive inside; of the picture's size.
+    Pixels(Arc<GrayImage>),
+    /// As a file has it, drawn when it is needed: the regions of a whole benchmark would not fit into memory.
+    Segmentation(Arc<Segmentation>),
+}
+
+impl Mask {
+    /// The region in a picture of this size.
+    ///
+    /// # Errors
+    /// `Malformed` naming `owner` for a segmentation that is none or of another size.
+    pub fn pixels(&self, owner: &str, [width, height]: [u32; 2]) -> Result<GrayImage, DataError> {
+        match self {
+            Self::Pixels(image) => Ok(image.as_ref().clone()),
+            Self::Segmentation(segmentation) => {
+                segmentation
+                    .mask(width, height)
+                    .map_err(|(expected, found)| {
+                        DataError::malformed(owner, "segmentation", expected, found)
+                    })
+            }
+        }
+    }
+}
 
 /// One question.
 #[derive(Clone, Debug)]
@@ -19,7 +48,7 @@ pub struct Item {
     /// The picture.
     pub picture: Picture,
     /// Region asked about.
-    pub mask: Option<Arc<GrayImage>>,
+    pub mask: Option<Mask>,
     /// The question proper: POPE's `text`, MMVP's question without options, empty for regions.
     pub question: String,
     /// The options of a choice, else none.
@@ -32,6 +61,11 @@ pub struct Item {
     pub cluster: String,
     /// Visual pattern (MMVP).
     pub pattern: Option<String>,
+    /// How relevant people found each option (VisDial), in their order; else empty.
+    pub relevance: Vec<f64>,
+    /// Pictures to choose among for an encoder alone (MMVP-VLM), the item's own among them, in the order of the options;
+    /// else empty.
+    pub alternatives: Vec<Picture>,
     /// Drawings in the picture, for leakage checks; empty for real data.
     pub provenance: Vec<String>,
 }
@@ -46,18 +80,40 @@ pub struct BenchmarkItems {
 }
 
 impl Item {
+    /// An item about a picture, with nothing asked yet; its cluster is the picture.
+    pub fn new(id: impl Into<String>, part: impl Into<String>, picture: Picture) -> Self {
+        Self {
+            id: id.into(),
+            part: part.into(),
+            cluster: picture.id(),
+            picture,
+            mask: None,
+            question: String::new(),
+            options: Vec::new(),
+            answers: Vec::new(),
+            label: None,
+            pattern: None,
+            relevance: Vec::new(),
+            alternatives: Vec::new(),
+            provenance: Vec::new(),
+        }
+    }
+
     /// A prompt about this item as a sample without answer, ready for a left-padded batch, and the picture's SHA-256.
     /// Picture 0 of the segments is the item's.
     ///
     /// # Errors
-    /// As [`Picture::load`]; `MaskSize` if the region has another size than the picture.
+    /// As [`Picture::load`]; `MaskSize` if the region has another size than the picture, `Malformed` for one that is none.
     pub fn sample(
         &self,
         segments: Vec<Segment>,
         limits: ImageLimits,
     ) -> Result<(Sample, String), DataError> {
         let (image, hash) = self.picture.load_hashed(limits)?;
-        if let Some(mask) = &self.mask
+        let size = [image.width(), image.height()];
+        let mask = self.mask.as_ref().map(|mask| mask.pixels(&self.id, size));
+        let mask = mask.transpose()?;
+        if let Some(mask) = &mask
             && mask.dimensions() != image.dimensions()
         {
             return Err(DataError::MaskSize {
@@ -74,7 +130,7 @@ impl Item {
             images: vec![SampleImage {
                 id: self.picture.id(),
                 image: image.as_ref().clone(),
-                mask: self.mask.as_ref().map(|m| m.as_ref().clone()),
+                mask,
             }],
             provenance: self.provenance.clone(),
         };

@@ -81,17 +81,16 @@ pub fn read_mmvp(folder: &Path) -> Result<Vec<Item>, DataError> {
         }
         let pair = (row.index - 1) / 2;
         items.push(Item {
-            id: format!("mmvp/{}", row.index),
-            part: PART.to_owned(),
-            picture: Picture::File(picture_file(folder, row.index)),
-            mask: None,
             question: row.question,
             options: options.to_vec(),
             answers: vec![answer],
-            label: None,
             cluster: format!("pair {}", pair + 1),
             pattern: patterns.get(pair as usize).cloned(),
-            provenance: vec![],
+            ..Item::new(
+                format!("mmvp/{}", row.index),
+                PART,
+                Picture::File(picture_file(folder, row.index)),
+            )
         });
     }
     if items.is_empty() || items.len() % 2 == 1 {

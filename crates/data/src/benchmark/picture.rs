@@ -1,4 +1,4 @@
-//! Pictures of a benchmark: in memory or on disk, wherever below the benchmark's folder they lie.
+//! Pictures of a benchmark: in memory, in its file, or on disk, wherever below the benchmark's folder they lie.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -21,6 +21,13 @@ pub enum Picture {
         /// Pixels.
         image: Arc<RgbImage>,
     },
+    /// The file's bytes, which stood in a benchmark's own file; decoded when needed.
+    Encoded {
+        /// Name of the picture.
+        id: String,
+        /// JPEG, PNG, …
+        bytes: Arc<[u8]>,
+    },
     /// On disk, read when needed.
     File(PathBuf),
 }
@@ -29,7 +36,7 @@ impl Picture {
     /// Name of the picture.
     pub fn id(&self) -> String {
         match self {
-            Self::Memory { id, .. } => id.clone(),
+            Self::Memory { id, .. } | Self::Encoded { id, .. } => id.clone(),
             Self::File(path) => path
                 .file_name()
                 .map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
@@ -51,6 +58,10 @@ impl Picture {
     pub fn load_hashed(&self, limits: ImageLimits) -> Result<(Arc<RgbImage>, String), DataError> {
         match self {
             Self::Memory { image, .. } => Ok((image.clone(), sha256(image.as_raw()))),
+            Self::Encoded { id, bytes } => {
+                let image = decode_image(bytes, id, limits)?;
+                Ok((Arc::new(image), sha256(bytes)))
+            }
             Self::File(path) => {
                 let bytes = std::fs::read(path).map_err(|e| DataError::io(path, e))?;
                 let image = decode_image(&bytes, &path.display().to_string(), limits)?;
@@ -66,6 +77,9 @@ impl Picture {
             Self::Memory { image, .. } => image
                 .save(&path)
                 .map_err(|e| DataError::io(&path, std::io::Error::other(e))),
+            Self::Encoded { bytes, .. } => {
+                std::fs::write(&path, bytes).map_err(|e| DataError::io(&path, e))
+            }
             Self::File(from) => std::fs::copy(from, &path)
                 .map(|_| ())
                 .map_err(|e| DataError::io(&path, e)),
@@ -155,6 +169,11 @@ impl PictureFolder {
         }
     }
 
+    /// Whether a file of this name lies anywhere below.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.files.contains_key(std::ffi::OsStr::new(name))
+    }
+
     /// As [`Self::find`], for a record of a file.
     ///
     /// # Errors
@@ -195,7 +214,7 @@ mod tests {
         let relative = |path: PathBuf| path.strip_prefix(folder.path()).unwrap().to_owned();
         match pictures.find(name) {
             Ok(Picture::File(path)) => Ok(relative(path)),
-            Ok(Picture::Memory { .. }) => unreachable!("made of files"),
+            Ok(_) => unreachable!("made of files"),
             Err([a, b]) => Err(format!(
                 "{} {}",
                 relative(a).display(),

@@ -85,18 +85,12 @@ fn read_split(file: &Path, split: &str, pictures: &PictureFolder) -> Result<Vec<
                 id.to_string(),
             ));
         }
+        let picture = pictures.of_record(&line.image, &name, &place)?;
         items.push(Item {
-            id: format!("{split}/{id}"),
-            part: split.to_owned(),
-            picture: pictures.of_record(&line.image, &name, &place)?,
-            mask: None,
             question: line.text,
-            options: vec![],
             answers: vec![label],
-            label: None,
             cluster: line.image,
-            pattern: None,
-            provenance: vec![],
+            ..Item::new(format!("{split}/{id}"), split, picture)
         });
     }
     if items.is_empty() {

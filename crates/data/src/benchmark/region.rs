@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files::{only_json, write_file};
 use super::rle::{Segmentation, encode_rle};
-use super::{Item, PictureFolder};
+use super::{Item, Mask, PictureFolder};
 use crate::DataError;
 use crate::image::ImageLimits;
 
@@ -100,17 +100,14 @@ pub fn read_regions(folder: &Path, limits: ImageLimits) -> Result<Vec<Item>, Dat
             ));
         }
         items.push(Item {
-            id: format!("region/{}", annotation.id),
-            part: "captions".to_owned(),
-            picture: pictures.of_record(&entry.file_name, &name, &place)?,
-            mask: Some(Arc::new(mask)),
-            question: String::new(),
-            options: vec![],
+            mask: Some(Mask::Pixels(Arc::new(mask))),
             answers,
-            label: None,
             cluster: entry.file_name.clone(),
-            pattern: None,
-            provenance: vec![],
+            ..Item::new(
+                format!("region/{}", annotation.id),
+                "captions",
+                pictures.of_record(&entry.file_name, &name, &place)?,
+            )
         });
     }
     if items.is_empty() {
@@ -135,7 +132,7 @@ pub fn write_regions(items: &[Item], folder: &Path) -> Result<(), DataError> {
     };
     let mut known: HashMap<String, u64> = HashMap::new();
     for (number, item) in items.iter().enumerate() {
-        let Some(mask) = &item.mask else {
+        let Some(Mask::Pixels(mask)) = &item.mask else {
             return Err(DataError::malformed(&name, &item.id, "a mask", "none"));
         };
         let next = content.images.len() as u64 + 1;
@@ -178,17 +175,22 @@ mod tests {
                         {"id": 2, "image_id": 7, "captions": ["a bus", "the bus"],
                          "segmentation": [[0, 0, 2, 0, 2, 2, 0, 2]]}]}"#;
 
+    fn pixels(item: &Item) -> image::GrayImage {
+        let mask = item.mask.as_ref().unwrap();
+        mask.pixels(&item.id, [4, 2]).unwrap()
+    }
+
     #[test]
     fn runs_and_polygons_are_read() {
         let items = read(GOOD).unwrap();
         assert_eq!(items[0].answers, ["a red cat"]);
         assert_eq!(
-            items[0].mask.as_ref().unwrap().as_raw(),
+            pixels(&items[0]).as_raw(),
             &[0, 255, 255, 0, 0, 255, 255, 0]
         );
         assert_eq!(items[1].answers.len(), 2);
         assert_eq!(
-            items[1].mask.as_ref().unwrap().as_raw(),
+            pixels(&items[1]).as_raw(),
             &[255, 255, 0, 0, 255, 255, 0, 0]
         );
     }

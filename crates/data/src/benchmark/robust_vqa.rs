@@ -1,7 +1,7 @@
-//! RobustVQA: one JSON object with the lists `imagenet_a`, `imagenet_r` and `imagenet_v2`; each entry
-//! names a picture, its true label and the label that an encoder mistook it for. Pictures lie anywhere below the folder.
+//! RobustVQA: one JSON object with the lists `imagenet_a`, `imagenet_r` and `imagenet_v2` (or others, of pictures of one's
+//! own); each entry names a picture, its true label and the label that an encoder mistook it for. Pictures lie anywhere below the folder.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -16,22 +16,30 @@ pub const ROBUST_VQA_SETS: [&str; 3] = ["A", "R", "V"];
 
 const FILE: &str = "robustvqa.json";
 
-#[derive(Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    imagenet_a: Vec<Entry>,
-    #[serde(default)]
-    imagenet_r: Vec<Entry>,
-    #[serde(default)]
-    imagenet_v2: Vec<Entry>,
+/// Keys of the published lists, and the names of their sets.
+const LISTS: [(&str, &str); 3] = [
+    ("imagenet_a", "A"),
+    ("imagenet_r", "R"),
+    ("imagenet_v2", "V"),
+];
+
+type File = BTreeMap<String, Vec<RobustVqaEntry>>;
+
+/// The set of a list: `A`, `R`, `V`, or, of pictures of one's own, the key itself.
+fn set_of(key: &str) -> &str {
+    let known = LISTS.iter().find(|(list, _)| *list == key);
+    known.map_or(key, |(_, set)| set)
 }
 
-#[derive(Serialize, Deserialize)]
-struct Entry {
-    file_name: String,
-    gt_caption: String,
-    error_caption: String,
+/// A picture that a classifier mistook for something else, as an entry of one of the lists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RobustVqaEntry {
+    /// The picture, from the benchmark's folder on.
+    pub file_name: String,
+    /// What it shows.
+    pub gt_caption: String,
+    /// What it was taken for.
+    pub error_caption: String,
 }
 
 /// Two questions about one picture: with the true label (yes) and with the mistaken one (no). `name` names the
@@ -44,17 +52,12 @@ pub(crate) fn questions(
     provenance: &[String],
 ) -> [Item; 2] {
     let ask = |label: &str, answer: &str| Item {
-        id: format!("{set}/{name}/{answer}"),
-        part: set.to_owned(),
-        picture: picture.clone(),
-        mask: None,
         question: fill(MAIN_OBJECT, &[("noun", label)]),
-        options: vec![],
         answers: vec![answer.to_owned()],
         label: Some(label.to_owned()),
         cluster: name.to_owned(),
-        pattern: None,
         provenance: provenance.to_vec(),
+        ..Item::new(format!("{set}/{name}/{answer}"), set, picture.clone())
     };
     [ask(truth, "yes"), ask(mistaken, "no")]
 }
@@ -69,17 +72,13 @@ pub fn read_robust_vqa(folder: &Path) -> Result<Vec<Item>, DataError> {
     let text = std::fs::read_to_string(&file).map_err(|e| DataError::io(&file, e))?;
     let lists: File = serde_json::from_str(&text).map_err(|e| {
         let place = format!("line {}, column {}", e.line(), e.column());
-        let expected =
-            "lists imagenet_a, imagenet_r, imagenet_v2 of {file_name, gt_caption, error_caption}";
+        let expected = "lists, as imagenet_a, of {file_name, gt_caption, error_caption}";
         DataError::malformed(&name, place, expected, e.to_string())
     })?;
     let pictures = PictureFolder::open(folder)?;
     let mut items = Vec::new();
-    for (list, set, entries) in [
-        ("imagenet_a", "A", &lists.imagenet_a),
-        ("imagenet_r", "R", &lists.imagenet_r),
-        ("imagenet_v2", "V", &lists.imagenet_v2),
-    ] {
+    for (list, entries) in &lists {
+        let set = set_of(list);
         let mut asked: HashMap<&str, usize> = HashMap::new();
         for (number, entry) in entries.iter().enumerate() {
             let place = format!("{list}[{number}]");
@@ -107,20 +106,48 @@ pub fn read_robust_vqa(folder: &Path) -> Result<Vec<Item>, DataError> {
     if items.is_empty() {
         return Err(DataError::Empty {
             what: name,
-            hint: "none of its three lists has an entry".into(),
+            hint: "none of its lists has an entry".into(),
         });
     }
     Ok(items)
+}
+
+/// With all lists that the published file has, if it has one of them.
+fn with_published_lists(mut lists: File) -> File {
+    for (list, _) in LISTS {
+        lists.entry(list.to_owned()).or_default();
+    }
+    lists
+}
+
+/// Writes the entries of one set as a file that [`read_robust_vqa`] reads, whole or not at all: `list` is `imagenet_a`,
+/// `imagenet_r`, `imagenet_v2` (the others are then there and empty), or a name for pictures of one's own.
+///
+/// # Errors
+/// `Io`.
+pub fn write_robust_vqa_entries(
+    list: &str,
+    entries: &[RobustVqaEntry],
+    file: &Path,
+) -> Result<(), DataError> {
+    let mut lists = File::from([(list.to_owned(), entries.to_vec())]);
+    if set_of(list) != list {
+        lists = with_published_lists(lists);
+    }
+    let json = serde_json::to_vec_pretty(&lists).map_err(|e| DataError::io(file, e.into()))?;
+    let temporary = file.with_extension("json.part");
+    write_file(&temporary, &json)?;
+    std::fs::rename(&temporary, file).map_err(|e| DataError::io(file, e))
 }
 
 /// Writes RobustVQA items (pairs of questions, as made here or read by [`read_robust_vqa`]) in the layout that it
 /// reads; pictures go to `images`.
 ///
 /// # Errors
-/// `Io`; `Malformed` if a question lacks its counterpart or is of an unknown set.
+/// `Io`; `Malformed` if a question lacks its counterpart.
 pub fn write_robust_vqa(items: &[Item], folder: &Path) -> Result<(), DataError> {
     let file = folder.join(FILE);
-    let mut lists = File::default();
+    let mut lists = with_published_lists(File::new());
     let name = file.display().to_string();
     for pair in items.chunks(2) {
         let labels = match pair {
@@ -136,20 +163,15 @@ pub fn write_robust_vqa(items: &[Item], folder: &Path) -> Result<(), DataError> 
             ));
         };
         pair[0].picture.write(&folder.join("images"))?;
-        let entry = Entry {
+        let entry = RobustVqaEntry {
             file_name: pair[0].picture.id(),
             gt_caption,
             error_caption,
         };
-        match pair[0].part.as_str() {
-            "A" => lists.imagenet_a.push(entry),
-            "R" => lists.imagenet_r.push(entry),
-            "V" => lists.imagenet_v2.push(entry),
-            other => {
-                let expected = format!("one of the sets {}", ROBUST_VQA_SETS.join(", "));
-                return Err(DataError::malformed(&name, &pair[0].id, expected, other));
-            }
-        }
+        let set = pair[0].part.as_str();
+        let known = LISTS.iter().find(|(_, name)| *name == set);
+        let key = known.map_or(set, |(list, _)| list);
+        lists.entry(key.to_owned()).or_default().push(entry);
     }
     let json = serde_json::to_vec_pretty(&lists).map_err(|e| DataError::io(&file, e.into()))?;
     write_file(&file, &json)
@@ -192,6 +214,24 @@ mod tests {
     }
 
     #[test]
+    fn pictures_of_ones_own_are_a_set_by_their_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let entry = RobustVqaEntry {
+            file_name: "cat/1.jpg".into(),
+            gt_caption: "cat".into(),
+            error_caption: "dog".into(),
+        };
+        let file = folder.path().join("robustvqa.json");
+        for (list, set, lists) in [("sketches", "sketches", 1), ("imagenet_r", "R", 3)] {
+            write_robust_vqa_entries(list, std::slice::from_ref(&entry), &file).unwrap();
+            let text = std::fs::read_to_string(&file).unwrap();
+            let written: File = serde_json::from_str(&text).unwrap();
+            assert_eq!(written.len(), lists);
+            assert_eq!(read_robust_vqa(folder.path()).unwrap()[0].part, set);
+        }
+    }
+
+    #[test]
     fn questions_about_a_picture_listed_twice_are_told_apart() {
         let entry = |wrong| {
             format!(r#"{{"file_name": "1", "gt_caption": "x", "error_caption": "{wrong}"}}"#)
@@ -224,7 +264,7 @@ mod tests {
                 .to_string()
                 .contains("imagenet_r[0]")
         );
-        assert!(read(r#"{"imagenet_b": []}"#).is_err());
+        assert!(read(r#"{"imagenet_b": {}}"#).is_err());
         assert!(matches!(read("{}"), Err(DataError::Empty { .. })));
     }
 }

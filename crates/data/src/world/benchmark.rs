@@ -13,7 +13,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
-use crate::benchmark::{BenchmarkItems, Item, Picture, ROBUST_VQA_SETS};
+use crate::benchmark::{BenchmarkItems, Item, Mask, Picture, ROBUST_VQA_SETS};
 use crate::dice::Dice;
 use crate::world::World;
 use crate::world::corpus::{DrawingIndex, Part, Role, Style};
@@ -205,20 +205,17 @@ impl Builder<'_> {
                     answers.push(upright);
                 }
                 Ok(Item {
-                    id: format!("region/{}", index + 1),
-                    part: "captions".to_owned(),
-                    picture: Picture::Memory {
-                        id: id.clone(),
-                        image: Arc::new(rendered.image),
-                    },
-                    mask: Some(Arc::new(mask)),
-                    question: String::new(),
-                    options: vec![],
+                    mask: Some(Mask::Pixels(Arc::new(mask))),
                     answers,
-                    label: None,
-                    cluster: id,
-                    pattern: None,
                     provenance: drawings(&scene),
+                    ..Item::new(
+                        format!("region/{}", index + 1),
+                        "captions",
+                        Picture::Memory {
+                            id,
+                            image: Arc::new(rendered.image),
+                        },
+                    )
                 })
             })
             .collect()

@@ -150,6 +150,7 @@ mod tests {
             options: vec![],
             form: AnswerForm::YesNo,
             truth: vec![truth.into()],
+            relevance: vec![],
             answer: answer.into(),
             parsed: None,
             score: 0.0,

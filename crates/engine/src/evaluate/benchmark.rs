@@ -76,9 +76,15 @@ pub trait Benchmark: Send + Sync {
     /// A folder of another layout or a record that breaks it, by name.
     fn read(&self, folder: &Path, limits: ImageLimits) -> Result<Vec<Item>, DataError>;
 
-    /// Questions that are worth something only together; they are neighbours among the items.
-    fn together(&self) -> usize {
+    /// Questions, from `first` on, that are worth something only together; they are neighbours among the items.
+    fn together(&self, first: &Item) -> usize {
+        let _ = first;
         1
+    }
+
+    /// Whether an encoder of pictures and texts is asked, without a language model (see [`super::EncoderExaminer`]).
+    fn encoder_alone(&self) -> bool {
+        false
     }
 
     /// How answers are had.
@@ -160,6 +166,8 @@ pub enum AnswerForm {
     Choice,
     /// Words that must equal a right answer.
     Text,
+    /// Words that several people answered, too, worth as much as there are who agree (VQA).
+    Annotators,
 }
 
 /// An item as it is put to a model.
@@ -183,14 +191,13 @@ pub struct Answered<'a> {
 }
 
 impl Answered<'_> {
-    /// Right (1) or wrong (0), for statistics; `stratum` names a part that weighs as much as the others.
+    /// What the answer is worth in [0, 1], for statistics (see [`super::value`]); `stratum` names a part that weighs as much as the others.
     ///
     /// # Errors
     /// As [`super::verdict`].
     pub fn scored(&self, stratum: &str, mode: ParseMode) -> Result<Scored, EngineError> {
         let Record { cluster, id, .. } = self.record;
-        let right = super::verdict(self.record, mode)?.is_right();
-        let value = f64::from(u8::from(right));
+        let value = super::value(self.record, mode)?;
         Ok(Scored {
             stratum: stratum.to_owned(),
             ..Scored::new(self.seed, cluster.clone(), id.clone(), value)

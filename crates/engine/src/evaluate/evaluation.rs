@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use deem_data::Segment;
-use deem_data::benchmark::{Item, Picture};
+use deem_data::benchmark::{Item, Mask, Picture};
 use deem_metrics::answer::ParseMode;
 use deem_metrics::figures::Family;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Answering, Answers, BenchmarkRegistry, Exam, Record, RecordFile, Runner};
+use super::records::record_files;
+use super::{Answering, Answers, BenchmarkRegistry, Exam, Examiner, Record, RecordFile, Shard};
 use crate::{EngineError, RunLock};
 
 /// Which model answers.
@@ -48,20 +49,21 @@ struct Identity {
 }
 
 /// A folder with the answers of one model to one or more benchmarks: `evaluation.json` says whose they are,
-/// `records.jsonl` holds them. Locked for as long as this value lives.
+/// `records.jsonl` (or a file for each share) holds them. Locked for as long as this value lives.
 pub struct Evaluation {
     folder: PathBuf,
     file: RecordFile,
+    shard: Shard,
     #[allow(dead_code)] // held, not used
     lock: RunLock,
 }
 
 const IDENTITY: &str = "evaluation.json";
-const RECORDS: &str = "records.jsonl";
 
 impl Evaluation {
     /// Opens the folder that `lock` guards for the answers of `model` to `exams` (with all their questions), keeping what
-    /// it holds. Benchmarks may be added later.
+    /// it holds. Benchmarks may be added later. `shard` is the share of the questions that this process asks; `lock`
+    /// must be that share's.
     ///
     /// # Errors
     /// `OtherAnswers` naming what differs if it belongs to another model, other
@@ -71,9 +73,9 @@ impl Evaluation {
         lock: RunLock,
         model: &ModelIdentity,
         exams: &[Exam],
+        shard: Shard,
     ) -> Result<Self, EngineError> {
         let path = folder.join(IDENTITY);
-        let records = folder.join(RECORDS);
         let now = exams.iter().map(|exam| {
             let name = exam.benchmark.name().to_owned();
             (name, BenchmarkIdentity::of(exam))
@@ -104,7 +106,7 @@ impl Evaluation {
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                if records.exists() {
+                if let Some(records) = record_files(folder)?.into_iter().next() {
                     return Err(EngineError::File {
                         path: records,
                         problem: format!(
@@ -116,40 +118,57 @@ impl Evaluation {
             Err(error) => return Err(EngineError::io(&path)(error)),
         }
         let json = serde_json::to_string_pretty(&identity).expect("plain data");
-        let temporary = folder.join(format!("{IDENTITY}.part"));
+        // Shares write the same, each its own file first.
+        let temporary = folder.join(format!("{IDENTITY}{}.part", shard.suffix()));
         fs::write(&temporary, json + "\n").map_err(EngineError::io(&temporary))?;
         fs::rename(&temporary, &path).map_err(EngineError::io(&path))?;
         Ok(Self {
             folder: folder.into(),
-            file: RecordFile::open(&records)?,
+            file: RecordFile::open_share(folder, shard)?,
+            shard,
             lock,
         })
     }
 
-    /// The file of the answers.
-    pub fn records(&self) -> PathBuf {
-        self.folder.join(RECORDS)
+    /// The folder of the answers.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
-    /// Asks what has not been answered yet and gives the figures of an exam, see [`Runner::run`].
-    ///
-    /// # Errors
-    /// Those of [`Runner::run`] and of the figures.
-    pub fn run(
-        &mut self,
-        runner: &Runner<'_>,
-        exam: &Exam,
-        tick: &mut dyn FnMut(usize) -> bool,
-    ) -> Result<Family, EngineError> {
-        runner.run(exam, &mut self.file, tick)?;
+    /// The answers so far to the questions of an exam, in its order, of all shares.
+    pub fn records(&self, exam: &Exam) -> Vec<Record> {
         let name = exam.benchmark.name();
         let own = |item: &Item| self.file.get(name, &item.part, &item.id).cloned();
-        let records: Vec<Record> = exam.items.iter().filter_map(own).collect();
+        exam.items.iter().filter_map(own).collect()
+    }
+
+    /// Asks what has not been answered yet of this share, and gives the figures of the exam; nothing while other shares
+    /// have questions left. See [`Examiner::run`].
+    ///
+    /// # Errors
+    /// Those of [`Examiner::run`] and of the figures.
+    pub fn run(
+        &mut self,
+        examiner: &dyn Examiner,
+        exam: &Exam,
+        tick: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Family>, EngineError> {
+        examiner.run(exam, &mut self.file, self.shard, tick)?;
+        if !self.shard.is_whole() {
+            self.file.refresh()?;
+        }
+        let name = exam.benchmark.name();
+        let records = self.records(exam);
+        if records.len() < exam.items.len() {
+            return Ok(None);
+        }
         let registry = BenchmarkRegistry::default().with_shared(exam.benchmark.clone());
         let mut answers = Answers::new(&registry, ParseMode::Strict);
         answers.add(0, records);
         let figures = answers.families()?.into_iter().next();
-        figures.ok_or_else(|| EngineError::Config(format!("{name}: no questions to ask")))
+        let figures =
+            figures.ok_or_else(|| EngineError::Config(format!("{name}: no questions to ask")))?;
+        Ok(Some(figures))
     }
 }
 
@@ -214,6 +233,7 @@ impl BenchmarkIdentity {
         for item in &exam.items {
             let picture = match &item.picture {
                 Picture::Memory { image, .. } => hex(&Sha256::digest(image.as_raw())),
+                Picture::Encoded { bytes, .. } => hex(&Sha256::digest(bytes)),
                 Picture::File(_) => item.picture.id(),
             };
             for text in [
@@ -230,8 +250,13 @@ impl BenchmarkIdentity {
             {
                 add(&mut files, text.as_bytes());
             }
-            if let Some(mask) = &item.mask {
-                add(&mut files, mask.as_raw());
+            match &item.mask {
+                None => {}
+                Some(Mask::Pixels(mask)) => add(&mut files, mask.as_raw()),
+                Some(Mask::Segmentation(mask)) => add(&mut files, format!("{mask:?}").as_bytes()),
+            }
+            for value in &item.relevance {
+                add(&mut files, &value.to_le_bytes());
             }
             let question = exam.benchmark.ask(item);
             for segment in &question.segments {

@@ -50,22 +50,23 @@ impl Exam {
     /// so: the number is rounded up to whole pairs. A larger limit asks the same questions and more.
     #[must_use]
     pub fn limited(&self, limit: usize) -> Self {
-        let together = self.benchmark.together().max(1);
         let parts = self.parts();
-        let mut sizes: HashMap<&str, usize> = HashMap::new();
+        let mut of_part: HashMap<&str, Vec<&Item>> = HashMap::new();
         for item in &self.items {
-            *sizes.entry(&item.part).or_default() += 1;
+            of_part.entry(&item.part).or_default().push(item);
         }
         let mut kept: HashMap<&str, usize> = HashMap::new();
         let mut total = 0;
         while total < limit.min(self.items.len()) {
             for part in &parts {
                 let kept = kept.entry(part).or_default();
-                let more = together.min(sizes[part] - *kept);
-                if total < limit {
-                    *kept += more;
-                    total += more;
-                }
+                let rest = &of_part[part][*kept..];
+                let Some(first) = rest.first().filter(|_| total < limit) else {
+                    continue;
+                };
+                let more = self.benchmark.together(first).clamp(1, rest.len());
+                *kept += more;
+                total += more;
             }
         }
         let mut left = kept.clone();
@@ -91,18 +92,8 @@ mod tests {
     use crate::evaluate::{Pope, RobustVqa};
 
     fn exam(benchmark: Arc<dyn Benchmark>, parts: &[(&str, usize)]) -> Exam {
-        let item = |part: &str, number: usize| Item {
-            id: number.to_string(),
-            part: part.into(),
-            picture: Picture::File("1.png".into()),
-            mask: None,
-            question: String::new(),
-            options: vec![],
-            answers: vec![],
-            label: None,
-            cluster: String::new(),
-            pattern: None,
-            provenance: vec![],
+        let item = |part: &str, number: usize| {
+            Item::new(number.to_string(), part, Picture::File("1.png".into()))
         };
         let items = parts
             .iter()

@@ -11,7 +11,8 @@ use deem_metrics::answer::{ParseMode, Verdict, parse_choice};
 use deem_metrics::figures::Family;
 use deem_metrics::pairs::{self, PairSample};
 
-use super::{AnswerForm, Answered, Answering, Benchmark, Question, Worth, verdict};
+use super::examiner::listed;
+use super::{AnswerForm, Answered, Answering, Benchmark, Question, Record, Worth, verdict};
 use crate::EngineError;
 
 /// The benchmark.
@@ -40,13 +41,38 @@ impl Mmvp {
 
 /// How the option that counts was found.
 #[derive(Clone, Copy)]
-enum Way {
+pub(super) enum Way {
     Written,
     Likelihood,
 }
 
+impl Way {
+    /// Whether an answer is right in this way; nothing if it is not clear.
+    pub(super) fn correct(
+        self,
+        record: &Record,
+        mode: ParseMode,
+    ) -> Result<Option<bool>, EngineError> {
+        match self {
+            Self::Written => Ok(verdict(record, mode)?.correct()),
+            Self::Likelihood => {
+                let options: Vec<&str> = record.options.iter().map(String::as_str).collect();
+                let truth = record.truth.first().map_or("", String::as_str);
+                let truth = parse_choice(truth, &options, ParseMode::Strict).ok_or_else(|| {
+                    deem_metrics::MetricsError::Truth {
+                        found: truth.to_owned(),
+                        expected: "the letter or the words of one option",
+                    }
+                })?;
+                let chosen = record.likelihood.as_ref().map(|l| l.chosen);
+                Ok(Verdict::of(chosen, &truth).correct())
+            }
+        }
+    }
+}
+
 /// Ending of the names of figures by likelihood.
-const LIKELIHOOD: &str = "_likelihood";
+pub(super) const LIKELIHOOD: &str = "_likelihood";
 
 impl Benchmark for Mmvp {
     fn name(&self) -> &str {
@@ -66,7 +92,7 @@ impl Benchmark for Mmvp {
     }
 
     /// A pair.
-    fn together(&self) -> usize {
+    fn together(&self, _first: &Item) -> usize {
         2
     }
 
@@ -75,11 +101,7 @@ impl Benchmark for Mmvp {
     }
 
     fn ask(&self, item: &Item) -> Question {
-        let options = item.options.iter().zip('a'..);
-        let options: String = options
-            .map(|(option, letter)| format!(" ({letter}) {option}"))
-            .collect();
-        let text = format!("{}{options}", item.question);
+        let text = format!("{}{}", item.question, listed(&item.options));
         Question {
             segments: question_prompt(0, &text),
             text,
@@ -120,20 +142,7 @@ impl Benchmark for Mmvp {
         let Some(way) = self.ways().next() else {
             return Ok(Vec::new());
         };
-        let samples = samples(answers, way, mode)?;
-        let of_pair = samples
-            .iter()
-            .map(|s| (s.pair.as_str(), s.pattern.as_str()));
-        let patterns: BTreeMap<&str, &str> = of_pair.collect();
-        let pattern = |pair: &str| (*patterns.get(pair).unwrap_or(&"")).to_owned();
-        let scored = pairs::scored(&samples)?;
-        Ok(scored
-            .into_iter()
-            .map(|scored| Worth {
-                part: pattern(&scored.question),
-                scored,
-            })
-            .collect())
+        worth_of_pairs(&samples(answers, way, mode)?)
     }
 }
 
@@ -145,33 +154,34 @@ impl Mmvp {
     }
 }
 
-fn samples(
+/// What each pair is worth, by pattern.
+pub(super) fn worth_of_pairs(samples: &[PairSample]) -> Result<Vec<Worth>, EngineError> {
+    let of_pair = samples
+        .iter()
+        .map(|s| (s.pair.as_str(), s.pattern.as_str()));
+    let patterns: BTreeMap<&str, &str> = of_pair.collect();
+    let pattern = |pair: &str| (*patterns.get(pair).unwrap_or(&"")).to_owned();
+    let scored = pairs::scored(samples)?.into_iter();
+    Ok(scored
+        .map(|scored| Worth {
+            part: pattern(&scored.question),
+            scored,
+        })
+        .collect())
+}
+
+pub(super) fn samples(
     answers: &[Answered<'_>],
     way: Way,
     mode: ParseMode,
 ) -> Result<Vec<PairSample>, EngineError> {
     let sample = |answered: &Answered<'_>| {
         let record = answered.record;
-        let correct = match way {
-            Way::Written => verdict(record, mode)?.correct(),
-            Way::Likelihood => {
-                let options: Vec<&str> = record.options.iter().map(String::as_str).collect();
-                let truth = record.truth.first().map_or("", String::as_str);
-                let truth = parse_choice(truth, &options, ParseMode::Strict).ok_or_else(|| {
-                    deem_metrics::MetricsError::Truth {
-                        found: truth.to_owned(),
-                        expected: "the letter or the words of one option",
-                    }
-                })?;
-                let chosen = record.likelihood.as_ref().map(|l| l.chosen);
-                Verdict::of(chosen, &truth).correct()
-            }
-        };
         Ok(PairSample {
             seed: answered.seed,
             pair: record.cluster.clone(),
             pattern: record.pattern.clone().unwrap_or_default(),
-            correct,
+            correct: way.correct(record, mode)?,
         })
     };
     answers.iter().map(sample).collect()

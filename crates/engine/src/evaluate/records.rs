@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::AnswerForm;
+use super::{AnswerForm, Shard};
 use crate::EngineError;
 
 /// One answered question.
@@ -38,11 +38,14 @@ pub struct Record {
     pub form: AnswerForm,
     /// What is right (for descriptions: the references).
     pub truth: Vec<String>,
+    /// How relevant each option is (VisDial), in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relevance: Vec<f64>,
     /// What the model wrote, verbatim; if it was asked by likelihood alone, the option that it chose.
     pub answer: String,
     /// What the answer says, see [`super::parsed`]; nothing if that is not clear.
     pub parsed: Option<String>,
-    /// 1 if that is right, else 0.
+    /// What that is worth in [0, 1], see [`super::value`].
     pub score: f64,
     /// Logit of "yes" minus logit of "no" at the first written position.
     pub margin: f64,
@@ -97,6 +100,66 @@ pub struct RecordFile {
     done: BTreeMap<Key, Record>,
 }
 
+/// Name of the file of records, and the beginning of the names of shares'.
+const NAME: &str = "records";
+
+/// The whole lines of a file of records; nothing if it is not there.
+fn whole_lines(path: &Path) -> Result<(Vec<Record>, bool), EngineError> {
+    let text = match fs::read(path) {
+        // A line that was cut within a character is no text, and no whole line either.
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(EngineError::io(path)(error)),
+    };
+    // What follows the last line break was not written to its end.
+    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+    let mut records = Vec::new();
+    for (number, line) in whole.lines().enumerate() {
+        records.push(
+            serde_json::from_str(line).map_err(|error| EngineError::File {
+                path: path.into(),
+                problem: format!(
+                    "line {}: not a record of this version of deem ({error}); \
+                     choose another --output, or delete the file to start over",
+                    number + 1
+                ),
+            })?,
+        );
+    }
+    Ok((records, whole.len() < text.len()))
+}
+
+/// The files of records in a folder, one or one a share, sorted.
+///
+/// # Errors
+/// `Io` naming the folder.
+pub fn record_files(folder: &Path) -> Result<Vec<PathBuf>, EngineError> {
+    let entries = fs::read_dir(folder).map_err(EngineError::io(folder))?;
+    let mut files: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(NAME) && name.ends_with(".jsonl")
+        })
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+/// All records in a folder, of all shares.
+///
+/// # Errors
+/// `Io` naming a file; `File` naming a line that is no record.
+pub fn saved_records(folder: &Path) -> Result<Vec<Record>, EngineError> {
+    let mut done = BTreeMap::new();
+    for file in record_files(folder)? {
+        let (records, _) = whole_lines(&file)?;
+        done.extend(records.into_iter().map(|record| (record.key(), record)));
+    }
+    Ok(done.into_values().collect())
+}
+
 impl RecordFile {
     /// Opens a file, keeping the records it already holds; a last line cut off by a crash is dropped.
     ///
@@ -106,28 +169,13 @@ impl RecordFile {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(EngineError::io(folder))?;
         }
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(EngineError::io(path)(error)),
-        };
-        // What follows the last line break was not written to its end.
-        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-        let mut done = BTreeMap::new();
-        for (number, line) in whole.lines().enumerate() {
-            let record: Record = serde_json::from_str(line).map_err(|error| EngineError::File {
-                path: path.into(),
-                problem: format!(
-                    "line {}: not a record of this version of deem ({error}); \
-                         choose another --output, or delete the file to start over",
-                    number + 1
-                ),
-            })?;
-            done.insert(record.key(), record);
+        let (records, cut) = whole_lines(path)?;
+        if cut {
+            let lines: String = records.iter().map(line).collect();
+            fs::write(path, lines).map_err(EngineError::io(path))?;
         }
-        if whole.len() < text.len() {
-            fs::write(path, whole).map_err(EngineError::io(path))?;
-        }
+        let records = records.into_iter();
+        let done = records.map(|record| (record.key(), record)).collect();
         let file = OpenOptions::new()
             .create(true)
             .append(true)
@@ -138,6 +186,28 @@ impl RecordFile {
             file,
             done,
         })
+    }
+
+    /// Opens the file of a share in a folder, and takes in what other shares have answered.
+    ///
+    /// # Errors
+    /// As [`Self::open`], for any of the files.
+    pub fn open_share(folder: &Path, shard: Shard) -> Result<Self, EngineError> {
+        let mut own = Self::open(&folder.join(format!("{NAME}{}.jsonl", shard.suffix())))?;
+        own.refresh()?;
+        Ok(own)
+    }
+
+    /// Takes in what other shares have answered meanwhile.
+    ///
+    /// # Errors
+    /// As [`saved_records`].
+    pub fn refresh(&mut self) -> Result<(), EngineError> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        for record in saved_records(folder)? {
+            self.done.entry(record.key()).or_insert(record);
+        }
+        Ok(())
     }
 
     /// The record of a question, if it has been answered.
@@ -185,6 +255,7 @@ mod tests {
             options: vec![],
             form: AnswerForm::YesNo,
             truth: vec!["yes".into()],
+            relevance: vec![],
             answer: "yes".into(),
             parsed: Some("yes".into()),
             score: 1.0,

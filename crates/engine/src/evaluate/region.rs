@@ -1,39 +1,78 @@
-//! Descriptions of a marked region, beside what people wrote.
+//! Descriptions of a marked region, beside what people wrote: regions of one's own, RefCOCO, RefCOCO+, RefCOCOg.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use deem_data::DataError;
-use deem_data::benchmark::{Item, read_regions};
+use deem_data::benchmark::{Item, read_refcoco, read_regions};
 use deem_data::image::ImageLimits;
 use deem_data::text::region_prompt;
 use deem_metrics::answer::ParseMode;
-use deem_metrics::caption::{CaptionSample, Meteor, score};
-use deem_metrics::figures::{Family, Figure, Part, Unit};
-use deem_metrics::statistics::{Scored, accuracy, mean};
+use deem_metrics::figures::{Family, Figure};
+use deem_metrics::statistics::accuracy;
 
-use super::{AnswerForm, Answered, Answering, Benchmark, Question};
+use super::{AnswerForm, Answered, Answering, Benchmark, Question, Worth, captions, parts, vqa};
 use crate::EngineError;
 
-/// The benchmark.
+/// One of these benchmarks: they differ in their files only.
 #[derive(Clone, Copy, Debug)]
-pub struct Region;
+pub struct Region {
+    name: &'static str,
+    title: &'static str,
+    layout: &'static str,
+    read: fn(&Path, ImageLimits) -> Result<Vec<Item>, DataError>,
+}
+
+const REFCOCO: &str =
+    "refs(unc).p, refs(umd).p or refs(google).p, instances.json, COCO's pictures anywhere below";
+
+impl Region {
+    /// Regions in COCO's layout with captions of their own.
+    pub const OWN: Self = Self {
+        name: "region",
+        title: "Regions",
+        layout: "region.json (COCO's images and annotations with captions), pictures anywhere below",
+        read: read_regions,
+    };
+    /// RefCOCO.
+    pub const REFCOCO: Self = Self {
+        name: "refcoco",
+        title: "RefCOCO",
+        layout: REFCOCO,
+        read: refcoco,
+    };
+    /// RefCOCO+, without words of place.
+    pub const REFCOCO_PLUS: Self = Self {
+        name: "refcoco_plus",
+        title: "RefCOCO+",
+        ..Self::REFCOCO
+    };
+    /// RefCOCOg, in whole sentences.
+    pub const REFCOCOG: Self = Self {
+        name: "refcocog",
+        title: "RefCOCOg",
+        ..Self::REFCOCO
+    };
+}
+
+fn refcoco(folder: &Path, _limits: ImageLimits) -> Result<Vec<Item>, DataError> {
+    read_refcoco(folder)
+}
 
 impl Benchmark for Region {
     fn name(&self) -> &str {
-        "region"
+        self.name
     }
 
     fn title(&self) -> &str {
-        "Regions"
+        self.title
     }
 
     fn layout(&self) -> &str {
-        "region.json (COCO's images and annotations with captions), pictures anywhere below"
+        self.layout
     }
 
     fn read(&self, folder: &Path, limits: ImageLimits) -> Result<Vec<Item>, DataError> {
-        read_regions(folder, limits)
+        (self.read)(folder, limits)
     }
 
     fn answering(&self) -> Answering {
@@ -48,39 +87,21 @@ impl Benchmark for Region {
         }
     }
 
+    /// The whole, then each split.
     fn family(&self, answers: &[Answered<'_>], mode: ParseMode) -> Result<Family, EngineError> {
-        let exact = answers
-            .iter()
-            .map(|answered| answered.scored("", mode))
-            .collect::<Result<Vec<Scored>, _>>()?;
-        // CIDEr weighs words by the set they are in: each seed by itself.
-        let mut seeds: BTreeMap<u64, Vec<(CaptionSample, &Scored)>> = BTreeMap::new();
-        for (answered, exact) in answers.iter().zip(&exact) {
-            let caption = CaptionSample {
-                candidate: answered.record.answer.trim().to_owned(),
-                references: answered.record.truth.clone(),
-            };
-            let of_seed = seeds.entry(answered.seed).or_default();
-            of_seed.push((caption, exact));
-        }
-        let mut cider = Vec::new();
-        for answers in seeds.values() {
-            let captions: Vec<CaptionSample> = answers.iter().map(|(c, _)| c.clone()).collect();
-            let scores = score(&captions, &Meteor::new())?.samples;
-            let scored = answers
-                .iter()
-                .zip(scores)
-                .map(|((_, exact), score)| Scored {
-                    value: 100.0 * score.cider,
-                    ..(*exact).clone()
-                });
-            cider.extend(scored);
-        }
-        // As papers print it: a hundred times what the tool prints.
-        let cider = Figure::new("cider", mean(&cider)?, Unit::Score).titled("CIDEr");
-        let exact = Figure::percent("exact", accuracy(&exact)?).titled("exact match");
-        let mut family = Family::new(self.name(), self.title());
-        family.parts = vec![Part::new("all", [cider, exact])];
-        Ok(family.about("descriptions of a marked region"))
+        let figures = |answers: &[Answered<'_>]| {
+            let mut figures = captions::figures(answers)?;
+            let exact = accuracy(&vqa::scored(answers, mode)?)?;
+            figures.insert(1, Figure::percent("exact", exact).titled("exact match"));
+            Ok(figures)
+        };
+        Ok(Family {
+            parts: parts::by_part(answers, figures)?,
+            ..Family::new(self.name, self.title).about("descriptions of a marked region")
+        })
+    }
+
+    fn worth(&self, answers: &[Answered<'_>], _mode: ParseMode) -> Result<Vec<Worth>, EngineError> {
+        captions::worth(answers)
     }
 }

@@ -9,7 +9,7 @@ use deem_data::image::ImageLimits;
 use deem_metrics::answer::ParseMode;
 use deem_metrics::figures::{Family, Figure};
 use deem_metrics::ranking::rank_by_margin;
-use deem_metrics::robust_vqa::{self, RobustSet};
+use deem_metrics::robust_vqa;
 use deem_metrics::statistics::accuracy;
 use deem_metrics::yes_no::YesNoSample;
 
@@ -30,7 +30,7 @@ impl Benchmark for RobustVqa {
     }
 
     fn layout(&self) -> &str {
-        "one JSON file with imagenet_a, imagenet_r, imagenet_v2, pictures anywhere below"
+        "one JSON file with imagenet_a, imagenet_r, imagenet_v2 or sets of one's own, pictures anywhere below"
     }
 
     fn read(&self, folder: &Path, _limits: ImageLimits) -> Result<Vec<Item>, DataError> {
@@ -38,7 +38,7 @@ impl Benchmark for RobustVqa {
     }
 
     /// The true and the mined label of a picture.
-    fn together(&self) -> usize {
+    fn together(&self, _first: &Item) -> usize {
         2
     }
 
@@ -69,15 +69,15 @@ impl Benchmark for RobustVqa {
     }
 }
 
-type Sets = BTreeMap<RobustSet, Vec<YesNoSample>>;
+type Sets = BTreeMap<String, Vec<YesNoSample>>;
 
 fn sets(answers: &[Answered<'_>], mode: ParseMode) -> Result<Sets, EngineError> {
-    let mut sets = Sets::new();
-    for set in RobustSet::ALL {
-        let samples = yes_no::samples(answers, set.name(), mode)?;
-        if !samples.is_empty() {
-            sets.insert(set, samples);
-        }
-    }
-    Ok(sets)
+    let mut names: Vec<&str> = answers.iter().map(|a| a.record.part.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let samples = |name: &str| yes_no::samples(answers, name, mode);
+    names
+        .into_iter()
+        .map(|name| Ok((name.to_owned(), samples(name)?)))
+        .collect()
 }

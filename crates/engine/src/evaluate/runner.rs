@@ -6,14 +6,17 @@ use burn::tensor::Device;
 use deem_data::benchmark::Item;
 use deem_data::image::{Crop, ImageLimits, ViewConfig};
 use deem_data::text::{TextTokenizer, answer};
-use deem_data::{BatchConfig, Collator, PackConfig, Padding, Sample, Segment};
-use deem_metrics::answer::ParseMode;
+use deem_data::{BatchConfig, Collator, PackConfig, Padding, Sample};
 use deem_model::deem::Deem;
 
-use super::{Exam, Likelihood, Question, Record, RecordFile, parsed, verdict};
+use super::examiner::{graded, unanswered};
+use super::{Exam, Examiner, Likelihood, Record};
 use crate::EngineError;
 use crate::generate::{TextOptions, generate_text, log_likelihoods};
 use crate::objective::DeemBatch;
+
+/// Of each question of a batch, so many options are read together at most: some have a hundred.
+const OPTIONS_TOGETHER: usize = 4;
 
 /// What a model answered.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -127,16 +130,19 @@ impl<'a> Runner<'a> {
                     })
                 })
                 .collect();
-            let host = self.collator.samples(&answered)?;
-            let batch = DeemBatch::new(&host, self.model, &self.device);
-            let encoded = batch.encode(self.model);
-            let scores = log_likelihoods(
-                self.model,
-                &batch.layout,
-                encoded.as_ref(),
-                &host.labels,
-                &self.device,
-            );
+            let mut scores = Vec::with_capacity(answered.len());
+            for together in answered.chunks(self.batch.max(1) * OPTIONS_TOGETHER) {
+                let host = self.collator.samples(together)?;
+                let batch = DeemBatch::new(&host, self.model, &self.device);
+                let encoded = batch.encode(self.model);
+                scores.extend(log_likelihoods(
+                    self.model,
+                    &batch.layout,
+                    encoded.as_ref(),
+                    &host.labels,
+                    &self.device,
+                ));
+            }
             let mut scores = scores.into_iter();
             for (_, options) in chunk {
                 let of_options: Vec<f64> = scores.by_ref().take(options.len()).collect();
@@ -146,45 +152,20 @@ impl<'a> Runner<'a> {
         Ok(choices)
     }
 
-    /// Asks the questions of an exam that are not yet in the file; `tick` hears first how many are, then how many
-    /// were just done, and may stop the evaluation by returning false. Questions whose picture cannot be read are recorded as such.
-    ///
-    /// # Errors
-    /// Those of answering, `Io` of the file, `Stopped` after `tick` said so.
-    pub fn run(
-        &self,
-        exam: &Exam,
-        file: &mut RecordFile,
-        tick: &mut dyn FnMut(usize) -> bool,
-    ) -> Result<(), EngineError> {
-        let name = exam.benchmark.name();
-        let is_open = |file: &RecordFile, i: &Item| file.get(name, &i.part, &i.id).is_none();
-        let done = exam.items.iter().filter(|item| !is_open(file, item));
-        if !tick(done.count()) {
-            return Err(EngineError::Stopped);
-        }
-        for part in exam.parts() {
-            let items: Vec<&Item> = exam.items.iter().filter(|i| i.part == part).collect();
-            let open: Vec<bool> = items.iter().map(|item| is_open(file, item)).collect();
-            // The same questions share a batch whenever a run was stopped: padding may touch an answer's last digits.
-            let batch = self.batch.max(1);
-            for (chunk, open) in items.chunks(batch).zip(open.chunks(batch)) {
-                if !open.contains(&true) {
-                    continue;
-                }
-                let records = self.ask(exam, chunk)?.into_iter().zip(open);
-                for (record, _) in records.filter(|(_, open)| **open) {
-                    file.push(record)?;
-                }
-                if !tick(open.iter().filter(|open| **open).count()) {
-                    return Err(EngineError::Stopped);
-                }
-            }
-        }
-        Ok(())
+    /// The id of a word that is one token.
+    fn word(&self, word: &str) -> Result<Option<usize>, EngineError> {
+        Ok(match self.collator.tokenizer().encode(word)?.as_slice() {
+            [id] => Some(*id as usize),
+            _ => None,
+        })
+    }
+}
+
+impl Examiner for Runner<'_> {
+    fn batch(&self) -> usize {
+        self.batch
     }
 
-    /// Asks questions together.
     fn ask(&self, exam: &Exam, items: &[&Item]) -> Result<Vec<Record>, EngineError> {
         let started = Instant::now();
         let answering = exam.benchmark.answering();
@@ -193,7 +174,7 @@ impl<'a> Runner<'a> {
         let mut readable = Vec::new();
         for item in items {
             let question = exam.benchmark.ask(item);
-            let mut record = record(exam.benchmark.name(), item, &question);
+            let mut record = unanswered(exam.benchmark.name(), item, &question);
             match item.sample(question.segments, self.limits) {
                 Ok((sample, hash)) => {
                     record.image_sha256 = Some(hash);
@@ -223,54 +204,7 @@ impl<'a> Runner<'a> {
             }
         }
         let seconds = started.elapsed().as_secs_f64() / items.len().max(1) as f64;
-        for record in &mut records {
-            record.seconds = seconds;
-            record.parsed = parsed(record, ParseMode::Strict);
-            let right = record.error.is_none() && verdict(record, ParseMode::Strict)?.is_right();
-            record.score = f64::from(u8::from(right));
-        }
-        Ok(records)
+        let graded = records.into_iter().map(|record| graded(record, seconds));
+        graded.collect()
     }
-
-    /// The id of a word that is one token.
-    fn word(&self, word: &str) -> Result<Option<usize>, EngineError> {
-        Ok(match self.collator.tokenizer().encode(word)?.as_slice() {
-            [id] => Some(*id as usize),
-            _ => None,
-        })
-    }
-}
-
-/// A question that has not been answered yet.
-fn record(benchmark: &str, item: &Item, question: &Question) -> Record {
-    Record {
-        id: item.id.clone(),
-        benchmark: benchmark.to_owned(),
-        part: item.part.clone(),
-        cluster: item.cluster.clone(),
-        pattern: item.pattern.clone(),
-        image: item.picture.id(),
-        image_sha256: None,
-        prompt: written(&question.segments),
-        options: item.options.clone(),
-        form: question.form,
-        truth: item.answers.clone(),
-        answer: String::new(),
-        parsed: None,
-        score: 0.0,
-        margin: 0.0,
-        likelihood: None,
-        seconds: 0.0,
-        error: None,
-    }
-}
-
-/// A prompt as text, with its images written as `<image>`.
-fn written(segments: &[Segment]) -> String {
-    let parts = segments.iter().map(|segment| match segment {
-        Segment::Text { text, .. } => text.as_str(),
-        Segment::Image { .. } => " <image> ",
-        Segment::Bos | Segment::Eos { .. } => "",
-    });
-    parts.collect::<String>()
 }

@@ -20,10 +20,10 @@ use image::RgbImage;
 use serde_json::{Value, json};
 
 use crate::built_in::BuiltIn;
-use deem_engine::EngineError;
 use deem_engine::objective::{contrastive, normalize};
 use deem_engine::pictures::{planes, to_tensor};
 use deem_engine::train::{HostBatch, Loss, Task, floats};
+use deem_engine::{DualEncoder, EngineError, Towers};
 
 /// Pictures embedded together.
 const CHUNK: usize = 64;
@@ -64,10 +64,58 @@ impl Clip {
         output.text_embeds.expect("made with a projection")
     }
 
+    /// The two towers as an encoder of pictures and texts.
+    pub fn encoder(
+        self,
+        form: EncoderForm,
+        tokenizer: TextTokenizer,
+        device: &Device,
+    ) -> DualEncoder {
+        let EncoderForm {
+            name,
+            side,
+            longest,
+            weights,
+        } = form;
+        let scale = f64::from(self.scale().into_scalar::<f32>());
+        let end = i64::from(tokenizer.special().pad);
+        let images = self.clone();
+        let towers = Towers {
+            name,
+            image: Box::new(move |pixels| images.image_embeddings(pixels)),
+            text: Box::new(move |ids| self.text_embeddings(ids)),
+            words: Box::new(move |text| {
+                let mut ids = encode_text(&tokenizer, text)?;
+                if ids.len() > longest {
+                    ids.truncate(longest);
+                    ids[longest - 1] = end;
+                }
+                Ok(ids)
+            }),
+            fill: end,
+            side,
+            scale,
+            weights,
+        };
+        DualEncoder::new(towers, device.clone())
+    }
+
     /// Inverse temperature, at most 100.
     pub fn scale(&self) -> Tensor<1> {
         self.logit_scale.val().exp().clamp_max(100.0)
     }
+}
+
+/// What a [`Clip`] does not know of itself.
+pub struct EncoderForm {
+    /// Its name.
+    pub name: String,
+    /// Side of the pictures.
+    pub side: usize,
+    /// Longest text in tokens, at least 1.
+    pub longest: usize,
+    /// Checksum of its weights.
+    pub weights: String,
 }
 
 /// Batches of pictures with a text each, by index.

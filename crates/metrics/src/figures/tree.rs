@@ -113,6 +113,12 @@ pub struct Paired {
     pub wins: usize,
     /// Questions that the second run scored higher.
     pub losses: usize,
+    /// The smallest true difference that these questions show in four of five cases, in the figure's unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detectable: Option<f64>,
+    /// Exact p-value of McNemar's test, where every answer is right or wrong; takes questions for independent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcnemar: Option<f64>,
 }
 
 impl std::iter::Sum for Counts {
@@ -246,6 +252,8 @@ impl Figure {
                 seeds: difference.seeds,
                 wins: difference.wins,
                 losses: difference.losses,
+                detectable: difference.detectable.map(|points| 100.0 * points),
+                mcnemar: difference.mcnemar,
             }),
             ..Self::new(name, difference.interval.percent(), Unit::Points)
         }
@@ -395,6 +403,8 @@ mod tests {
             seeds: 1,
             wins: 3,
             losses: 1,
+            detectable: Some(0.2),
+            mcnemar: Some(0.625),
         };
         let parts = BTreeMap::from([("popular".to_owned(), difference.clone())]);
         let compared = family().differences(&difference, &parts);
@@ -404,7 +414,8 @@ mod tests {
             (figure.name.as_str(), figure.mean, figure.unit),
             ("accuracy", 12.5, Unit::Points)
         );
-        assert_eq!(figure.paired.unwrap().wins, 3);
+        let paired = figure.paired.unwrap();
+        assert_eq!((paired.wins, paired.detectable), (3, Some(20.0)));
         assert!(figure.excludes_zero());
         assert_eq!(figure.chance, None);
     }

@@ -16,6 +16,12 @@ pub(super) const SCORER: Scorer = Scorer {
     score,
 };
 
+/// What the COCO tools print as CIDEr.
+const CIDER_VARIANT: &str = "CIDEr-D";
+
+/// Which matches METEOR counts.
+const METEOR_VARIANT: &str = "exact and stem matches, no synonyms or paraphrases";
+
 #[derive(Deserialize)]
 struct Caption {
     image_id: Id,
@@ -80,6 +86,12 @@ fn score(predictions: Input<'_>, references: Input<'_>) -> Result<Scores> {
              paraphrases, and is lower than the published one",
         ),
         ..Scores::new(figures)
+            .with("CIDEr-D", scores.cider)
+            .with(
+                "variants",
+                serde_json::json!({"CIDEr": CIDER_VARIANT, "METEOR": METEOR_VARIANT}),
+            )
+            .with("samples", samples.len())
     })
 }
 
@@ -106,11 +118,15 @@ mod tests {
         let scores = scored(predictions, REFERENCES).unwrap();
         let names: Vec<&String> = scores.as_object().unwrap().keys().collect();
         assert_eq!(
-            names,
+            names[..7],
             [
                 "Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L", "CIDEr", "METEOR"
             ]
         );
+        assert_eq!(scores["variants"]["CIDEr"], "CIDEr-D");
+        assert_eq!(scores["CIDEr"], scores["CIDEr-D"]);
+        let meteor = scores["variants"]["METEOR"].as_str().unwrap();
+        assert!(meteor.contains("stem"), "{meteor}");
         assert!((scores["Bleu_4"].as_f64().unwrap() - 1.0).abs() < 1e-6);
         assert!((scores["ROUGE_L"].as_f64().unwrap() - 1.0).abs() < 1e-9);
         assert!(scores["CIDEr"].as_f64().unwrap() > 1.0);

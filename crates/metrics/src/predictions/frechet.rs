@@ -1,7 +1,6 @@
 //! Generated pictures: features of theirs and of real ones, a row a picture.
 
-use safetensors::{Dtype, SafeTensors};
-
+use super::features::{self, Features};
 use super::input::{Input, Result};
 use super::scorer::{Scorer, Scores};
 use crate::figures::{Figure, Unit};
@@ -9,7 +8,8 @@ use crate::frechet::{Gaussian, frechet_distance};
 
 pub(super) const SCORER: Scorer = Scorer {
     name: "frechet",
-    predictions: "safetensors with one tensor (or `features`) [pictures, width], f32 or f64, of generated pictures",
+    predictions: "features [pictures, width] of generated pictures: NumPy's .npy, or safetensors with one tensor (or \
+                  `features`)",
     references: Some("the same of real pictures"),
     score,
 };
@@ -30,43 +30,19 @@ fn score(predictions: Input<'_>, references: Input<'_>) -> Result<Scores> {
 }
 
 fn gaussian(file: Input<'_>) -> Result<(Gaussian, usize)> {
-    let expected = "one tensor, or one named features";
-    let tensors = SafeTensors::deserialize(file.bytes)
-        .map_err(|error| file.broken("header", "safetensors", error.to_string()))?;
-    let names = tensors.names();
-    let name = match names.as_slice() {
-        [one] => (*one).to_owned(),
-        _ if names.contains(&"features") => "features".to_owned(),
-        _ => return Err(file.broken("tensors", expected, format!("{} tensors", names.len()))),
-    };
-    let tensor = tensors
-        .tensor(&name)
-        .map_err(|error| file.broken(format!("tensor {name}"), expected, error.to_string()))?;
-    let place = format!("tensor {name}");
-    let [rows, width] = *tensor.shape() else {
-        let found = format!("shape {:?}", tensor.shape());
-        return Err(file.broken(place, "shape [pictures, width]", found));
-    };
-    let bytes = tensor.data();
-    let values: Vec<f32> = match tensor.dtype() {
-        Dtype::F32 => bytes
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect(),
-        #[allow(clippy::cast_possible_truncation)]
-        // features are single precision in every network that makes them
-        Dtype::F64 => bytes
-            .chunks_exact(8)
-            .map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32)
-            .collect(),
-        other => return Err(file.broken(place, "f32 or f64", format!("{other:?}"))),
-    };
+    let Features {
+        values,
+        rows,
+        width,
+    } = features::read(file)?;
     let gaussian = Gaussian::from_rows(values.chunks_exact(width.max(1)));
     Ok((file.scored(gaussian)?, rows))
 }
 
 #[cfg(test)]
 mod tests {
+    use safetensors::Dtype;
+
     use super::*;
 
     fn file(name: &str, shape: [usize; 2], values: &[f32]) -> Vec<u8> {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::input::{Input, PredictionError, Result};
-use super::{captions, frechet, mmvp, ndcg, vqa, yes_no};
+use super::{captions, choice, frechet, gqa, mmvp, ndcg, vqa, yes_no};
 use crate::figures::Figure;
 
 /// Scores predictions of one family.
@@ -19,10 +19,12 @@ pub struct Scorer {
 }
 
 /// All scorers.
-pub const SCORERS: [Scorer; 6] = [
+pub const SCORERS: [Scorer; 8] = [
     yes_no::SCORER,
     vqa::SCORER,
+    gqa::SCORER,
     mmvp::SCORER,
+    choice::SCORER,
     captions::SCORER,
     ndcg::SCORER,
     frechet::SCORER,

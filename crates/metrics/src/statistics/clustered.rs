@@ -22,6 +22,9 @@ use crate::Result;
 /// Probability that lies outside of an interval, on both sides together.
 const ALPHA: f64 = 0.05;
 
+/// Probability with which a difference that is there shall be found.
+const POWER: f64 = 0.8;
+
 /// An estimate with its standard error.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Estimate {
@@ -38,6 +41,14 @@ impl Estimate {
     pub(crate) fn quantile(&self) -> f64 {
         StudentsT::new(0.0, 1.0, self.degrees)
             .map_or(f64::INFINITY, |t| t.inverse_cdf(1.0 - ALPHA / 2.0))
+    }
+
+    /// The smallest true value that a sample like this one shows (its 95 % interval then lies on one side of zero) in
+    /// four of five cases; nothing without spread to judge by.
+    pub(crate) fn detectable(&self) -> Option<f64> {
+        let variance = self.variance.filter(|variance| *variance > 0.0)?;
+        let t = StudentsT::new(0.0, 1.0, self.degrees).ok()?;
+        Some((self.quantile() + t.inverse_cdf(POWER)) * variance.sqrt())
     }
 
     /// Two-sided probability of an estimate at least this far from zero if the true value were zero.

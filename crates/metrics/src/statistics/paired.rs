@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::Interval;
 use super::clustered::estimate;
 use super::scored::{Scored, validate};
+use super::{Interval, mcnemar};
 use crate::{MetricsError, Result};
 
 /// Mean of `treatment − control` over the questions that both answered.
@@ -27,6 +27,13 @@ pub struct Difference {
     pub wins: usize,
     /// Questions that the control scored higher.
     pub losses: usize,
+    /// The smallest true difference that these questions show in four of five cases (power 0.8, two-sided 5 %); absent
+    /// where there is no spread to judge by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detectable: Option<f64>,
+    /// Exact p-value of McNemar's test, where every answer is right or wrong; see [`mcnemar`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcnemar: Option<f64>,
 }
 
 impl Difference {
@@ -35,6 +42,7 @@ impl Difference {
     pub fn percent(self) -> Self {
         Self {
             interval: self.interval.percent(),
+            detectable: self.detectable.map(|d| 100.0 * d),
             ..self
         }
     }
@@ -73,14 +81,20 @@ pub fn paired_difference(treatment: &[Scored], control: &[Scored]) -> Result<Dif
         })
         .collect();
     let result = estimate(&differences);
+    let wins = differences.iter().filter(|d| d.value > 0.0).count();
+    let losses = differences.iter().filter(|d| d.value < 0.0).count();
+    let right_or_wrong = |s: &Scored| s.value == 0.0 || s.value == 1.0;
+    let binary = treatment.iter().chain(control).all(right_or_wrong);
     Ok(Difference {
         interval: result.interval(),
         p_value: result.p_value(),
         questions: differences.len(),
         clusters: result.clusters,
         seeds: result.seeds,
-        wins: differences.iter().filter(|d| d.value > 0.0).count(),
-        losses: differences.iter().filter(|d| d.value < 0.0).count(),
+        wins,
+        losses,
+        detectable: result.detectable(),
+        mcnemar: binary.then(|| mcnemar(wins, losses)),
     })
 }
 
@@ -136,6 +150,10 @@ mod tests {
         let p = difference.p_value.unwrap();
         assert!((p - 0.181_690).abs() < 1e-5, "{p}");
         assert!(!difference.interval.excludes_zero());
+        // t(3) at 0.8 is 0.978472.
+        let detectable = (3.182_446_305_284_263 + 0.978_472_312_363_30) / 12f64.sqrt();
+        assert!((difference.detectable.unwrap() - detectable).abs() < 1e-6);
+        assert_eq!(difference.mcnemar, Some(0.5));
         let json = serde_json::to_string(&difference.percent()).unwrap();
         assert!(json.starts_with(r#"{"mean":50.0,"low":-"#), "{json}");
         assert_eq!(
@@ -156,7 +174,8 @@ mod tests {
         assert!(
             (difference.interval.low - 1.0).abs() < 1e-9 && difference.interval.excludes_zero()
         );
-        assert_eq!(difference.p_value, None);
+        assert_eq!((difference.p_value, difference.detectable), (None, None));
+        assert_eq!(difference.mcnemar, None); // not right or wrong
     }
 
     #[test]

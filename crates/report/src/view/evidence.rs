@@ -47,15 +47,18 @@ pub(super) fn restorations(report: &Report) -> Option<Section> {
 /// A card for each question.
 pub(super) fn examples(report: &Report) -> Option<Section> {
     let cards: Vec<Card> = report.examples.iter().map(Card::from).collect();
-    (!cards.is_empty()).then(|| {
-        Section::new(
-            "examples",
-            "Examples",
+    let (heading, lead) = if report.results.arms.len() == 1 {
+        (
+            "Questions answered wrongly",
+            "Drawn evenly from all that were answered wrongly.",
+        )
+    } else {
+        (
             "Questions answered differently",
             "Drawn from the evaluation where the arms disagree, whichever of them is right.",
-            cards,
         )
-    })
+    };
+    (!cards.is_empty()).then(|| Section::new("examples", "Examples", heading, lead, cards))
 }
 
 #[derive(Serialize)]

@@ -303,20 +303,20 @@ fn questions(
         .map(|(which, scene)| {
             let right = (which == 1) != swapped;
             Ok(Item {
-                id: format!("mmvp/{}", first + which),
-                part: "pairs".to_owned(),
-                picture: Picture::Memory {
-                    id: format!("{}.png", first + which),
-                    image: Arc::new(builder.render(scene)?),
-                },
-                mask: None,
                 question: pair.question.clone(),
                 options: options.to_vec(),
                 answers: vec![if right { "(b)" } else { "(a)" }.to_owned()],
-                label: None,
                 cluster: cluster.clone(),
                 pattern: Some(pattern.name().to_owned()),
                 provenance: drawings(scene),
+                ..Item::new(
+                    format!("mmvp/{}", first + which),
+                    "pairs",
+                    Picture::Memory {
+                        id: format!("{}.png", first + which),
+                        image: Arc::new(builder.render(scene)?),
+                    },
+                )
             })
         })
         .collect()

@@ -39,17 +39,11 @@ impl Builder<'_> {
                 for concept in present.iter().chain(&absent) {
                     let question = questioner.presence_of(*concept, &facts);
                     items.push(Item {
-                        id: format!("{part}/{}", items.len() + 1),
-                        part: part.to_owned(),
-                        picture: picture.clone(),
-                        mask: None,
                         question: question.text,
-                        options: vec![],
                         answers: vec![question.answer],
                         label: Some(self.world.corpus().concepts()[*concept].noun.clone()),
-                        cluster: picture.id(),
-                        pattern: None,
                         provenance: drawings(&scene),
+                        ..Item::new(format!("{part}/{}", items.len() + 1), part, picture.clone())
                     });
                 }
             }

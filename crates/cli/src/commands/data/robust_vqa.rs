@@ -1,0 +1,110 @@
+//! `deem data build-robustvqa`: pictures that an encoder takes for something else.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use deem_data::benchmark::{ImageFolder, write_robust_vqa_entries};
+use deem_data::image::ImageLimits;
+use deem_engine::RunLock;
+use deem_engine::zero_shot::mine;
+use deem_metrics::answer::ParseMode;
+use serde_json::json;
+
+use crate::args::{BuildRobustVqa, MiningMode};
+use crate::commands::encoder;
+use crate::commands::setup::Setup;
+use crate::interrupt;
+use crate::progress::Progress;
+
+/// Runs the command.
+pub fn run(setup: &Setup, args: &BuildRobustVqa) -> Result<()> {
+    let pictures = ImageFolder::read(&args.images, args.labels.as_deref())?;
+    let limits = ImageLimits {
+        max_pixels: args.max_megapixels * 1_000_000,
+    };
+    let output = args.output.as_deref().unwrap_or(&args.images);
+    let _lock = RunLock::acquire(output)?;
+    let encoder = encoder::open(setup, &args.encoder)?;
+    let mode = match args.mode {
+        MiningMode::Strict => ParseMode::Strict,
+        MiningMode::Paper => ParseMode::Paper,
+    };
+    let mut bar = Progress::new("looking for mistakes", pictures.pictures.len() as u64);
+    let mut started = false;
+    let progress = output.join("robustvqa.progress.jsonl");
+    let found = mine(&encoder, &pictures, mode, limits, &progress, &mut |done| {
+        if !started {
+            bar.skip_to(done as u64);
+            started = true;
+        }
+        bar.set(done as u64, "");
+        !interrupt::asked()
+    })?;
+    bar.finish();
+    let readable = found.pictures - found.unreadable;
+    if found.entries.is_empty() {
+        bail!(
+            "{} takes none of {readable} readable pictures for something else: there is no hard one to ask about; try a \
+             weaker encoder, or harder pictures",
+            encoder.name()
+        );
+    }
+    let set = args.set.clone().unwrap_or_else(|| list_of(&args.images));
+    let file = output.join("robustvqa.json");
+    write_robust_vqa_entries(&set, &found.entries, &file)?;
+    if args.json {
+        let summary = json!({
+            "file": file.display().to_string(), "set": set, "encoder": encoder.name(), "pictures": found.pictures,
+            "labels": pictures.labels.len(), "kept": found.entries.len(), "unreadable": found.unreadable,
+        });
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+    } else {
+        println!(
+            "{}: {} of {readable} pictures in {set}, taken for something else by {}",
+            file.display(),
+            found.entries.len(),
+            encoder.name()
+        );
+    }
+    if let Some(first) = found.first_error {
+        eprintln!(
+            "note: {} pictures could not be read, the first: {first}",
+            found.unreadable
+        );
+    }
+    Ok(())
+}
+
+/// The list that a folder's pictures belong to, by its name.
+fn list_of(folder: &Path) -> String {
+    let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let name = real
+        .file_name()
+        .map(|name| name.to_string_lossy().to_lowercase());
+    let name: String = name.unwrap_or_default().replace(['-', ' '], "_");
+    match name.as_str() {
+        "imagenet_a" => "imagenet_a".into(),
+        "imagenet_r" => "imagenet_r".into(),
+        other if other.starts_with("imagenetv2") || other.starts_with("imagenet_v2") => {
+            "imagenet_v2".into()
+        }
+        "" => "pictures".into(),
+        other => other.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn published_folders_are_known_by_their_names() {
+        let list = |name: &str| list_of(Path::new(name));
+        assert_eq!(list("data/imagenet-a"), "imagenet_a");
+        assert_eq!(
+            list("imagenetv2-matched-frequency-format-val"),
+            "imagenet_v2"
+        );
+        assert_eq!(list("My Sketches"), "my_sketches");
+    }
+}

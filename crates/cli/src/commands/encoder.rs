@@ -1,0 +1,26 @@
+//! Encoders of pictures and texts by name.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use deem_engine::DualEncoder;
+use deem_experiment::standins::StandIns;
+
+use super::setup::Setup;
+
+/// The stand-ins `clip` and `miner` of the preset, or a CLIP in a folder.
+pub fn open(setup: &Setup, name: &str) -> Result<DualEncoder> {
+    let device = setup.compute()?.device;
+    let folder = Path::new(name);
+    if folder.is_dir() {
+        return Ok(DualEncoder::open(folder, &device)?);
+    }
+    if StandIns::ENCODERS.contains(&name) {
+        return Ok(setup.open()?.encoder(name, &device)?);
+    }
+    bail!(
+        "--encoder {name}: neither a folder nor one of {}; give a CLIP in transformers' layout (config.json, \
+         model.safetensors, tokenizer.json)",
+        StandIns::ENCODERS.join(", ")
+    )
+}

@@ -1,0 +1,247 @@
+//! Pictures in folders named after what they show, as ImageNet and its relatives are distributed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::files::names;
+use crate::DataError;
+
+/// Pictures and what they show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageFolder {
+    /// What pictures may show, in order of the folders' names.
+    pub labels: Vec<String>,
+    /// The pictures, folder by folder.
+    pub pictures: Vec<LabelledPicture>,
+}
+
+/// A picture in a folder of its class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelledPicture {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// The same from the folder of all classes on, with `/`: `n01443537/1.jpg`.
+    pub name: String,
+    /// What it shows, in [`ImageFolder::labels`].
+    pub label: usize,
+}
+
+/// Words for folders, in one of the forms in which they are passed around.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Words {
+    /// `{"n01443537": "goldfish"}`, or `{"1": ["n01443537", "goldfish"]}` (`imagenet_class_index.json`).
+    Object(BTreeMap<String, Word>),
+    /// `["tench", "goldfish"]`: of the folders `0`, `1`, …
+    List(Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Word {
+    Text(String),
+    Pair([String; 2]),
+}
+
+impl ImageFolder {
+    /// Lists a folder of class folders. Without `labels` a folder's name is what its pictures show (`_` is a space); with
+    /// it, what the file says: JSON as `{"n01443537": "goldfish"}`, `{"1": ["n01443537", "goldfish"]}` or
+    /// `["tench", "goldfish"]` (of folders `0`, `1`, …), or lines of a folder's name, white space and words.
+    ///
+    /// Labels without a folder count, too: they are what a picture may be mistaken for.
+    ///
+    /// # Errors
+    /// `Io`; `Malformed` naming a folder without label, or what is wrong with the file; `Empty`.
+    pub fn read(folder: &Path, labels: Option<&Path>) -> Result<Self, DataError> {
+        let mut classes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for class in names(folder)? {
+            if folder.join(&class).is_dir() {
+                let files = names(&folder.join(&class))?;
+                let files: Vec<String> = files.into_iter().filter(|n| is_picture(n)).collect();
+                if !files.is_empty() {
+                    classes.insert(class, files); // what holds documents or masks is no class
+                }
+            }
+        }
+        let words: BTreeMap<String, String> = match labels {
+            Some(file) => read_labels(file)?,
+            None => {
+                let names = classes.keys();
+                names.map(|c| (c.clone(), c.replace('_', " "))).collect()
+            }
+        };
+        let mut texts: Vec<String> = words.values().cloned().collect();
+        texts.sort();
+        texts.dedup();
+        let mut pictures = Vec::new();
+        for (class, files) in &classes {
+            let Some(word) = words.get(class) else {
+                let file = labels.unwrap_or(folder).display().to_string();
+                let expected = format!("a label for the folder {class}");
+                return Err(DataError::malformed(file, "labels", expected, "none"));
+            };
+            let label = texts
+                .iter()
+                .position(|text| text == word)
+                .unwrap_or_default();
+            pictures.extend(files.iter().map(|file| LabelledPicture {
+                path: folder.join(class).join(file),
+                name: format!("{class}/{file}"),
+                label,
+            }));
+        }
+        if pictures.is_empty() {
+            return Err(DataError::Empty {
+                what: folder.display().to_string(),
+                hint: "it should hold a folder of pictures for each class".into(),
+            });
+        }
+        if texts.len() < 2 {
+            return Err(DataError::malformed(
+                folder.display().to_string(),
+                "labels",
+                "two or more, between which to choose",
+                texts.len().to_string(),
+            ));
+        }
+        Ok(Self {
+            labels: texts,
+            pictures,
+        })
+    }
+}
+
+fn is_picture(name: &str) -> bool {
+    let ending = name.rsplit('.').next().unwrap_or_default().to_lowercase();
+    ["jpg", "jpeg", "png", "webp", "gif", "bmp"].contains(&ending.as_str())
+}
+
+fn read_labels(file: &Path) -> Result<BTreeMap<String, String>, DataError> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|e| DataError::io(file, e))?;
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    if !text.starts_with(['{', '[']) {
+        return lines(&name, text);
+    }
+    let words: Words = serde_json::from_str(text).map_err(|e| {
+        let place = format!("line {}, column {}", e.line(), e.column());
+        let expected = "an object of folder to label, or a list of labels";
+        DataError::malformed(&name, place, expected, e.to_string())
+    })?;
+    Ok(match words {
+        Words::Object(words) => words
+            .into_iter()
+            .map(|(key, word)| match word {
+                Word::Text(text) => (key, text),
+                Word::Pair([folder, text]) => (folder, text.replace('_', " ")),
+            })
+            .collect(),
+        Words::List(words) => words
+            .into_iter()
+            .enumerate()
+            .map(|(at, w)| (at.to_string(), w))
+            .collect(),
+    })
+}
+
+fn lines(name: &str, text: &str) -> Result<BTreeMap<String, String>, DataError> {
+    let mut words = BTreeMap::new();
+    for (number, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, l)| !l.trim().is_empty())
+    {
+        let place = format!("line {}", number + 1);
+        let Some((folder, label)) = line.trim().split_once(char::is_whitespace) else {
+            return Err(DataError::malformed(
+                name,
+                place,
+                "a folder and its label",
+                line,
+            ));
+        };
+        if words
+            .insert(folder.to_owned(), label.trim().to_owned())
+            .is_some()
+        {
+            return Err(DataError::malformed(
+                name,
+                place,
+                "each folder once",
+                folder,
+            ));
+        }
+    }
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(files: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = folder.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        }
+        folder
+    }
+
+    fn read(folder: &Path, labels: &str) -> Result<ImageFolder, DataError> {
+        let file = folder.join("labels");
+        std::fs::write(&file, labels).unwrap();
+        ImageFolder::read(folder, Some(&file))
+    }
+
+    #[test]
+    fn folders_name_what_they_hold() {
+        let folder = folder(&[
+            "sea_lion/2.JPG",
+            "sea_lion/1.png",
+            "cat/1.jpg",
+            "cat/notes.txt",
+            "README.md",
+            "docs/a.md",
+        ]);
+        let found = ImageFolder::read(folder.path(), None).unwrap();
+        assert_eq!(found.labels, ["cat", "sea lion"]);
+        let names: Vec<&str> = found.pictures.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(names, ["cat/1.jpg", "sea_lion/1.png", "sea_lion/2.JPG"]);
+        assert_eq!(found.pictures[1].label, 1);
+    }
+
+    #[test]
+    fn labels_come_in_many_forms() {
+        let numbered = folder(&["0/1.jpg", "1/1.jpg"]);
+        let found = read(numbered.path(), r#"["tench", "goldfish", "shark"]"#).unwrap();
+        assert_eq!(found.labels, ["goldfish", "shark", "tench"]);
+        assert_eq!(found.labels[found.pictures[0].label], "tench");
+        let synsets = folder(&["n01/1.jpg", "n02/1.jpg"]);
+        for labels in [
+            r#"{"n01": "tench", "n02": "great white shark"}"#,
+            r#"{"0": ["n01", "tench"], "1": ["n02", "great_white_shark"]}"#,
+            "n01 tench\nn02\tgreat white shark\n",
+        ] {
+            let found = read(synsets.path(), labels).unwrap();
+            assert_eq!(found.labels, ["great white shark", "tench"], "{labels}");
+            assert_eq!(found.pictures[1].label, 0);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let synsets = folder(&["n01/1.jpg", "n02/1.jpg"]);
+        let error = |labels: &str| read(synsets.path(), labels).unwrap_err().to_string();
+        assert!(error(r#"{"n01": "tench"}"#).contains("the folder n02"));
+        assert!(error("n01 a\nn01 b").contains("line 2"));
+        assert!(error("n01").contains("line 1"));
+        assert!(error("{").contains("line 1"));
+        assert!(ImageFolder::read(folder(&["a.jpg"]).path(), None).is_err());
+        let one = ImageFolder::read(folder(&["cat/a.jpg"]).path(), None).unwrap_err();
+        assert!(one.to_string().contains("two or more"), "{one}");
+    }
+}
