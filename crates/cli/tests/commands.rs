@@ -3,6 +3,9 @@
 #[path = "commands/evaluate.rs"]
 mod evaluate;
 
+#[path = "commands/reproducible.rs"]
+mod reproducible;
+
 use std::path::Path;
 use std::process::{Command, Output};
 

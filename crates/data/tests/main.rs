@@ -1,5 +1,7 @@
 //! The crate's integration tests, one binary.
 
+#![allow(clippy::disallowed_methods)] // values to try with
+
 mod benchmarks;
 mod leakage;
 mod mutated;

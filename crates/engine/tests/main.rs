@@ -1,5 +1,7 @@
 //! The engine's integration tests, linked once.
 
+#![allow(clippy::disallowed_methods)] // values to compare with
+
 mod common;
 mod feedback;
 mod foundation;

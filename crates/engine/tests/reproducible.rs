@@ -94,7 +94,10 @@ fn pictures() -> Vec<(RgbImage, Option<GrayImage>)> {
         let mask = GrayImage::from_fn(width, height, |x, y| {
             Luma([u8::from(x > 10 + y / 3 && y > 12)])
         });
-        (picture.expect("a JPEG"), (number % 2 == 0).then_some(mask))
+        (
+            picture.expect("a JPEG"),
+            number.is_multiple_of(2).then_some(mask),
+        )
     };
     (0..3).map(picture).collect()
 }

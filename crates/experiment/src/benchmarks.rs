@@ -56,7 +56,7 @@ pub fn benchmarks(
     let classes = class_embeddings(&miner, data, device)?;
     let classifier = |pictures: &[RgbImage]| {
         let images = embed(&miner, pictures, side, device);
-        rows(images.matmul(classes.clone().transpose()))
+        rows(deem_kernels::linear(images, classes.clone(), None))
     };
     let embedder = |pictures: &[RgbImage]| rows(embed(&encoder, pictures, side, device));
     let built = build_benchmarks(

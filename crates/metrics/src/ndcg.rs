@@ -36,7 +36,7 @@ pub fn ndcg(scores: &[f64], relevance: &[f64]) -> Result<Option<f64>> {
             .iter()
             .take(considered)
             .enumerate()
-            .map(|(rank, &i)| relevance[i] / (rank as f64 + 2.0).log2())
+            .map(|(rank, &i)| relevance[i] / libm::log2(rank as f64 + 2.0))
             .sum()
     };
     let descending = |values: &[f64]| {

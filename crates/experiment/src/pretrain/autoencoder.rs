@@ -2,6 +2,7 @@
 //! (Rombach et al., 2022, without the adversarial and perceptual terms).
 
 use burn::tensor::{Device, Tensor};
+use deem_kernels::{exp, mean};
 use deem_model::autoencoder::Autoencoder;
 
 use super::clip::{PairBatch, Pairs};
@@ -34,13 +35,11 @@ impl Task for AutoencoderTask {
         let pixels = batch.pixels(&self.device).mul_scalar(2.0).sub_scalar(1.0);
         let posterior = model.encode(pixels.clone());
         let noise = Draws::new(self.seed, index).noise(posterior.mean.dims(), &self.device);
-        let (mean, logvar) = (posterior.mean, posterior.logvar);
-        let latents = mean.clone() + logvar.clone().mul_scalar(0.5).exp() * noise;
-        let difference = model.decode(latents) - pixels;
-        let reconstruction = difference.clone().abs().mean() + difference.square().mean();
-        let kl = (mean.square() + logvar.clone().exp() - logvar - 1.0)
-            .mean()
-            .mul_scalar(0.5);
+        let difference = model.decode(posterior.sample(noise)) - pixels;
+        let reconstruction = mean(difference.clone().abs()) + mean(difference.square());
+        let (centre, logvar) = (posterior.mean, posterior.logvar);
+        let kl = centre.square() + exp(logvar.clone()) - logvar - 1.0;
+        let kl = mean(kl).mul_scalar(0.5);
         Loss {
             total: reconstruction.clone() + kl.clone().mul_scalar(KL),
             terms: vec![("reconstruction", reconstruction), ("kl", kl)],

@@ -112,7 +112,7 @@ fn zero_shot(
             .collect::<Result<Vec<_>, _>>()?;
         let pictures: Vec<_> = pairs.iter().map(|p| p.image.clone()).collect();
         let images = embed(&clip, &pictures, feed.resolution(), device);
-        let scores = images.matmul(texts.clone().transpose());
+        let scores = deem_kernels::linear(images, texts.clone(), None);
         let best: Vec<i64> = scores.argmax(1).into_data().iter::<i64>().collect();
         for (pair, best) in pairs.iter().zip(best) {
             right.push(pair.facts.has(best as usize));
@@ -138,13 +138,9 @@ fn autoencoder(
     let seen = pairs.get(0)?.pixels(device);
     let posterior = model.encode(seen.clone().mul_scalar(2.0).sub_scalar(1.0));
     let drawn = model.decode(posterior.mean).add_scalar(1.0).div_scalar(2.0);
-    let error: f64 = (drawn - seen)
-        .square()
-        .mean()
-        .into_data()
-        .iter::<f64>()
-        .sum();
-    Ok((error.sqrt(), -10.0 * error.log10()))
+    let error = deem_kernels::mean((drawn - seen).square());
+    let error: f64 = error.into_data().iter::<f64>().sum();
+    Ok((error.sqrt(), -10.0 * libm::log10(error)))
 }
 
 /// Mean squared denoising error of each picture (`[pictures]`), same noise and timesteps for all

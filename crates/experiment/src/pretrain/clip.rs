@@ -45,7 +45,7 @@ impl Clip {
         Self {
             vision: VisionTower::new(vision, device),
             text_model: ClipText::new(text, device).with_projection(text, device),
-            logit_scale: param([1], (1.0f32 / 0.07).ln(), device),
+            logit_scale: param([1], libm::logf(1.0 / 0.07), device),
         }
     }
 
@@ -102,7 +102,7 @@ impl Clip {
 
     /// Inverse temperature, at most 100.
     pub fn scale(&self) -> Tensor<1> {
-        self.logit_scale.val().exp().clamp_max(100.0)
+        deem_kernels::exp(self.logit_scale.val()).clamp_max(100.0)
     }
 }
 

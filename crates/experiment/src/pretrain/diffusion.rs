@@ -130,7 +130,7 @@ impl Task for DiffusionTask {
         let diffusion = model.diffusion(&self.autoencoder, &self.schedule);
         let error = diffusion.error(latents, noise, &timesteps, condition);
         Loss {
-            total: error.mean(),
+            total: deem_kernels::mean(error),
             terms: Vec::new(),
         }
     }

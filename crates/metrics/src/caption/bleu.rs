@@ -68,14 +68,14 @@ impl Matches {
         const TINY: f64 = 1e-15;
         let ratio = (self.length as f64 + TINY) / (self.reference_length as f64 + SMALL);
         let brevity = if ratio < 1.0 {
-            (1.0 - 1.0 / ratio).exp()
+            libm::exp(1.0 - 1.0 / ratio)
         } else {
             1.0
         };
         let mut product = 1.0;
         std::array::from_fn(|n| {
             product *= (self.found[n] as f64 + TINY) / (self.all[n] as f64 + SMALL);
-            product.powf(1.0 / (n as f64 + 1.0)) * brevity
+            libm::pow(product, 1.0 / (n as f64 + 1.0)) * brevity
         })
     }
 }

@@ -36,9 +36,9 @@ pub fn cider(samples: &[Tokenized], variant: CiderVariant) -> Vec<f64> {
             *images.entry(sequence).or_default() += 1;
         }
     }
-    let total = (samples.len() as f64).ln();
+    let total = libm::log(samples.len() as f64);
     let rarity =
-        |sequence: &[String]| total - (images.get(sequence).copied().unwrap_or(1) as f64).ln();
+        |sequence: &[String]| total - libm::log(images.get(sequence).copied().unwrap_or(1) as f64);
 
     samples
         .iter()
@@ -93,7 +93,7 @@ impl<'a> Weighted<'a> {
         }
         let penalty = match variant {
             CiderVariant::D => {
-                (-(self.length - reference.length).powi(2) / (2.0 * SIGMA * SIGMA)).exp()
+                libm::exp(-(self.length - reference.length).powi(2) / (2.0 * SIGMA * SIGMA))
             }
             CiderVariant::Plain => 1.0,
         };

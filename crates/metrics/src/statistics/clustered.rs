@@ -40,7 +40,7 @@ impl Estimate {
     /// Half a confidence interval, in standard errors.
     pub(crate) fn quantile(&self) -> f64 {
         StudentsT::new(0.0, 1.0, self.degrees)
-            .map_or(f64::INFINITY, |t| t.inverse_cdf(1.0 - ALPHA / 2.0))
+            .map_or(f64::INFINITY, |t| settled(t.inverse_cdf(1.0 - ALPHA / 2.0)))
     }
 
     /// The smallest true value that a sample like this one shows (its 95 % interval then lies on one side of zero) in
@@ -61,7 +61,7 @@ impl Estimate {
             return None; // all clusters agree exactly: no spread to judge by
         }
         let t = StudentsT::new(0.0, 1.0, self.degrees).ok()?;
-        Some(2.0 * t.cdf(-(self.mean / variance.sqrt()).abs()))
+        Some(settled(2.0 * t.cdf(-(self.mean / variance.sqrt()).abs())))
     }
 
     pub(crate) fn interval(&self) -> Interval {
@@ -77,6 +77,11 @@ impl Estimate {
             }
         }
     }
+}
+
+/// The first ten digits: in later ones a distribution differs from one system's mathematical library to another's.
+fn settled(x: f64) -> f64 {
+    format!("{x:.9e}").parse().unwrap_or(x)
 }
 
 /// Mean of any score, with its 95 % interval.
@@ -109,7 +114,7 @@ pub fn accuracy(samples: &[Scored]) -> Result<Interval> {
         // Without any spread each cluster counts as one answer.
         _ => (
             estimate.clusters as f64,
-            Normal::standard().inverse_cdf(1.0 - ALPHA / 2.0),
+            settled(Normal::standard().inverse_cdf(1.0 - ALPHA / 2.0)),
         ),
     };
     let z2 = z * z / n;

@@ -221,7 +221,7 @@ impl Case {
             ("attention", &[rows, heads, kv, queries, keys, dim, causal]) => {
                 let q = random([rows, queries, heads, dim]);
                 let [k, v] = [(); 2].map(|()| random([rows, keys, kv, dim]));
-                let scale = (dim as f64).powf(-0.5);
+                let scale = (dim as f64).sqrt().recip();
                 self.both(runs, || {
                     let [q, k, v] = [&q, &k, &v].map(|x| x.clone().swap_dims(1, 2));
                     let mask = AttentionMask {

@@ -89,7 +89,7 @@ impl Stats {
             return mean;
         }
         let matched = (self.candidate.matched() + self.reference.matched()) / 2.0;
-        mean * (1.0 - GAMMA * (self.chunks / matched).powf(BETA))
+        mean * (1.0 - GAMMA * libm::pow(self.chunks / matched, BETA))
     }
 
     /// Whether all words of both sides are matched in one run.
