@@ -1,6 +1,7 @@
 //! The engine's integration tests, linked once.
 
 mod common;
+mod dual_encoder;
 mod feedback;
 mod foundation;
 mod full_size;

@@ -367,7 +367,7 @@ mod tests {
             (&difference["wins"], &difference["losses"]),
             (&json!(3), &json!(0))
         );
-        assert_eq!(difference["mcnemar"], 0.25);
+        assert!((difference["mcnemar"].as_f64().unwrap() - 0.25).abs() < 1e-12);
         assert_eq!(
             (&difference["clusters"], &difference["seeds"]),
             (&json!(4), &json!(1))
