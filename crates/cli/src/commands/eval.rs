@@ -96,7 +96,7 @@ fn ask_to_draw(setup: &Setup, args: &Eval, lock: RunLock, exams: &[Exam]) -> Res
     let draw = |text: &str, number: u64| {
         let options = ImageOptions {
             seed: options.seed.wrapping_add(number),
-            ..options.clone()
+            ..options
         };
         let drawn = opened.draw(text, &options);
         drawn.map_err(|error| EngineError::Config(error.to_string()))

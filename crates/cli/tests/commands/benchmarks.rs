@@ -77,10 +77,10 @@ fn visdial(folder: &Path) {
         120,
     );
     let file = json!({"version": "1.0", "split": "val2018", "data": {"questions": ["is it red", "how many"],
-        "answers": ["yes", "no", "2"], "dialogs": [{"image_id": 7, "caption": "a red cat", "dialog": [
-            {"question": 0, "answer": 0, "answer_options": [0, 1]}, {"question": 1, "answer": 2, "answer_options": [1, 2, 0]}]}]}});
+        "answers": ["yes", "no", "2", "3", "4", "five", "six"], "dialogs": [{"image_id": 7, "caption": "a red cat", "dialog": [
+            {"question": 0, "answer": 0, "answer_options": [0, 1]}, {"question": 1, "answer": 2, "answer_options": [1, 2, 0, 3, 4, 5, 6]}]}]}});
     write(&folder.join("visdial_1.0_val.json"), &file.to_string());
-    let dense = json!([{"image_id": 7, "round_id": 2, "gt_relevance": [0.2, 1.0, 0.0]}]);
+    let dense = json!([{"image_id": 7, "round_id": 2, "gt_relevance": [0.2, 1.0, 0.0, 0.0, 0.0, 0.0, 0.4]}]);
     write(
         &folder.join("visdial_1.0_val_dense_annotations.json"),
         &dense.to_string(),
@@ -257,9 +257,12 @@ fn every_published_layout_is_evaluated() {
             .as_array()
             .unwrap()
             .len(),
-        3
+        7
     );
-    assert_eq!(ranked["relevance"], json!([0.2, 1.0, 0.0]));
+    assert_eq!(
+        ranked["relevance"],
+        json!([0.2, 1.0, 0.0, 0.0, 0.0, 0.0, 0.4])
+    );
     assert!(
         ranked["prompt"]
             .as_str()

@@ -58,8 +58,8 @@ impl Examiner for DrawingExaminer<'_> {
 impl DrawingExaminer<'_> {
     /// The try nearest to the text, the first of equals.
     fn best(&self, text: &str) -> Result<(RgbImage, f64), EngineError> {
-        let texts = self.encoder.texts(&[text])?.into_iter().map(unit);
-        let text_embedding = texts.last().unwrap_or_default();
+        let mut texts = self.encoder.texts(&[text])?;
+        let text_embedding = unit(texts.pop().unwrap_or_default());
         let mut best: Option<(RgbImage, f64)> = None;
         for number in 0..self.tries.max(1) {
             let picture = (self.draw)(text, number)?;
