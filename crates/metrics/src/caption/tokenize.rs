@@ -29,6 +29,13 @@ const ABBREVIATIONS: &[&str] = &[
 /// Abbreviations only before a number: "no. 5", "pp. 5".
 const NUMERIC_ABBREVIATIONS: [&str; 5] = ["no", "nos", "art", "nr", "pp"];
 
+/// Words with which a sentence begins: an initial before one of them ends the sentence before.
+const BEGINNINGS: &[&str] = &[
+    "A", "About", "After", "An", "As", "At", "But", "He", "Her", "Here", "However", "If", "In",
+    "It", "Many", "More", "Mr.", "One", "Other", "Our", "She", "Since", "So", "Some", "That",
+    "The", "Their", "Then", "There", "These", "They", "This", "We", "What", "When", "While", "You",
+];
+
 /// One word written for two.
 const FUSED: [(&str, [&str; 2]); 7] = [
     ("cannot", ["can", "not"]),
@@ -95,8 +102,8 @@ static RULES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"[A-Z]+(?:&(?:amp;)?[A-Z]+)+".to_owned(),
         r"[cC]\+\+|[cCfF]#|[A-Z]*\$".to_owned(),
         // a word before n't, and clitics; the order matters: they reach as far as other words
-        "([A-Za-z]+)[nN]['\u{2019}][tT]".to_owned(),
-        "((?:[A-Za-z]+\\.)+)[nN]['\u{2019}][tT]".to_owned(),
+        "([A-Za-z]*[A-MO-Za-mo-z])[nN]['\u{2019}][tT]".to_owned(),
+        "((?i:etc)\\.)[nN]['\u{2019}][tT]".to_owned(),
         "([nN]['\u{2019}][tT])(?:[^A-Za-z]|$)".to_owned(),
         "(['\u{2019}](?:[sSmMdD]|re|ve|ll|RE|VE|LL))(?:[^A-Za-z]|$)".to_owned(),
         "\u{2019}(?:[sSmMdD]|re|ve|ll|RE|VE|LL)".to_owned(),
@@ -161,8 +168,13 @@ fn with_period(rest: &str, length: usize) -> usize {
     let number_follows = follows.starts_with(|c: char| c.is_ascii_digit());
     let before_number = number_follows && NUMERIC_ABBREVIATIONS.contains(&lower.as_str());
     let clause_follows = beyond.starts_with([',', ';', ':']);
-    let is_word = token.starts_with(char::is_alphabetic);
-    let keeps = (initial && !follows.starts_with('<'))
+    let is_word = token.ends_with(char::is_alphanumeric)
+        && !token.contains(['\'', '\u{2019}', ',', ':'])
+        && !token.starts_with(['.', '-', '+']);
+    let next = follows.split_whitespace().next().unwrap_or("");
+    let ends = beyond.starts_with(char::is_whitespace)
+        && (next.starts_with('<') || BEGINNINGS.contains(&next));
+    let keeps = (initial && !ends)
         || before_number
         || (clause_follows && is_word)
         || ABBREVIATIONS.contains(&lower.as_str());
