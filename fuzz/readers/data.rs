@@ -3,7 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use deem_data::benchmark::{read_mmvp, read_pope, read_regions, read_robust_vqa};
+use deem_data::DataError;
+use deem_data::benchmark::{
+    ImageFolder, Item, read_coco_captions, read_flickr30k, read_gqa, read_image_paragraphs,
+    read_mmbench, read_mmvp, read_mmvp_vlm, read_narratives, read_pope, read_refcoco, read_regions,
+    read_robust_vqa, read_text_vqa, read_visdial, read_vizwiz, read_vqav2,
+};
 use deem_data::image::{ImageLimits, decode_image, decode_mask};
 use deem_data::source::{SourceContext, SourceRegistry, SourceSpec};
 use deem_data::text::TextTokenizer;
@@ -117,6 +122,138 @@ pub fn mmvp(folder: &Path, bytes: &[u8]) -> Read {
     let folder = own(folder, "mmvp");
     written(folder.join("Questions.csv"), bytes);
     read_mmvp(&folder).map(drop).map_err(told)
+}
+
+/// A file of another benchmark, beside others that are sound: its name, those, and its reader.
+fn benchmark(
+    folder: &Path,
+    name: &str,
+    others: &[(&str, &str)],
+    bytes: &[u8],
+    read: fn(&Path) -> Result<Vec<Item>, DataError>,
+) -> Read {
+    let folder = own(folder, &name.replace(['.', '(', ')'], "_"));
+    for (name, text) in others {
+        written(folder.join(name), text.as_bytes());
+    }
+    written(folder.join(name), bytes);
+    read(&folder).map(drop).map_err(told)
+}
+
+/// VQAv2's annotations.
+pub fn vqa(folder: &Path, bytes: &[u8]) -> Read {
+    let questions = r#"{"questions": [{"question_id": 1, "image_id": 42, "question": "?"}]}"#;
+    let others = [("v2_OpenEnded_mscoco_val2014_questions.json", questions)];
+    benchmark(
+        folder,
+        "v2_mscoco_val2014_annotations.json",
+        &others,
+        bytes,
+        read_vqav2,
+    )
+}
+
+/// VizWiz.
+pub fn vizwiz(folder: &Path, bytes: &[u8]) -> Read {
+    benchmark(folder, "val.json", &[], bytes, read_vizwiz)
+}
+
+/// TextVQA.
+pub fn text_vqa(folder: &Path, bytes: &[u8]) -> Read {
+    benchmark(folder, "TextVQA_0.5.1_val.json", &[], bytes, read_text_vqa)
+}
+
+/// GQA.
+pub fn gqa(folder: &Path, bytes: &[u8]) -> Read {
+    benchmark(
+        folder,
+        "testdev_balanced_questions.json",
+        &[],
+        bytes,
+        read_gqa,
+    )
+}
+
+/// VisDial's dialogues.
+pub fn visdial(folder: &Path, bytes: &[u8]) -> Read {
+    let dense = r#"[{"image_id": 7, "round_id": 2, "gt_relevance": [0.2, 1.0]}]"#;
+    let others = [("visdial_1.0_val_dense_annotations.json", dense)];
+    benchmark(folder, "visdial_1.0_val.json", &others, bytes, read_visdial)
+}
+
+/// COCO's captions.
+pub fn coco_captions(folder: &Path, bytes: &[u8]) -> Read {
+    benchmark(
+        folder,
+        "captions_val2014.json",
+        &[],
+        bytes,
+        read_coco_captions,
+    )
+}
+
+/// Flickr30k's lines.
+pub fn flickr30k(folder: &Path, bytes: &[u8]) -> Read {
+    benchmark(folder, "results_20130124.token", &[], bytes, read_flickr30k)
+}
+
+/// Paragraphs.
+pub fn paragraphs(folder: &Path, bytes: &[u8]) -> Read {
+    let others = [("test_split.json", "[5]")];
+    benchmark(
+        folder,
+        "paragraphs_v1.json",
+        &others,
+        bytes,
+        read_image_paragraphs,
+    )
+}
+
+/// RefCOCO's pickled expressions.
+pub fn refcoco(folder: &Path, bytes: &[u8]) -> Read {
+    let instances = r#"{"images": [{"id": 8, "file_name": "a.jpg"}],
+        "annotations": [{"id": 1, "segmentation": [[0, 0, 2, 0, 2, 2]]}]}"#;
+    benchmark(
+        folder,
+        "refs(unc).p",
+        &[("instances.json", instances)],
+        bytes,
+        read_refcoco,
+    )
+}
+
+/// MMBench.
+pub fn mmbench(folder: &Path, bytes: &[u8]) -> Read {
+    benchmark(folder, "MMBench_DEV_EN.tsv", &[], bytes, read_mmbench)
+}
+
+/// MMVP-VLM.
+pub fn mmvp_vlm(folder: &Path, bytes: &[u8]) -> Read {
+    benchmark(folder, "Questions.csv", &[], bytes, read_mmvp_vlm)
+}
+
+/// Localized Narratives.
+pub fn narratives(folder: &Path, bytes: &[u8]) -> Read {
+    benchmark(
+        folder,
+        "coco_val_localized_narratives.jsonl",
+        &[],
+        bytes,
+        read_narratives,
+    )
+}
+
+/// Labels of class folders.
+pub fn labels(folder: &Path, bytes: &[u8]) -> Read {
+    let folder = own(folder, "labels");
+    for class in ["n01", "n02"] {
+        fs::create_dir_all(folder.join(class)).expect("a scratch folder");
+        written(folder.join(class).join("1.png"), PICTURE);
+    }
+    let file = written(folder.join("labels.json"), bytes);
+    ImageFolder::read(&folder, Some(&file))
+        .map(drop)
+        .map_err(told)
 }
 
 /// A tokenizer, and what it makes of a text.

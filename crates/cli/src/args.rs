@@ -231,7 +231,7 @@ pub struct Eval {
     pub weights: Option<String>,
     /// What to evaluate on; repeatable. Vision and language: robust-vqa, pope, mmvp, vqav2, okvqa, vizwiz, textvqa, gqa,
     /// visdial, mmbench. Descriptions: coco-captions, nocaps, flickr30k, image2paragraph, region, refcoco, refcoco-plus,
-    /// refcocog. The encoder alone: mmvp-vlm. docs/benchmarks has a page on each.
+    /// refcocog. The encoder alone: mmvp-vlm. Drawings: coco-generation, ln-coco-generation. docs/benchmarks has a page on each.
     #[arg(long, required = true, value_name = "NAME", value_delimiter = ',')]
     pub benchmark: Vec<String>,
     /// Folder of the benchmark in its published layout (docs/evaluation.md); one for each --benchmark, in the same
@@ -251,7 +251,13 @@ pub struct Eval {
     /// of a single process, and the one that ends last prints them.
     #[arg(long, value_name = "I/N", default_value_t = Shard::WHOLE)]
     pub shard: Shard,
-    /// Encoder for benchmarks of an encoder alone: `clip` or `miner` of the stand-ins, or the folder of a CLIP in
+    /// How drawings are made, for benchmarks of them.
+    #[command(flatten)]
+    pub drawing: Drawing,
+    /// Drawings of each text, of which the one nearest to it by --encoder is kept.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub tries: u64,
+    /// Encoder for benchmarks of an encoder alone, and to choose among drawings: `clip` or `miner` of the stand-ins, or the folder of a CLIP in
     /// transformers' layout.
     #[arg(long, value_name = "NAME", default_value = "clip")]
     pub encoder: String,
@@ -621,7 +627,7 @@ pub struct BuildRobustVqa {
     /// List of the file that the pictures go to: imagenet_a, imagenet_r, imagenet_v2, or a name of one's own; default: by
     /// the folder's name.
     #[arg(long, value_name = "NAME")]
-    pub set: Option<String>,
+    pub list: Option<String>,
     /// Where robustvqa.json goes, and robustvqa.progress.jsonl, from which a stopped command goes on; default: the folder
     /// of the pictures.
     #[arg(short, long, value_name = "DIR")]

@@ -1,5 +1,7 @@
 //! The commands of the README, run as a user would, with the shipped stand-ins.
 
+#[path = "commands/benchmarks.rs"]
+mod benchmarks;
 #[path = "commands/evaluate.rs"]
 mod evaluate;
 

@@ -53,6 +53,64 @@ fn benchmarks() {
 }
 
 #[test]
+fn benchmarks_of_questions() {
+    let reads = |valid: &[u8], read: fn(&std::path::Path, &[u8]) -> Read| {
+        survives(valid, &[NAME], in_folder(read));
+    };
+    let vqa = br#"{"annotations": [{"question_id": 1, "image_id": 42, "answer_type": "other", "question_type": "what",
+        "answers": [{"answer": "red", "answer_confidence": "yes", "answer_id": 1}, {"answer": "blue", "answer_id": 2}]}]}"#;
+    reads(vqa, readers::vqa);
+    let vizwiz = br#"[{"image": "a.jpg", "question": "What is this?", "answers": [{"answer": "basil", "answer_confidence": "yes"}],
+        "answer_type": "other", "answerable": 1}]"#;
+    reads(vizwiz, readers::vizwiz);
+    let text_vqa = br#"{"data": [{"question_id": 1, "question": "?", "image_id": "0a1b", "answers": ["stop", "go"], "set_name": "val"}]}"#;
+    reads(text_vqa, readers::text_vqa);
+    let gqa = br#"{"1": {"question": "Is it blue?", "answer": "no", "imageId": "n1", "isBalanced": true, "types": {"structural": "verify"}}}"#;
+    reads(gqa, readers::gqa);
+    let visdial = br#"{"split": "val2018", "data": {"questions": ["is it", "how many"], "answers": ["yes", "no"], "dialogs": [
+        {"image_id": 7, "caption": "a cat", "dialog": [{"question": 0, "answer": 0, "answer_options": [0, 1]},
+        {"question": 1, "answer": 1, "answer_options": [1, 0]}]}]}}"#;
+    reads(visdial, readers::visdial);
+    let picture = "iVBORw0KGgo=";
+    let mmbench = format!(
+        "index\tquestion\thint\tA\tB\tC\tD\tanswer\tcategory\timage\n1\tWhich?\t\tred\tblue\t\t\tA\tcolour\t{picture}\n\
+         2\t\"What?\"\tnan\tx\ty\tz\t\tC\tshape\t1\n"
+    );
+    reads(mmbench.as_bytes(), readers::mmbench);
+    let vlm = b"Question ID,Type,Statement\n1,Color,red\n2,Color,\"blue, or green\"\n";
+    reads(vlm, readers::mmvp_vlm);
+}
+
+#[test]
+fn benchmarks_of_descriptions() {
+    let reads = |valid: &[u8], read: fn(&std::path::Path, &[u8]) -> Read| {
+        survives(valid, &[NAME], in_folder(read));
+    };
+    let coco = br#"{"images": [{"id": 9, "file_name": "b.jpg", "domain": "in-domain"}],
+        "annotations": [{"image_id": 9, "id": 1, "caption": "A red bus."}]}"#;
+    reads(coco, readers::coco_captions);
+    reads(
+        b"1.jpg#0\tTwo men .\n1.jpg#1\tTwo guys .\n",
+        readers::flickr30k,
+    );
+    reads(
+        br#"[{"url": "x", "image_id": 5, "paragraph": "A cat sits. It is red."}]"#,
+        readers::paragraphs,
+    );
+    let refs = b"(lp0\n(dp1\nVref_id\nI0\nsVann_id\nI1\nsVimage_id\nI8\nsVsplit\nVval\nsVsentences\n(lp2\n(dp3\nVsent\nVleft one\nsasa.";
+    reads(refs, readers::refcoco);
+    let binary = b"\x80\x02]q\x00}q\x01(U\x06ref_idK\x00U\x06ann_idK\x01U\x08image_idK\x08U\x05splitU\x03valU\tsentences]q\x02}q\x03U\x04sentU\x03redsaua.";
+    reads(binary, readers::refcoco);
+    let narrative = br#"{"dataset_id": "mscoco_val2017", "image_id": "137576", "annotator_id": 93, "caption": "Cows."}"#;
+    reads(narrative, readers::narratives);
+    reads(
+        br#"{"0": ["n01", "tench"], "1": ["n02", "white_shark"]}"#,
+        readers::labels,
+    );
+    reads(b"n01 tench\nn02\twhite shark\n", readers::labels);
+}
+
+#[test]
 fn sources() {
     let captions = r#"{"image": "a.png", "caption": "A red cat on a mat.", "width": 3}
 {"image": "a.png", "caption": ["A blue dog in a car.", "A dog that is blue."]}

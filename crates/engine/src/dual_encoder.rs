@@ -20,6 +20,9 @@ use serde::Deserialize;
 use crate::EngineError;
 use crate::pictures::to_tensor;
 
+/// A text to ids.
+pub type Words = dyn Fn(&str) -> Result<Vec<i64>, EngineError>;
+
 /// The parts of a [`DualEncoder`].
 pub struct Towers {
     /// Whose they are, for records and errors.
@@ -29,7 +32,7 @@ pub struct Towers {
     /// Ids `[texts, longest]` to `[texts, width]`.
     pub text: Box<dyn Fn(Tensor<2, Int>) -> Tensor<2>>,
     /// A text to ids, with its marks.
-    pub words: Box<dyn Fn(&str) -> Result<Vec<i64>, EngineError>>,
+    pub words: Box<Words>,
     /// Fills up shorter texts at the right.
     pub fill: i64,
     /// Side of the pictures in pixels.

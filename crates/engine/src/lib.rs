@@ -26,7 +26,7 @@ pub mod train;
 pub mod zero_shot;
 
 pub use device::{Compute, device};
-pub use dual_encoder::{DualEncoder, Towers};
+pub use dual_encoder::{DualEncoder, Towers, Words};
 pub use error::EngineError;
 pub use lock::RunLock;
 pub use precision::Precision;

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // values to compare with
 
 mod common;
+mod dual_encoder;
 mod feedback;
 mod foundation;
 mod full_size;

@@ -1,7 +1,11 @@
 //! Option scoring: the probability of an answer does not depend on what else is in the batch.
 
 use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
-use deem_data::IGNORED;
+use deem_data::benchmark::{Item, Picture};
+use deem_data::image::ImageLimits;
+use deem_data::text::{TextTokenizer, question_prompt};
+use deem_data::{IGNORED, Sample};
+use deem_engine::evaluate::Runner;
 use deem_engine::generate::log_likelihoods;
 use deem_model::layout::Layout;
 
@@ -52,5 +56,47 @@ fn rows_of_a_padded_batch_score_as_they_do_alone() {
     for (score, expected) in scores.iter().zip(expected) {
         assert!((score - expected).abs() < 1e-4, "{scores:?} {expected}");
         assert!(*score < 0.0);
+    }
+}
+
+/// Pictures of questions with many options are encoded once: that changes no score.
+#[test]
+fn many_options_score_as_few_do() {
+    let device = Device::flex();
+    let preset = common::preset();
+    let model = common::model(&preset, &device);
+    let tokenizer = TextTokenizer::builtin().unwrap();
+    let side = preset.model.image_size as u32;
+    let runner = Runner::new(&model, tokenizer, side, 128, 2, device);
+    let sample = |shade: u8| -> Sample {
+        let image = image::RgbImage::from_fn(side, side, |x, y| {
+            image::Rgb([shade, (5 * x) as u8, (9 * y) as u8])
+        });
+        let picture = Picture::Memory {
+            id: format!("{shade}.png"),
+            image: std::sync::Arc::new(image),
+        };
+        let segments = question_prompt(0, "what is it ?");
+        let item = Item::new("1", "all", picture);
+        item.sample(segments, ImageLimits::default()).unwrap().0
+    };
+    let samples = [sample(10), sample(200), sample(90)];
+    let options: Vec<String> = "a red cat,two,blue,dog,the big tree,no"
+        .split(',')
+        .map(str::to_owned)
+        .collect();
+    let few: Vec<String> = options[..2].to_vec();
+    let all = [&options[..], &few[..], &options[..]];
+    let together = runner.choose(&samples, &all).unwrap();
+    for ((sample, options), found) in samples.iter().zip(all).zip(together) {
+        assert_eq!(found.log_probabilities.len(), options.len());
+        for (pair, found) in options.chunks(2).zip(found.log_probabilities.chunks(2)) {
+            let alone = runner
+                .choose(std::slice::from_ref(sample), &[pair])
+                .unwrap();
+            for (found, expected) in found.iter().zip(&alone[0].log_probabilities) {
+                assert!((found - expected).abs() < 1e-4, "{found} {expected}");
+            }
+        }
     }
 }

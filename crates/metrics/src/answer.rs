@@ -15,6 +15,7 @@ mod yes_no;
 pub use choice::parse_choice;
 pub use extract::extract_answer;
 pub use judge::{AnswerKind, Verdict, judge};
+pub(crate) use normalize::is_python_space;
 pub use normalize::{exact_match, normalize, normalize_vqa};
 pub use yes_no::{YesNo, parse_yes_no};
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::answer::{ParseMode, extract_answer, normalize_vqa};
+use crate::answer::{ParseMode, extract_answer, is_python_space, normalize_vqa};
 use crate::{MetricsError, Result};
 
 /// VQA accuracy of one answer in [0, 1]: for each annotator, min(1, matches among the *other* annotators / 3), averaged.
@@ -60,7 +60,10 @@ pub fn official_accuracy(answer: &str, annotators: &[&str]) -> Result<f64> {
             what: "annotators of a question",
         });
     }
-    let plain = |text: &str| text.replace(['\n', '\t'], " ").trim().to_owned();
+    let plain = |text: &str| {
+        let text = text.replace(['\n', '\t'], " ");
+        text.trim_matches(is_python_space).to_owned()
+    };
     let (mut answer, mut truths) = (
         plain(answer),
         annotators.iter().map(|t| plain(t)).collect::<Vec<_>>(),

@@ -5,13 +5,13 @@ mod page;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use deem::Purpose;
+use deem::{ImageOptions, Model, Purpose};
 use deem_data::image::ImageLimits;
-use deem_engine::RunLock;
 use deem_engine::evaluate::{
-    BenchmarkRegistry, EncoderExaminer, Evaluation, Exam, Examiner, ModelIdentity, summary, table,
-    weights_digest,
+    Asked, BenchmarkRegistry, DrawingExaminer, EncoderExaminer, Evaluation, Exam, Examiner,
+    ModelIdentity, summary, table, weights_digest,
 };
+use deem_engine::{EngineError, RunLock};
 use deem_metrics::figures::Family;
 use serde_json::Value;
 
@@ -29,41 +29,103 @@ pub fn run(setup: &Setup, args: &Eval) -> Result<()> {
     let exams = exams(args, limits)?;
     // Before the model is loaded: who is refused shall not wait.
     let lock = RunLock::of_shard(&args.output, args.shard)?;
-    let alone = exams.iter().filter(|e| e.benchmark.encoder_alone()).count();
-    if alone == exams.len() {
-        let encoder = encoder::open(setup, &args.encoder)?;
-        let model = ModelIdentity {
-            weights: encoder.weights().to_owned(),
-            precision: setup.compute()?.precision.to_string(),
-            max_tokens: 0, // an encoder alone reads no sequences of pictures and text
-        };
-        let examiner = EncoderExaminer {
-            encoder: &encoder,
-            batch: args.batch,
-            limits,
-        };
-        let evaluation = Evaluation::open(&args.output, lock, &model, &exams, args.shard)?;
-        return answer(args, evaluation, &examiner, &exams, encoder.name());
-    }
-    if alone > 0 {
+    let asked = exams[0].benchmark.asked();
+    if exams.iter().any(|exam| exam.benchmark.asked() != asked) {
         bail!(
-            "benchmarks of an encoder alone and of a whole model have different answers; evaluate them apart"
+            "benchmarks of a whole model, of an encoder alone and of drawings have different answers; evaluate them apart"
         );
     }
-    let choice = ModelChoice {
+    match asked {
+        Asked::Model => ask_model(setup, args, lock, &exams, limits),
+        Asked::Encoder => ask_encoder(setup, args, lock, &exams, limits),
+        Asked::Drawing => ask_to_draw(setup, args, lock, &exams),
+    }
+}
+
+fn ask_model(
+    setup: &Setup,
+    args: &Eval,
+    lock: RunLock,
+    exams: &[Exam],
+    limits: ImageLimits,
+) -> Result<()> {
+    let opened = setup.load(&choice(args), Purpose::Answers)?;
+    let model = identity(setup, &opened)?;
+    let mut runner = opened.runner(args.batch);
+    runner.limits = limits;
+    let evaluation = Evaluation::open(&args.output, lock, &model, exams, args.shard)?;
+    answer(args, evaluation, &runner, exams, opened.source())
+}
+
+fn ask_encoder(
+    setup: &Setup,
+    args: &Eval,
+    lock: RunLock,
+    exams: &[Exam],
+    limits: ImageLimits,
+) -> Result<()> {
+    let encoder = encoder::open(setup, &args.encoder)?;
+    let model = ModelIdentity {
+        weights: encoder.weights().to_owned(),
+        precision: setup.compute()?.precision.to_string(),
+        max_tokens: 0, // an encoder alone reads no sequences of pictures and text
+        drawing: None,
+    };
+    let examiner = EncoderExaminer {
+        encoder: &encoder,
+        batch: args.batch,
+        limits,
+    };
+    let evaluation = Evaluation::open(&args.output, lock, &model, exams, args.shard)?;
+    answer(args, evaluation, &examiner, exams, encoder.name())
+}
+
+fn ask_to_draw(setup: &Setup, args: &Eval, lock: RunLock, exams: &[Exam]) -> Result<()> {
+    let opened = setup.load(&choice(args), Purpose::Everything)?;
+    let encoder = encoder::open(setup, &args.encoder)?;
+    let options = args.drawing.options();
+    let way = format!(
+        "{options:?}, {} tries, chosen by {}",
+        args.tries,
+        encoder.weights()
+    );
+    let model = ModelIdentity {
+        drawing: Some(way),
+        ..identity(setup, &opened)?
+    };
+    let draw = |text: &str, number: u64| {
+        let options = ImageOptions {
+            seed: options.seed.wrapping_add(number),
+            ..options
+        };
+        let drawn = opened.draw(text, &options);
+        drawn.map_err(|error| EngineError::Config(error.to_string()))
+    };
+    let examiner = DrawingExaminer {
+        draw: &draw,
+        encoder: &encoder,
+        tries: args.tries,
+        folder: args.output.clone(),
+    };
+    let evaluation = Evaluation::open(&args.output, lock, &model, exams, args.shard)?;
+    answer(args, evaluation, &examiner, exams, opened.source())
+}
+
+/// The model that the arguments choose, by its own place or by `--model`.
+fn choice(args: &Eval) -> ModelChoice {
+    ModelChoice {
         model: args.weights.clone().or_else(|| args.model.model.clone()),
         ..args.model.clone()
-    };
-    let opened = setup.load(&choice, Purpose::Answers)?;
-    let model = ModelIdentity {
+    }
+}
+
+fn identity(setup: &Setup, opened: &Model) -> Result<ModelIdentity> {
+    Ok(ModelIdentity {
         weights: weights_digest(opened.network()),
         precision: setup.compute()?.precision.to_string(),
         max_tokens: opened.spec().max_tokens,
-    };
-    let mut runner = opened.runner(args.batch);
-    runner.limits = limits;
-    let evaluation = Evaluation::open(&args.output, lock, &model, &exams, args.shard)?;
-    answer(args, evaluation, &runner, &exams, opened.source())
+        drawing: None,
+    })
 }
 
 /// Asks, and prints what came of it.

@@ -19,9 +19,9 @@ pub fn run(args: &Score) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&scores.json())?);
     } else {
         print!("{}", table(&scores));
-        if let Some(note) = scores.note {
-            eprintln!("note: {note}");
-        }
+    }
+    if let Some(note) = scores.note {
+        eprintln!("note: {note}");
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{copy_tree, fails, succeeds};
 
 /// A picture of one colour.
-fn picture(path: &Path, colour: u8) {
+pub(super) fn picture(path: &Path, colour: u8) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     image::RgbImage::from_pixel(24, 20, image::Rgb([colour, 120, 255 - colour]))
         .save(path)
@@ -24,7 +24,7 @@ fn pope_line(image: &str, object: &str, label: &str) -> String {
 }
 
 /// Two of the three files; one picture is missing, one is broken.
-fn pope(folder: &Path) {
+pub(super) fn pope(folder: &Path) {
     fs::create_dir_all(folder.join("val2014")).unwrap();
     for (number, name) in ["1.png", "2.png"].iter().enumerate() {
         picture(&folder.join("val2014").join(name), 60 * number as u8);
@@ -47,7 +47,7 @@ fn pope(folder: &Path) {
     .unwrap();
 }
 
-fn robust_vqa(folder: &Path) {
+pub(super) fn robust_vqa(folder: &Path) {
     picture(&folder.join("imagenet-a/n01/1.png"), 10);
     picture(&folder.join("imagenet-a/n02/1.png"), 90);
     picture(&folder.join("imagenet-r/2.png"), 200);
@@ -73,11 +73,11 @@ fn mmvp(folder: &Path) {
     fs::write(folder.join("patterns.json"), r#"["state", "colour"]"#).unwrap();
 }
 
-fn json_of(text: &str) -> Value {
+pub(super) fn json_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-fn keys(value: &Value) -> Vec<&str> {
+pub(super) fn keys(value: &Value) -> Vec<&str> {
     value
         .as_object()
         .unwrap()
@@ -291,7 +291,7 @@ fn wrong_layouts_and_names_are_told() {
         ("robust-vqa", "two", "a.json, b.json"),
         ("region", "empty", "region.json"),
         ("pope", "nowhere", "nowhere"),
-        ("vqa", "empty", "robust-vqa, pope, mmvp, region"),
+        ("nonsense", "empty", "robust-vqa, pope, mmvp, region"),
     ] {
         let arguments = [
             "eval",

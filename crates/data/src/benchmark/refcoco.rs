@@ -2,6 +2,8 @@
 //! and segmentations) and a pickled list of expressions, `refs(unc).p`, `refs(umd).p` or `refs(google).p`, which is read
 //! by a reader of plain data that executes nothing.
 
+mod pickle;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +26,6 @@ struct Expression {
 
 #[derive(Deserialize)]
 struct Sentence {
-    #[serde(alias = "raw")]
     sent: String,
 }
 
@@ -117,12 +118,10 @@ fn expressions(file: &Path) -> Result<Loaded<Vec<Expression>>, DataError> {
         ));
     }
     let bytes = std::fs::read(file).map_err(|e| DataError::io(file, e))?;
-    // Written by Python 2: its strings are bytes.
-    let options = serde_pickle::DeOptions::new().decode_strings();
-    let content = serde_pickle::from_slice(&bytes, options).map_err(|e| {
-        let expected = "a pickled list of ref_id, ann_id, image_id, split, sentences";
-        DataError::malformed(&name, "pickle", expected, e.to_string())
-    })?;
+    let expected = "a pickled list of ref_id, ann_id, image_id, split, sentences";
+    let broken = |found: String| DataError::malformed(&name, "pickle", expected, found);
+    let list = pickle::read(&bytes).map_err(broken)?;
+    let content = serde_json::from_value(list).map_err(|e| broken(e.to_string()))?;
     Ok(Loaded { name, content })
 }
 
@@ -134,13 +133,14 @@ mod tests {
     const INSTANCES: &str = r#"{"info": {}, "images": [{"id": 8, "file_name": "COCO_train2014_000000000008.jpg", "height": 2, "width": 4}],
         "annotations": [{"id": 1, "image_id": 8, "category_id": 1, "segmentation": [[0, 0, 2, 0, 2, 2, 0, 2]]}], "categories": []}"#;
 
+    /// As `pickle.dump(refs, file, protocol=0)` writes it.
     fn pickled(split: &str, annotation: u64) -> Vec<u8> {
-        let list = serde_json::json!([
-            {"ref_id": 0, "ann_id": annotation, "image_id": 8, "split": split, "category_id": 1, "file_name": "x_1.jpg",
-             "sent_ids": [3, 4], "sentences": [{"tokens": ["left"], "raw": "Left one", "sent": "left one", "sent_id": 3}]},
-            {"ref_id": 1, "ann_id": 1, "image_id": 8, "split": "train", "sentences": []}
-        ]);
-        serde_pickle::to_vec(&list, serde_pickle::SerOptions::new().proto_v2()).unwrap()
+        format!(
+            "(lp0\n(dp1\nVref_id\nI0\nsVann_id\nI{annotation}\nsVimage_id\nI8\nsVsplit\nV{split}\nsVcategory_id\nI1\n\
+             sVsentences\n(lp2\n(dp3\nVraw\nVLeft one\nsVsent\nVleft one\nsVsent_id\nI3\nsasa\
+             (dp4\nVref_id\nI1\nsVann_id\nI1\nsVimage_id\nI8\nsVsplit\nVtrain\nsVsentences\n(lp5\nsa."
+        )
+        .into_bytes()
     }
 
     fn read(pickle: &[u8]) -> Result<Vec<Item>, DataError> {
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn strings_of_python_2_are_read() {
         // Protocol 0 as cPickle wrote it.
-        let text = b"(lp1\n(dp2\nS'ref_id'\nI5\nsS'ann_id'\nI1\nsS'image_id'\nI8\nsS'split'\nS'val'\nsS'sentences'\n(lp3\n(dp4\nS'sent'\nS'red hat'\nsaasa.";
+        let text = b"(lp1\n(dp2\nS'ref_id'\nI5\nsS'ann_id'\nI1\nsS'image_id'\nI8\nsS'split'\nS'val'\nsS'sentences'\n(lp3\n(dp4\nS'sent'\nS'red hat'\nsasa.";
         let items = read(text).unwrap();
         assert_eq!(
             (items[0].id.as_str(), items[0].answers[0].as_str()),

@@ -255,7 +255,7 @@ mod tests {
         let (treatment, control) = (answers(records()), answers(worse));
         let differences = treatment.differences(&control).unwrap();
         let names: Vec<&str> = differences.iter().map(|f| f.name.as_str()).collect();
-        assert_eq!(names, ["robust_vqa", "pope", "mmvp"]);
+        assert_eq!(names, ["robust_vqa", "pope", "mmvp", "region"]);
         let lost = differences[2].figure("orientation", "pair_accuracy");
         let lost = lost.unwrap();
         assert_eq!((lost.mean, lost.unit), (100.0, Unit::Points));

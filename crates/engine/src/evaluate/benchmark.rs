@@ -82,9 +82,9 @@ pub trait Benchmark: Send + Sync {
         1
     }
 
-    /// Whether an encoder of pictures and texts is asked, without a language model (see [`super::EncoderExaminer`]).
-    fn encoder_alone(&self) -> bool {
-        false
+    /// What of a model is asked.
+    fn asked(&self) -> Asked {
+        Asked::Model
     }
 
     /// How answers are had.
@@ -108,6 +108,17 @@ pub trait Benchmark: Send + Sync {
         let _ = (answers, mode);
         Ok(Vec::new())
     }
+}
+
+/// What of a model a benchmark asks, and so who answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The whole: pictures and text in, text out ([`super::Runner`]).
+    Model,
+    /// An encoder of pictures and texts, without a language model ([`super::EncoderExaminer`]).
+    Encoder,
+    /// What it draws of a text ([`super::DrawingExaminer`]).
+    Drawing,
 }
 
 /// How answers are had.
@@ -168,6 +179,8 @@ pub enum AnswerForm {
     Text,
     /// Words that several people answered, too, worth as much as there are who agree (VQA).
     Annotators,
+    /// A picture, worth what whoever drew it noted.
+    Picture,
 }
 
 /// An item as it is put to a model.

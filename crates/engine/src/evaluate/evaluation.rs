@@ -26,6 +26,9 @@ pub struct ModelIdentity {
     pub precision: String,
     /// Longest sequence in tokens.
     pub max_tokens: usize,
+    /// How drawings are made and chosen, where the answers are drawings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawing: Option<String>,
 }
 
 /// What was asked, and how.
@@ -195,6 +198,8 @@ impl Identity {
             &other.max_tokens,
             &model.max_tokens,
         );
+        let way = |identity: &ModelIdentity| identity.drawing.clone().unwrap_or("none".into());
+        compare("way of drawing".into(), &way(other), &way(model));
         for (name, now) in &self.benchmarks {
             let Some(there) = there.benchmarks.get(name) else {
                 continue;

@@ -11,7 +11,7 @@ use deem_metrics::figures::Family;
 use deem_metrics::pairs;
 
 use super::mmvp::{Way, samples, worth_of_pairs};
-use super::{AnswerForm, Answered, Answering, Benchmark, Question, Worth};
+use super::{AnswerForm, Answered, Answering, Asked, Benchmark, Question, Worth};
 use crate::EngineError;
 
 /// The benchmark.
@@ -40,8 +40,8 @@ impl Benchmark for MmvpVlm {
         2
     }
 
-    fn encoder_alone(&self) -> bool {
-        true
+    fn asked(&self) -> Asked {
+        Asked::Encoder
     }
 
     fn answering(&self) -> Answering {

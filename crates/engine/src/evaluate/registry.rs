@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Benchmark, Captions, Gqa, MmBench, Mmvp, MmvpVlm, Pope, Region, RobustVqa, VisDial, Vqa,
+    Benchmark, Captions, Gqa, MmBench, Mmvp, MmvpVlm, Pope, Region, RobustVqa, TextToImage,
+    VisDial, Vqa,
 };
 use crate::EngineError;
 
@@ -36,6 +37,8 @@ impl BenchmarkRegistry {
             .with(Region::REFCOCO_PLUS)
             .with(Region::REFCOCOG)
             .with(MmBench)
+            .with(TextToImage::COCO)
+            .with(TextToImage::NARRATIVES)
     }
 
     /// As this one, with one more benchmark (or another one of that name, in its place).

@@ -7,7 +7,7 @@ use deem_data::benchmark::Item;
 use deem_data::image::{Crop, ImageLimits, ViewConfig};
 use deem_data::text::{TextTokenizer, answer};
 use deem_data::{BatchConfig, Collator, PackConfig, Padding, Sample};
-use deem_model::deem::Deem;
+use deem_model::deem::{Deem, EncodedImages};
 
 use super::examiner::{graded, unanswered};
 use super::{Exam, Examiner, Likelihood, Record};
@@ -130,11 +130,19 @@ impl<'a> Runner<'a> {
                     })
                 })
                 .collect();
+            let seen = self.seen_once(chunk)?;
+            let owners: Vec<usize> = (0..chunk.len())
+                .flat_map(|at| std::iter::repeat_n(at, chunk[at].1.len()))
+                .collect();
             let mut scores = Vec::with_capacity(answered.len());
-            for together in answered.chunks(self.batch.max(1) * OPTIONS_TOGETHER) {
-                let host = self.collator.samples(together)?;
+            let together = self.batch.max(1) * OPTIONS_TOGETHER;
+            for (answered, owners) in answered.chunks(together).zip(owners.chunks(together)) {
+                let host = self.collator.samples(answered)?;
                 let batch = DeemBatch::new(&host, self.model, &self.device);
-                let encoded = batch.encode(self.model);
+                let encoded = match &seen {
+                    Some(seen) => Some(seen.select(owners)),
+                    None => batch.encode(self.model),
+                };
                 scores.extend(log_likelihoods(
                     self.model,
                     &batch.layout,
@@ -158,6 +166,30 @@ impl<'a> Runner<'a> {
             [id] => Some(*id as usize),
             _ => None,
         })
+    }
+}
+
+impl Runner<'_> {
+    /// The pictures of questions with many options, encoded once for all of them; nothing where options are few, or a
+    /// question has not just one picture.
+    fn seen_once(
+        &self,
+        questions: &[(&Sample, &&[String])],
+    ) -> Result<Option<EncodedImages>, EngineError> {
+        let many = questions
+            .iter()
+            .any(|(_, options)| options.len() > OPTIONS_TOGETHER);
+        let one_each = questions.iter().all(|(sample, _)| sample.images.len() == 1);
+        if !many || !one_each {
+            return Ok(None);
+        }
+        let samples: Vec<Sample> = questions
+            .iter()
+            .map(|(sample, _)| (*sample).clone())
+            .collect();
+        let host = self.collator.samples(&samples)?;
+        let batch = DeemBatch::new(&host, self.model, &self.device);
+        Ok(batch.encode(self.model))
     }
 }
 

@@ -19,6 +19,7 @@ pub fn value(record: &Record, mode: ParseMode) -> Result<f64, EngineError> {
     }
     match record.form {
         AnswerForm::Annotators => Ok(agreement(record, mode)?),
+        AnswerForm::Picture => Ok(record.score),
         _ => Ok(f64::from(u8::from(verdict(record, mode)?.is_right()))),
     }
 }
@@ -41,6 +42,8 @@ pub fn verdict(record: &Record, mode: ParseMode) -> Result<Verdict, EngineError>
         AnswerForm::YesNo => AnswerKind::YesNo,
         AnswerForm::Choice => AnswerKind::Choice(&options),
         AnswerForm::Text => AnswerKind::Text,
+        // Nothing that a picture could be right about.
+        AnswerForm::Picture => return Ok(Verdict::Right),
         AnswerForm::Annotators => {
             return Ok(match agreement(record, mode)? > 0.0 {
                 true => Verdict::Right,
@@ -66,7 +69,9 @@ pub fn parsed(record: &Record, mode: ParseMode) -> Option<String> {
             let letter = char::from(b'a'.checked_add(u8::try_from(chosen).ok()?)?);
             Some(format!("({letter})"))
         }
-        AnswerForm::Text | AnswerForm::Annotators => Some(record.answer.trim().to_owned()),
+        AnswerForm::Text | AnswerForm::Annotators | AnswerForm::Picture => {
+            Some(record.answer.trim().to_owned())
+        }
     }
 }
 

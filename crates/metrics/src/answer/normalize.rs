@@ -110,7 +110,7 @@ pub fn normalize_vqa(answer: &str) -> String {
         LazyLock::new(|| Regex::new(r"\d,\d").expect("constant pattern"));
 
     let input = answer.replace(['\n', '\t'], " ");
-    let input = input.trim();
+    let input = input.trim_matches(is_python_space);
     let grouped_digits = DIGIT_COMMA.is_match(input);
     let mut text = input.to_owned();
     for mark in PUNCTUATION {
@@ -126,12 +126,18 @@ pub fn normalize_vqa(answer: &str) -> String {
         );
     }
     let text = strip_periods(&text).to_lowercase();
-    text.split_whitespace()
+    text.split(is_python_space)
+        .filter(|word| !word.is_empty())
         .map(number)
         .filter(|word| !matches!(*word, "a" | "an" | "the"))
         .map(|word| CONTRACTIONS.get(word).map_or(word, String::as_str))
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// What Python takes for white space: the separators of files and records, too.
+pub(crate) fn is_python_space(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
 }
 
 /// Removes periods that no digit follows, at most 32 of them: the tool hands a flag to the argument for the count.

@@ -18,7 +18,8 @@ pub struct CaptionSample {
     pub references: Vec<String>,
 }
 
-/// The same as tokens.
+/// The same as tokens. A token may hold no-break spaces (`3 1/2`): ROUGE takes it for one, BLEU and CIDEr cut it there, as
+/// the tools do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tokenized {
     /// Tokens of the generated caption.
@@ -34,6 +35,19 @@ impl Tokenized {
         Self {
             candidate: tokenize(&sample.candidate),
             references: sample.references.iter().map(|r| tokenize(r)).collect(),
+        }
+    }
+
+    /// The same with every token cut at the spaces that it holds.
+    #[must_use]
+    pub(super) fn cut(&self) -> Self {
+        let cut = |tokens: &[String]| -> Vec<String> {
+            let words = tokens.iter().flat_map(|token| token.split_whitespace());
+            words.map(str::to_owned).collect()
+        };
+        Self {
+            candidate: cut(&self.candidate),
+            references: self.references.iter().map(|r| cut(r)).collect(),
         }
     }
 
@@ -90,8 +104,9 @@ pub fn score(samples: &[CaptionSample], meteor: &Meteor) -> Result<CaptionScores
         });
     }
     let tokens: Vec<Tokenized> = samples.iter().map(Tokenized::new).collect();
-    let bleu = bleu(&tokens);
-    let cider = cider(&tokens, CiderVariant::D);
+    let words: Vec<Tokenized> = tokens.iter().map(Tokenized::cut).collect();
+    let bleu = bleu(&words);
+    let cider = cider(&words, CiderVariant::D);
     let meteor = meteor.score(&tokens);
     let rouge: Vec<f64> = tokens.iter().map(rouge_l).collect();
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;

@@ -22,12 +22,12 @@ pub struct Scorer {
 pub const SCORERS: [Scorer; 8] = [
     yes_no::SCORER,
     vqa::SCORER,
-    gqa::SCORER,
     mmvp::SCORER,
-    choice::SCORER,
     captions::SCORER,
     ndcg::SCORER,
     frechet::SCORER,
+    gqa::SCORER,
+    choice::SCORER,
 ];
 
 /// A scorer by its name, in which `-` and `_` are the same.

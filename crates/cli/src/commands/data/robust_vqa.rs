@@ -49,18 +49,18 @@ pub fn run(setup: &Setup, args: &BuildRobustVqa) -> Result<()> {
             encoder.name()
         );
     }
-    let set = args.set.clone().unwrap_or_else(|| list_of(&args.images));
+    let list = args.list.clone().unwrap_or_else(|| list_of(&args.images));
     let file = output.join("robustvqa.json");
-    write_robust_vqa_entries(&set, &found.entries, &file)?;
+    write_robust_vqa_entries(&list, &found.entries, &file)?;
     if args.json {
         let summary = json!({
-            "file": file.display().to_string(), "set": set, "encoder": encoder.name(), "pictures": found.pictures,
+            "file": file.display().to_string(), "list": list, "encoder": encoder.name(), "pictures": found.pictures,
             "labels": pictures.labels.len(), "kept": found.entries.len(), "unreadable": found.unreadable,
         });
         println!("{}", serde_json::to_string_pretty(&summary)?);
     } else {
         println!(
-            "{}: {} of {readable} pictures in {set}, taken for something else by {}",
+            "{}: {} of {readable} pictures in {list}, taken for something else by {}",
             file.display(),
             found.entries.len(),
             encoder.name()
