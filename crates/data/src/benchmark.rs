@@ -9,7 +9,6 @@ mod mmvp;
 mod picture;
 mod pope;
 mod region;
-mod rle;
 mod robust_vqa;
 
 pub use files::only_json;
@@ -18,6 +17,5 @@ pub use mmvp::{read_mmvp, write_mmvp};
 pub use picture::{Picture, PictureFolder};
 pub use pope::{POPE_SPLITS, read_pope, write_pope};
 pub use region::{read_regions, write_regions};
-pub use rle::{Segmentation, encode_rle};
 pub(crate) use robust_vqa::questions as robust_questions;
 pub use robust_vqa::{ROBUST_VQA_SETS, read_robust_vqa, write_robust_vqa};

@@ -1,10 +1,14 @@
 //! The crate's integration tests, one binary.
 
 mod benchmarks;
+mod formats;
 mod leakage;
+mod masks;
 mod mutated;
 mod order;
 mod photographs;
+mod pictures;
 mod sources;
 mod support;
+mod tables;
 mod vocabulary;
