@@ -13,6 +13,7 @@ use deem_data::image::{ImageLimits, decode_image, decode_mask};
 use deem_data::source::{SourceContext, SourceRegistry, SourceSpec};
 use deem_data::text::TextTokenizer;
 use deem_data::world::corpus::Corpus;
+use serde_json::json;
 
 /// The file that is written and read, without its ending.
 pub const NAME: &str = "fuzzed";
@@ -39,23 +40,20 @@ fn written(path: PathBuf, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// Opens a source on a file of this name and reads its first samples, what a rule leaves out excepted.
-fn source(folder: &Path, kind: &str, file: &str, bytes: &[u8]) -> Read {
+/// Opens a source whose fields are `options` on a file of this name, and reads its first samples, what a rule leaves
+/// out excepted.
+fn source(folder: &Path, file: &str, bytes: &[u8], options: serde_json::Value) -> Read {
     written(folder.join(file), bytes);
     let images = folder.join("pictures");
     if !images.exists() {
         fs::create_dir_all(&images).expect("a scratch folder");
-        fs::write(images.join("a.png"), PICTURE).expect("a scratch folder");
+        for name in ["a.png", "000000000001.jpg", "1.jpg"] {
+            fs::write(images.join(name), PICTURE).expect("a scratch folder");
+        }
+        let masks = r#"{"width": 1, "height": 1, "segms": [[[[0, 0], [1, 0], [1, 1]]]]}"#;
+        fs::write(images.join("a.json"), masks).expect("a scratch folder");
     }
-    let options = match kind {
-        "webdataset" => serde_json::json!({ "shards": file }),
-        _ => serde_json::json!({ "file": file, "images": "pictures" }),
-    };
-    let spec = SourceSpec {
-        kind: kind.into(),
-        weight: 1.0,
-        options: options.as_object().cloned().expect("fields"),
-    };
+    let spec = serde_json::from_value::<SourceSpec>(options).expect("a source");
     let context = SourceContext {
         seed: 1,
         image_size: 16,
@@ -74,19 +72,114 @@ fn source(folder: &Path, kind: &str, file: &str, bytes: &[u8]) -> Read {
     Ok(())
 }
 
+/// A JSON file of a kind that has nothing but `file` and `images`.
+fn records(folder: &Path, kind: &str, bytes: &[u8]) -> Read {
+    let file = format!("{NAME}.{kind}.json");
+    let options = json!({ "kind": kind, "file": &file, "images": "pictures" });
+    source(folder, &file, bytes, options)
+}
+
 /// JSON Lines of pictures with captions.
 pub fn captions(folder: &Path, bytes: &[u8]) -> Read {
-    source(folder, "captions", &format!("{NAME}.jsonl"), bytes)
+    records(folder, "captions", bytes)
 }
 
 /// Conversations in LLaVA's layout.
 pub fn llava(folder: &Path, bytes: &[u8]) -> Read {
-    source(folder, "llava", &format!("{NAME}.json"), bytes)
+    records(folder, "llava", bytes)
+}
+
+/// Annotations of COCO: masks.
+pub fn coco_instances(folder: &Path, bytes: &[u8]) -> Read {
+    records(folder, "coco-instances", bytes)
+}
+
+/// Annotations of COCO: captions.
+pub fn coco_captions(folder: &Path, bytes: &[u8]) -> Read {
+    records(folder, "coco-captions", bytes)
+}
+
+/// Members of an object: questions of GQA.
+pub fn gqa(folder: &Path, bytes: &[u8]) -> Read {
+    records(folder, "gqa", bytes)
+}
+
+/// Members of an object: covers of OCR-VQA.
+pub fn ocr_vqa(folder: &Path, bytes: &[u8]) -> Read {
+    records(folder, "ocr-vqa", bytes)
+}
+
+/// A list in an object: TextVQA.
+pub fn text_vqa(folder: &Path, bytes: &[u8]) -> Read {
+    records(folder, "textvqa", bytes)
+}
+
+/// Boxes of Visual Genome.
+pub fn visual_genome(folder: &Path, bytes: &[u8]) -> Read {
+    records(folder, "visual-genome", bytes)
+}
+
+/// Conversations about regions.
+pub fn osprey(folder: &Path, bytes: &[u8]) -> Read {
+    records(folder, "osprey", bytes)
+}
+
+/// Questions about regions.
+pub fn vcr(folder: &Path, bytes: &[u8]) -> Read {
+    records(folder, "vcr", bytes)
+}
+
+/// Documents of MMC4.
+pub fn mmc4(folder: &Path, bytes: &[u8]) -> Read {
+    let file = format!("{NAME}.mmc4.jsonl");
+    let options = json!({ "kind": "mmc4", "shards": &file, "images": "pictures" });
+    source(folder, &file, bytes, options)
+}
+
+/// Questions and annotations of VQA, both in one file.
+pub fn vqa(folder: &Path, bytes: &[u8]) -> Read {
+    let file = format!("{NAME}.vqa.json");
+    let options = json!({
+        "kind": "vqa", "questions": &file, "annotations": &file, "images": "pictures", "names": "{}.jpg",
+    });
+    source(folder, &file, bytes, options)
+}
+
+/// The pickle of RefCOCO.
+pub fn refcoco(folder: &Path, bytes: &[u8]) -> Read {
+    let instances = r#"{"images": [{"id": 3, "file_name": "a.png", "width": 1, "height": 1}],
+        "categories": [{"id": 1, "name": "cat"}], "annotations": [
+        {"id": 10, "image_id": 3, "category_id": 1, "segmentation": [[0, 0, 1, 0, 1, 1]]},
+        {"id": 11, "image_id": 3, "category_id": 1, "segmentation": [[0, 0, 1, 0, 1, 1]]},
+        {"id": 13, "image_id": 3, "category_id": 1, "segmentation": [[0, 0, 1, 0, 1, 1]]}]}"#;
+    written(folder.join("instances.json"), instances.as_bytes());
+    let file = format!("{NAME}.p");
+    let options = json!({
+        "kind": "refcoco", "refs": &file, "instances": "instances.json", "images": "pictures",
+    });
+    source(folder, &file, bytes, options)
+}
+
+/// A table.
+pub fn parquet(folder: &Path, bytes: &[u8]) -> Read {
+    let file = format!("{NAME}.parquet");
+    source(
+        folder,
+        &file,
+        bytes,
+        json!({ "kind": "parquet", "files": &file }),
+    )
 }
 
 /// A WebDataset shard.
 pub fn webdataset(folder: &Path, bytes: &[u8]) -> Read {
-    source(folder, "webdataset", &format!("{NAME}.tar"), bytes)
+    let file = format!("{NAME}.tar");
+    source(
+        folder,
+        &file,
+        bytes,
+        json!({ "kind": "webdataset", "shards": &file }),
+    )
 }
 
 /// A folder of its own, whose path holds [`NAME`].

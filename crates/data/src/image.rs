@@ -1,6 +1,7 @@
 //! Pictures: safe decoding, region masks, resampling, and the two views a model sees.
 
 mod decode;
+mod jpeg;
 mod resample;
 mod view;
 

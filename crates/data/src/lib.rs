@@ -8,10 +8,13 @@ mod dice;
 mod error;
 
 pub mod benchmark;
+pub mod export;
 #[cfg(feature = "fetch")]
 pub mod fetch;
 pub mod image;
+pub mod segmentation;
 pub mod source;
+pub mod storage;
 pub mod text;
 pub mod world;
 

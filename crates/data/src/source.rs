@@ -1,15 +1,36 @@
 //! Sources of samples. A sample is a function of its index and nothing else, so that a run resumes
 //! from a number.
 
+mod a_okvqa;
 mod braces;
 mod captions;
+mod coco;
+mod coco_captions;
+mod coco_instances;
+mod gqa;
+mod instruction;
 mod llava;
+mod mmc4;
+mod ocr_vqa;
+mod osprey;
+mod parquet;
+mod part_imagenet;
+mod pascal_part;
 mod paths;
+mod per_record;
+mod pickle;
 mod records;
+mod refcoco;
 mod registry;
 mod rules;
 mod statistics;
+mod text_caps;
+mod text_vqa;
+mod vcr;
+mod visual_genome;
+mod vqa;
 mod webdataset;
+mod wording;
 
 pub use registry::{
     Build, Field, SourceContext, SourceKind, SourceRegistry, SourceSpec, parse_options,

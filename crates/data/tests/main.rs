@@ -3,10 +3,14 @@
 #![allow(clippy::disallowed_methods)] // values to try with
 
 mod benchmarks;
+mod formats;
 mod leakage;
+mod masks;
 mod mutated;
 mod order;
 mod photographs;
+mod pictures;
 mod sources;
 mod support;
+mod tables;
 mod vocabulary;

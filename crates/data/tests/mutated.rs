@@ -141,6 +141,90 @@ fn sources() {
     survives(&shard, &[NAME], in_folder(readers::webdataset));
 }
 
+/// A valid file of each published set.
+#[test]
+fn published_sets() {
+    let square = r#"[[0, 0, 1, 0, 1, 1]]"#;
+    let lists = r#""images": [{"id": 3, "file_name": "a.png", "width": 1, "height": 1}], "categories": [{"id": 1, "name": "cat"}]"#;
+    let instances = format!(
+        r#"{{{lists}, "annotations": [{{"id": 1, "image_id": 3, "category_id": 1, "iscrowd": 0, "segmentation": {square}}},
+        {{"id": 2, "image_id": 3, "category_id": 1, "segmentation": {{"counts": [0, 1], "size": [1, 1]}}}},
+        {{"id": 3, "image_id": 3, "category_id": 1, "segmentation": {{"counts": "01", "size": [1, 1]}}}}]}}"#
+    );
+    let coco_captions = format!(
+        r#"{{{lists}, "annotations": [{{"id": 1, "image_id": 3, "caption": "A cat."}}, {{"image_id": 3, "caption": "The cat."}}]}}"#
+    );
+    let gqa = r#"{"07": {"imageId": "1", "question": "Is it red?", "answer": "yes"}, "8": {"imageId": "1", "question": "?", "answer": "no"}}"#;
+    let covers = r#"{"1": {"imageURL": "x/1.jpg", "questions": ["Who?", "When?"], "answers": ["I", "Now"], "split": 1},
+        "2": {"imageURL": "x/2.jpg", "questions": ["Who?"], "answers": ["I"], "split": 3}}"#;
+    let text_vqa = r#"{"version": 1, "data": [{"question": "What?", "image_id": "1", "answers": ["stop", "stop", "go"]}]}"#;
+    let genome = r#"[{"id": 1, "regions": [{"region_id": 5, "x": 0, "y": 0, "width": 1, "height": 1, "phrase": "a wall"}]}]"#;
+    let osprey = format!(
+        r#"[{{"file_name": "x_000000000001.jpg", "width": 1, "height": 1, "annotation": [{{"segmentation": {square}}}],
+        "conversations": [{{"value": "What is <region1>?"}}, {{"value": "A cat."}}]}}]"#
+    );
+    let vcr = r#"{"img_fn": "a.png", "metadata_fn": "a.json", "question": ["Why", [0], "?"], "answer_choices": [["So"], [[0], "is"]], "answer_label": 1}
+"#;
+    let mmc4 = r#"{"text_list": ["A cat.", "A dog."], "image_info": [{"image_name": "a.png", "matched_text_index": 1, "matched_sim": 0.3},
+        {"image_name": "1.jpg", "matched_text_index": 0, "matched_sim": 0.4}]}"#
+        .replace('\n', " ");
+    let vqa = r#"{"questions": [{"question_id": 9, "image_id": 1, "question": "What?"}],
+        "annotations": [{"question_id": 9, "answers": [{"answer": "a cat"}]}]}"#;
+    let sets: [(&str, fn(&std::path::Path, &[u8]) -> Read); 10] = [
+        (&instances, readers::coco_instances),
+        (&coco_captions, readers::coco_captions),
+        (gqa, readers::gqa),
+        (covers, readers::ocr_vqa),
+        (text_vqa, readers::text_vqa),
+        (genome, readers::visual_genome),
+        (&osprey, readers::osprey),
+        (vcr, readers::vcr),
+        (&mmc4, readers::mmc4),
+        (vqa, readers::vqa),
+    ];
+    for (valid, read) in sets {
+        // A picture or its masks that are not there, or too large, are named themselves.
+        survives(
+            valid.as_bytes(),
+            &[NAME, "pictures", "pixels exceed"],
+            in_folder(read),
+        );
+    }
+}
+
+#[test]
+fn tables_and_pickles() {
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tables");
+    let file = |name: &str| std::fs::read(golden.join(name)).unwrap();
+    for table in [
+        "conversations-snappy.parquet",
+        "conversations-zstd-index.parquet",
+        "conversations-plain-v2.parquet",
+        "mirror-snappy.parquet",
+    ] {
+        survives(&file(table), &[NAME], in_folder(readers::parquet));
+    }
+    for pickle in ["refs(0).p", "refs(2).p", "refs(4).p"] {
+        survives(&file(pickle), &[NAME], in_folder(readers::refcoco));
+    }
+}
+
+/// A line of 100 MB is refused in the memory of a piece of it.
+#[test]
+fn a_record_of_100_megabytes_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lines = br#"{"image": "a.png", "caption": "A red cat on a mat."}
+{"image": "a.png", "caption": ""#
+        .to_vec();
+    lines.resize(100 << 20, b'x');
+    lines.extend_from_slice(b"\"}\n");
+    let error = readers::captions(folder.path(), &lines).unwrap_err();
+    assert!(
+        error.contains("line 2") && error.contains("at most"),
+        "{error}"
+    );
+}
+
 #[test]
 fn tokenizers() {
     let valid = include_bytes!("../../../assets/tokenizer/tokenizer.json");

@@ -7,7 +7,7 @@ use deem_data::image::ImageLimits;
 use deem_data::source::{Source, SourceContext, SourceRegistry, SourceSpec};
 use deem_data::{DataError, Sample, Segment};
 
-use crate::support::{archive, context, png, spec};
+use crate::support::{all, archive, context, png, shown, spec, write};
 
 fn open(folder: &Path, entry: &str) -> Result<Arc<dyn Source>, String> {
     SourceRegistry::standard()
@@ -20,39 +20,6 @@ fn refused(folder: &Path, entry: &str) -> String {
         Ok(_) => panic!("{entry} is opened"),
         Err(error) => error,
     }
-}
-
-fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
-    let path = folder.join(name);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, bytes).unwrap();
-}
-
-/// Text with `<n>` for pictures and `|` at the end, whatever comes first.
-fn shown(sample: &Sample) -> String {
-    let piece = |segment: &Segment| match segment {
-        Segment::Text {
-            text,
-            counted: true,
-        } => format!("[{text}]"),
-        Segment::Text { text, .. } => text.clone(),
-        Segment::Image { index, .. } => format!("<{index}>"),
-        Segment::Bos => "<s>".into(),
-        Segment::Eos { .. } => "|".into(),
-    };
-    sample.segments.iter().map(piece).collect()
-}
-
-/// All samples of a source, by id.
-fn all(source: &dyn Source) -> Vec<(String, Result<Sample, DataError>)> {
-    let mut all: Vec<_> = (0..source.len().unwrap())
-        .map(|index| match source.get(index) {
-            Ok(sample) => (sample.id.clone(), Ok(sample)),
-            Err(error) => (error.to_string(), Err(error)),
-        })
-        .collect();
-    all.sort_by(|a, b| a.0.cmp(&b.0));
-    all
 }
 
 #[test]
@@ -381,8 +348,8 @@ fn wrong_entries_are_named() {
             "rules",
         ),
         (
-            r#"{"kind": "parquet"}"#,
-            "captions, llava, webdataset, world",
+            r#"{"kind": "arrow"}"#,
+            "captions, coco-captions, coco-instances,",
         ),
     ] {
         let error = refused(folder, entry);

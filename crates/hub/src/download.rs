@@ -36,7 +36,7 @@ pub(crate) struct RemoteFile {
     lfs: Option<Large>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Large {
     sha256: Option<String>,
 }
@@ -112,24 +112,35 @@ impl Client {
         target: &Path,
         progress: Progress,
     ) -> Result<(), HubError> {
-        if target.is_file() {
-            return Ok(());
-        }
         let url = format!(
             "{}/{}/resolve/{commit}/{}",
             self.endpoint, name.id, file.name
         );
+        self.bring(&url, file, target, progress)
+    }
+
+    /// Brings a file to `target`, unless it is there. It appears whole or not at all.
+    fn bring(
+        &self,
+        url: &str,
+        file: &RemoteFile,
+        target: &Path,
+        progress: Progress,
+    ) -> Result<(), HubError> {
+        if target.is_file() {
+            return Ok(());
+        }
         let folder = target.parent().unwrap_or(target);
         fs::create_dir_all(folder).map_err(HubError::io(folder))?;
         let mut part = target.as_os_str().to_owned();
         part.push(".incomplete");
         let part = Path::new(&part);
         tracing::info!("downloading {url}");
-        let done = self.receive(&url, file, part, progress)?;
+        let done = self.receive(url, file, part, progress)?;
         let damaged = |problem: String| {
             let _ = fs::remove_file(part);
             HubError::Damaged {
-                url: url.clone(),
+                url: url.to_owned(),
                 problem,
             }
         };
@@ -216,6 +227,56 @@ impl Client {
             ),
             status => Err(format!("HTTP status {status}")),
         }
+    }
+}
+
+/// A file anywhere on the web.
+pub struct Remote {
+    client: Client,
+    url: String,
+    file: RemoteFile,
+}
+
+impl Remote {
+    /// The file at an address, with what its publisher says of it.
+    pub fn new(url: String, size: Option<u64>, sha256: Option<String>) -> Self {
+        let name = url.rsplit('/').next().unwrap_or_default().to_owned();
+        let lfs = Some(Large { sha256 });
+        Self {
+            client: Client::new("", None),
+            url,
+            file: RemoteFile { name, size, lfs },
+        }
+    }
+
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its length in bytes: what its publisher says, or else its server.
+    pub fn size(&self) -> Option<u64> {
+        self.file.size.or_else(|| {
+            let response = self.client.agent.head(&self.url).call().ok()?;
+            let length = response.headers().get("content-length")?;
+            length.to_str().ok()?.parse().ok()
+        })
+    }
+
+    /// Brings it to `target`, unless it is there; goes on where an earlier try broke off. It appears whole or not at all.
+    /// Returns its SHA-256.
+    ///
+    /// # Errors
+    /// `Refused`, `Damaged`; `Io` naming a file.
+    pub fn download(&self, target: &Path, progress: Progress) -> Result<String, HubError> {
+        let size = self.size();
+        let file = RemoteFile {
+            name: self.file.name.clone(),
+            size,
+            lfs: self.file.lfs.clone(),
+        };
+        self.client.bring(&self.url, &file, target, progress)?;
+        sha256(target).map_err(HubError::io(target))
     }
 }
 

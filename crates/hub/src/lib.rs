@@ -7,7 +7,7 @@ mod error;
 mod hub;
 mod name;
 
-pub use download::sha256;
+pub use download::{Remote, sha256};
 pub use error::HubError;
 pub use hub::{Hub, Progress};
 pub use name::Repository;

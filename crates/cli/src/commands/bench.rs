@@ -5,6 +5,7 @@
 //! measurement is written (see `tools/bench`).
 
 mod ask;
+mod data;
 mod dump;
 mod generate;
 mod ops;
@@ -33,6 +34,7 @@ pub fn run(setup: &Setup, args: &Bench) -> Result<()> {
         BenchPart::Ask(part) => ask::run(setup, args, part)?,
         BenchPart::Generate(part) => generate::run(setup, args, part)?,
         BenchPart::Ops(part) => ops::run(setup, args, part)?,
+        BenchPart::Data(part) => data::run(args, part)?,
     };
     if args.profile {
         report["operations"] = profile(args.runs);

@@ -1,18 +1,19 @@
-//! `deem data`: fetch what does not ship, list kinds of sources, look at samples, count them, build a benchmark.
+//! `deem data`: fetch what does not ship, list kinds of sources, look at samples, count them, write them elsewhere, build a
+//! benchmark.
 
 mod choose;
+mod export;
+mod fetch;
 mod inspect;
+mod page;
 mod robust_vqa;
 mod stats;
 
-use std::path::Path;
-
 use anyhow::Result;
-use deem_data::fetch::{FetchOptions, fetch_emoji, fetch_smollm2};
 use deem_data::source::SourceRegistry;
 
 use super::setup::Setup;
-use crate::args::{DataCommand, FetchChoice};
+use crate::args::DataCommand;
 
 /// Runs the command.
 pub fn run(setup: &Setup, command: &DataCommand) -> Result<()> {
@@ -20,29 +21,51 @@ pub fn run(setup: &Setup, command: &DataCommand) -> Result<()> {
         DataCommand::Fetch {
             what,
             output,
+            sets,
+            mirror,
+            dry_run,
             packages,
-        } => {
-            let output = |default: &str| output.clone().unwrap_or(default.into());
-            match what {
-                FetchChoice::Emoji => emoji(&output("emoji"), packages.as_deref()),
-                FetchChoice::Smollm2 => smollm2(&output("weights/smollm2")),
-            }
-        }
+        } => fetch::run(&fetch::Wanted {
+            what: what.as_deref(),
+            output: output.as_deref(),
+            sets: sets.as_deref(),
+            mirror: mirror.as_deref(),
+            dry_run: *dry_run,
+            packages: packages.as_deref(),
+        }),
         DataCommand::List => {
             list(&SourceRegistry::standard());
             Ok(())
         }
         DataCommand::Inspect {
             output,
+            html,
             count,
             chosen,
-        } => inspect::run(&*choose::open(setup, chosen)?, output, *count),
+        } => {
+            let chosen = choose::choose(setup, chosen)?;
+            match html {
+                Some(file) => page::run(&chosen, file, *count),
+                None => inspect::run(&*chosen.source()?, output, *count),
+            }
+        }
+        DataCommand::Export {
+            format,
+            output,
+            count,
+            chosen,
+        } => export::run(
+            &*choose::choose(setup, chosen)?.source()?,
+            *format,
+            output,
+            *count,
+        ),
         DataCommand::BuildRobustvqa(args) => robust_vqa::run(setup, args),
         DataCommand::Stats {
             count,
             json,
             chosen,
-        } => stats::run(&*choose::open(setup, chosen)?, *count, *json),
+        } => stats::run(&choose::choose(setup, chosen)?, *count, *json),
     }
 }
 
@@ -58,25 +81,4 @@ fn list(sources: &SourceRegistry) {
         "    {:<14}share of the mixture, relative to the other entries; default: 1",
         "weight"
     );
-}
-
-fn emoji(output: &Path, packages: Option<&Path>) -> Result<()> {
-    let options = FetchOptions {
-        output: output.to_owned(),
-        packages: packages.map_or(output.join("packages"), Path::to_owned),
-        npm: "npm".into(),
-    };
-    let report = fetch_emoji(&options, &mut |message| eprintln!("{message}"))?;
-    eprintln!("{} concepts in every style", report.concepts);
-    for (shard, bytes) in report.shards {
-        println!("{} ({:.1} MB)", shard.display(), bytes as f64 / 1e6);
-    }
-    Ok(())
-}
-
-fn smollm2(output: &Path) -> Result<()> {
-    for file in fetch_smollm2(output, &mut |message| eprintln!("{message}"))? {
-        println!("{}", file.display());
-    }
-    Ok(())
 }

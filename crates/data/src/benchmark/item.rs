@@ -5,10 +5,10 @@ use std::sync::Arc;
 use image::GrayImage;
 
 use super::Picture;
-use super::rle::Segmentation;
 use crate::DataError;
 use crate::image::ImageLimits;
 use crate::sample::{Sample, SampleImage, Segment};
+use crate::segmentation::Segmentation;
 
 /// A region of a picture.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::files::{Loaded, one_file, read_json};
-use super::rle::Segmentation;
 use super::{Item, Mask, PictureFolder};
 use crate::DataError;
+use crate::segmentation::Segmentation;
 
 #[derive(Deserialize)]
 struct Expression {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::files::{only_json, write_file};
-use super::rle::{Segmentation, encode_rle};
 use super::{Item, Mask, PictureFolder};
 use crate::DataError;
 use crate::image::ImageLimits;
+use crate::segmentation::{Segmentation, encode_rle};
 
 const FILE: &str = "region.json";
 

@@ -1,5 +1,5 @@
-//! Decodes pictures that come from anywhere: size limits before any pixel is allocated, EXIF
-//! orientation applied, transparency laid over white.
+//! Decodes pictures that come from anywhere: size limits before any pixel is allocated, EXIF orientation applied,
+//! colours as Pillow's `convert("RGB")` makes them.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -8,6 +8,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, Limits, RgbImage};
 use serde::{Deserialize, Serialize};
 
+use super::jpeg;
 use crate::DataError;
 
 /// How large a picture may be.
@@ -23,6 +24,37 @@ impl ImageLimits {
     /// of its own.
     fn most_bytes(&self) -> u64 {
         self.max_pixels.saturating_mul(8).saturating_add(1 << 20)
+    }
+
+    /// Refuses a picture by its size.
+    ///
+    /// # Errors
+    /// `ImageTooLarge`.
+    pub(crate) fn admit(&self, name: &str, width: u32, height: u32) -> Result<(), DataError> {
+        if u64::from(width) * u64::from(height) <= self.max_pixels {
+            return Ok(());
+        }
+        Err(DataError::ImageTooLarge {
+            name: name.to_owned(),
+            width,
+            height,
+            limit: self.max_pixels,
+        })
+    }
+
+    /// Refuses a picture file by its length.
+    ///
+    /// # Errors
+    /// `Image`.
+    pub(crate) fn admit_bytes(&self, name: &str, bytes: u64) -> Result<(), DataError> {
+        let most = self.most_bytes();
+        if bytes <= most {
+            return Ok(());
+        }
+        Err(DataError::Image {
+            name: name.to_owned(),
+            reason: format!("expected at most {most} bytes, found {bytes}"),
+        })
     }
 }
 
@@ -42,30 +74,30 @@ impl Default for ImageLimits {
 pub fn read_image(path: &Path, limits: ImageLimits) -> Result<RgbImage, DataError> {
     let io = |e| DataError::io(path, e);
     let metadata = std::fs::metadata(path).map_err(io)?;
-    let wrong = |reason: String| DataError::Image {
-        name: path.display().to_string(),
-        reason,
-    };
+    let name = path.display().to_string();
     // Devices and pipes may never end.
     if !metadata.is_file() {
-        return Err(wrong("expected a file".into()));
+        return Err(DataError::Image {
+            name,
+            reason: "expected a file".into(),
+        });
     }
-    let most = limits.most_bytes();
-    if metadata.len() > most {
-        let reason = format!("expected at most {most} bytes, found {}", metadata.len());
-        return Err(wrong(reason));
-    }
+    limits.admit_bytes(&name, metadata.len())?;
     let bytes = std::fs::read(path).map_err(io)?;
-    decode_image(&bytes, &path.display().to_string(), limits)
+    decode_image(&bytes, &name, limits)
 }
 
-/// Decodes a PNG, JPEG, WebP, GIF or BMP picture; `name` is used in errors.
+/// Decodes a PNG, JPEG, WebP, GIF or BMP picture, of an animation the first frame; `name` is used in errors.
+///
+/// Colours are those of Pillow's `exif_transpose` and `convert("RGB")` within one level (lossy formats within what
+/// decoders differ): transparency is dropped, of 16 bits the upper eight are kept, CMYK is converted without a profile.
+///
+/// Differs from Pillow: grey of 16 bits is scaled, not cut off at 255.
 ///
 /// # Errors
 /// `Image` or `ImageTooLarge`.
 pub fn decode_image(bytes: &[u8], name: &str, limits: ImageLimits) -> Result<RgbImage, DataError> {
-    let (picture, _) = decode(bytes, name, limits)?;
-    Ok(over_white(picture))
+    Ok(opaque(decode(bytes, name, limits)?))
 }
 
 /// Reads a region mask; non-zero pixels are inside.
@@ -92,7 +124,7 @@ pub fn decode_mask(
     size: (u32, u32),
     limits: ImageLimits,
 ) -> Result<GrayImage, DataError> {
-    let (picture, _) = decode(bytes, name, limits)?;
+    let picture = decode(bytes, name, limits)?;
     let found = (picture.width(), picture.height());
     if found != size {
         return Err(DataError::MaskSize {
@@ -114,56 +146,65 @@ pub fn decode_mask(
     Ok(mask)
 }
 
-fn decode(
+fn decode(bytes: &[u8], name: &str, limits: ImageLimits) -> Result<DynamicImage, DataError> {
+    let (mut picture, orientation) = if jpeg::is_jpeg(bytes) {
+        jpeg::decode(bytes, name, limits)?
+    } else {
+        other(bytes, name, limits)?
+    };
+    picture.apply_orientation(orientation);
+    Ok(picture)
+}
+
+/// A picture that is no JPEG, as it is stored, and how it is to be turned.
+fn other(
     bytes: &[u8],
     name: &str,
     limits: ImageLimits,
 ) -> Result<(DynamicImage, Orientation), DataError> {
-    let failed = |e: image::ImageError| DataError::Image {
+    let wrong = |reason: String| DataError::Image {
         name: name.to_owned(),
-        reason: e.to_string(),
+        reason,
     };
+    let failed = |e: image::ImageError| wrong(e.to_string());
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
-        .map_err(|e| DataError::Image {
-            name: name.to_owned(),
-            reason: e.to_string(),
-        })?;
+        .map_err(|e| wrong(e.to_string()))?;
     reader.limits(Limits::no_limits());
     let mut decoder = reader.into_decoder().map_err(failed)?;
     let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > limits.max_pixels {
-        return Err(DataError::ImageTooLarge {
-            name: name.to_owned(),
-            width,
-            height,
-            limit: limits.max_pixels,
-        });
-    }
+    limits.admit(name, width, height)?;
     let mut allocation = Limits::default();
     // 16 bits times four channels, twice: decoders keep a second buffer.
     allocation.max_alloc = Some(limits.max_pixels.saturating_mul(16).saturating_add(1 << 20));
     decoder.set_limits(allocation).map_err(failed)?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    picture.apply_orientation(orientation);
+    let picture = DynamicImage::from_decoder(decoder).map_err(failed)?;
     Ok((picture, orientation))
 }
 
-fn over_white(picture: DynamicImage) -> RgbImage {
-    if !picture.color().has_alpha() {
-        return picture.to_rgb8();
-    }
-    let picture = picture.to_rgba8();
-    let mut flat = RgbImage::new(picture.width(), picture.height());
-    for (to, from) in flat.pixels_mut().zip(picture.pixels()) {
-        let alpha = u32::from(from.0[3]);
-        for channel in 0..3 {
-            let value = u32::from(from.0[channel]) * alpha + 255 * (255 - alpha);
-            to.0[channel] = ((value + 127) / 255) as u8;
+/// Eight bits a colour, without transparency.
+fn opaque(picture: DynamicImage) -> RgbImage {
+    let upper = |value: u16| (value >> 8) as u8;
+    let (width, height) = (picture.width(), picture.height());
+    let bytes: Vec<u8> = match &picture {
+        DynamicImage::ImageRgb16(wide) => wide.iter().map(|v| upper(*v)).collect(),
+        DynamicImage::ImageRgba16(wide) => {
+            let colours = wide.pixels().flat_map(|p| [p.0[0], p.0[1], p.0[2]]);
+            colours.map(upper).collect()
         }
-    }
-    flat
+        DynamicImage::ImageLuma16(wide) => wide.iter().flat_map(|v| [upper(*v); 3]).collect(),
+        DynamicImage::ImageLumaA16(wide) => {
+            wide.pixels().flat_map(|p| [upper(p.0[0]); 3]).collect()
+        }
+        DynamicImage::ImageRgba8(some) => some
+            .pixels()
+            .flat_map(|p| [p.0[0], p.0[1], p.0[2]])
+            .collect(),
+        DynamicImage::ImageLumaA8(some) => some.pixels().flat_map(|p| [p.0[0]; 3]).collect(),
+        _ => return picture.into_rgb8(),
+    };
+    RgbImage::from_raw(width, height, bytes).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -193,11 +234,13 @@ mod tests {
     }
 
     #[test]
-    fn transparency_lies_over_white() {
+    fn transparency_is_dropped_and_of_16_bits_the_upper_ones_are_kept() {
         let picture = RgbaImage::from_pixel(2, 1, Rgba([0, 100, 200, 51]));
         let flat = decode_image(&png(&picture.into()), "x", ImageLimits::default()).unwrap();
-        // 0.2 * c + 0.8 * 255
-        assert_eq!(flat.get_pixel(1, 0).0, [204, 224, 244]);
+        assert_eq!(flat.get_pixel(1, 0).0, [0, 100, 200]);
+        let grey = image::ImageBuffer::from_pixel(1, 1, image::Luma([0x12ff_u16]));
+        let flat = decode_image(&png(&grey.into()), "x", ImageLimits::default()).unwrap();
+        assert_eq!(flat.get_pixel(0, 0).0, [0x12; 3]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use image::{GrayImage, RgbImage};
 use serde::{Deserialize, Serialize};
 
-use super::resample::{Window, resample};
+use super::resample::{Window, square};
 use crate::DataError;
 use crate::dice::Dice;
 
@@ -74,31 +74,14 @@ impl ViewConfig {
                 found_height: mask.height(),
             });
         }
-        let window = self.window(picture.width() as f32, picture.height() as f32, dice)?;
-        let size = (picture.width() as usize, picture.height() as usize);
-        let data: Vec<f32> = picture
-            .as_raw()
-            .iter()
-            .map(|v| f32::from(*v) / 255.0)
-            .collect();
-        let view = |side: u32| {
-            let side = side as usize;
-            if size == (side, side) && window == [0.0, 0.0, side as f32, side as f32] {
-                planar(&data)
-            } else {
-                planar(&resample::<3>(&data, size, window, (side, side)))
-            }
-        };
+        let size = picture.dimensions();
+        let window = self.window(f64::from(size.0), f64::from(size.1), dice)?;
+        let view = |side: u32| planar(&square::<3>(picture.as_raw(), size, window, side));
         let mask = mask.map(|mask| {
-            let inside: Vec<f32> = mask
-                .as_raw()
-                .iter()
-                .map(|v| f32::from(u8::from(*v > 0)))
-                .collect();
-            let side = self.encoder as usize;
-            let view = resample::<1>(&inside, size, window, (side, side));
+            let inside: Vec<u8> = mask.iter().map(|v| u8::from(*v > 0) * 255).collect();
+            let view = square::<1>(&inside, size, window, self.encoder);
             view.into_iter()
-                .map(|v| f32::from(u8::from(v >= 0.5)))
+                .map(|v| f32::from(u8::from(v >= 128)))
                 .collect()
         });
         let diffusion = if self.diffusion == 0 {
@@ -127,17 +110,17 @@ impl ViewConfig {
         }
     }
 
-    fn window(&self, width: f32, height: f32, dice: &mut Dice) -> Result<Window, DataError> {
+    fn window(&self, width: f64, height: f64, dice: &mut Dice) -> Result<Window, DataError> {
         let short = width.min(height);
         match self.crop {
             Crop::Squeeze => Ok([0.0, 0.0, width, height]),
             Crop::Center => Ok([(width - short) / 2.0, (height - short) / 2.0, short, short]),
             Crop::Random(least) => {
                 self.check()?;
-                let side = short * dice.between(least, 1.0);
+                let side = short * f64::from(dice.between(least, 1.0));
                 Ok([
-                    dice.unit() * (width - side),
-                    dice.unit() * (height - side),
+                    f64::from(dice.unit()) * (width - side),
+                    f64::from(dice.unit()) * (height - side),
                     side,
                     side,
                 ])
@@ -146,14 +129,17 @@ impl ViewConfig {
     }
 }
 
-/// `[height, width, 3]` to `[3, height, width]`, clamped to `[0, 1]`.
-fn planar(data: &[f32]) -> Vec<f32> {
+/// Bytes `[height, width, 3]` to `[3, height, width]` in `[0, 1]`.
+fn planar(data: &[u8]) -> Vec<f32> {
+    let level: [f32; 256] = std::array::from_fn(|v| v as f32 / 255.0);
     let plane = data.len() / 3;
     let mut out = vec![0f32; data.len()];
-    for (i, pixel) in data.chunks_exact(3).enumerate() {
-        for (c, value) in pixel.iter().enumerate() {
-            out[c * plane + i] = value.clamp(0.0, 1.0);
-        }
+    let (red, rest) = out.split_at_mut(plane);
+    let (green, blue) = rest.split_at_mut(plane);
+    for (((pixel, r), g), b) in data.chunks_exact(3).zip(red).zip(green).zip(blue) {
+        *r = level[usize::from(pixel[0])];
+        *g = level[usize::from(pixel[1])];
+        *b = level[usize::from(pixel[2])];
     }
     out
 }

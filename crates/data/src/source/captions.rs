@@ -1,20 +1,19 @@
 //! Pictures with captions: JSON Lines with `image`, a file below the folder of pictures, and `caption`, a text
 //! or a list of texts of which one is drawn. Other fields are ignored.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::records::Records;
+use super::records::{Records, Within};
 use super::registry::{Field, SourceContext, SourceKind, parse_options};
 use super::rules::{self, CaptionRules};
 use super::{OneOrMore, Source};
 use crate::DataError;
 use crate::dice::Dice;
-use crate::image::{ImageLimits, read_image};
 use crate::sample::{Sample, SampleImage};
+use crate::storage::Pictures;
 
 pub(super) const KIND: SourceKind = SourceKind {
     name: "captions",
@@ -50,10 +49,9 @@ struct Record {
 
 struct Captions {
     records: Records<Record>,
-    images: PathBuf,
+    images: Pictures,
     rules: CaptionRules,
     seed: u64,
-    limits: ImageLimits,
 }
 
 fn open(
@@ -61,13 +59,13 @@ fn open(
     context: &SourceContext,
 ) -> Result<Arc<dyn Source>, DataError> {
     let options: Options = parse_options(options)?;
-    let file = context.file("file", &options.file)?;
+    let file = context.blob("file", &options.file)?;
+    let expected = "{\"image\": \"a.jpg\", \"caption\": \"…\"}";
     Ok(Arc::new(Captions {
-        images: context.folder("images", &options.images)?,
+        images: context.pictures("images", &options.images)?,
         rules: options.rules.checked()?,
-        records: Records::open(&file, "{\"image\": \"a.jpg\", \"caption\": \"…\"}")?,
+        records: Records::open(file, Within::File, expected)?,
         seed: context.seed,
-        limits: context.limits,
     }))
 }
 
@@ -85,7 +83,7 @@ impl Source for Captions {
         })?;
         self.rules.admit(&self.records.name(index), caption)?;
         let image = SampleImage {
-            image: read_image(&self.images.join(&record.image), self.limits)?,
+            image: self.images.read(&record.image)?,
             id: record.image,
             mask: None,
         };

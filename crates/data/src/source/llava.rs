@@ -5,18 +5,17 @@
 //! Only the assistant's turns count in the loss. As in LLaVA, a turn's single picture stands before its text
 //! wherever it is marked, and what the assistant says before the first question is left out.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::records::Records;
+use super::records::{Records, Within};
 use super::registry::{Field, SourceContext, SourceKind, parse_options};
 use super::{OneOrMore, Source};
 use crate::DataError;
-use crate::image::{ImageLimits, read_image};
 use crate::sample::{Sample, SampleImage, Segment};
+use crate::storage::Pictures;
 use crate::text::protocol;
 
 /// Where a picture stands in a text.
@@ -54,23 +53,26 @@ struct Record {
     conversations: Vec<Turn>,
 }
 
+/// What one of the two says.
 #[derive(Deserialize)]
-struct Turn {
-    from: Speaker,
-    value: String,
+pub(super) struct Turn {
+    pub from: Speaker,
+    pub value: String,
 }
 
+/// Who says something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Speaker {
+pub(super) enum Speaker {
+    /// The user.
     Human,
+    /// The assistant.
     Gpt,
 }
 
 struct Conversations {
     records: Records<Record>,
-    images: PathBuf,
-    limits: ImageLimits,
+    images: Pictures,
 }
 
 fn open(
@@ -78,13 +80,12 @@ fn open(
     context: &SourceContext,
 ) -> Result<Arc<dyn Source>, DataError> {
     let options: Options = parse_options(options)?;
-    let file = context.file("file", &options.file)?;
+    let file = context.blob("file", &options.file)?;
     let expected =
         "{\"image\": …, \"conversations\": [{\"from\": \"human\" or \"gpt\", \"value\": …}]}";
     Ok(Arc::new(Conversations {
-        images: context.folder("images", &options.images)?,
-        records: Records::open(&file, expected)?,
-        limits: context.limits,
+        images: context.pictures("images", &options.images)?,
+        records: Records::open(file, Within::File, expected)?,
     }))
 }
 
@@ -103,7 +104,7 @@ impl Source for Conversations {
             .map(|name| {
                 Ok(SampleImage {
                     id: name.clone(),
-                    image: read_image(&self.images.join(name), self.limits)?,
+                    image: self.images.read(name)?,
                     mask: None,
                 })
             })
@@ -123,7 +124,7 @@ impl Source for Conversations {
 }
 
 /// What the model reads; else what was expected and what was found.
-fn segments(turns: &[Turn], images: usize) -> Result<Vec<Segment>, (String, String)> {
+pub(super) fn segments(turns: &[Turn], images: usize) -> Result<Vec<Segment>, (String, String)> {
     let start = turns.iter().position(|turn| turn.from == Speaker::Human);
     let turns = &turns[start.unwrap_or(turns.len())..];
     let marks: usize = turns

@@ -1,10 +1,11 @@
-//! Paths in a run's file: `${NAME}` stands for a variable of the environment, and relative paths start from
-//! the folder of the run's file.
+//! Paths and addresses in a run's file: `${NAME}` stands for a variable of the environment, and relative paths start
+//! from the folder of the run's file.
 
 use std::path::{Path, PathBuf};
 
-use super::SourceContext;
+use super::{SourceContext, braces};
 use crate::DataError;
+use crate::storage::{Blob, Location, Pictures};
 
 impl SourceContext {
     /// The path that an option names, with its variables replaced; `field` is the option's name.
@@ -28,7 +29,7 @@ impl SourceContext {
     /// # Errors
     /// As [`Self::path`]; `Config` naming the path if it is not a file.
     pub fn file(&self, field: &str, text: &str) -> Result<PathBuf, DataError> {
-        existing_file(field, self.path(field, text)?)
+        existing(field, self.path(field, text)?, "a file", Path::is_file)
     }
 
     /// As [`Self::path`], of a folder that is there.
@@ -38,14 +39,58 @@ impl SourceContext {
     pub fn folder(&self, field: &str, text: &str) -> Result<PathBuf, DataError> {
         existing(field, self.path(field, text)?, "a folder", Path::is_dir)
     }
-}
 
-/// The path, if it is that of a file.
-///
-/// # Errors
-/// `Config` naming the path.
-pub(super) fn existing_file(field: &str, path: PathBuf) -> Result<PathBuf, DataError> {
-    existing(field, path, "a file", Path::is_file)
+    /// The file that an option names by path or address, which is there.
+    ///
+    /// # Errors
+    /// As [`Self::file`]; `Io` naming an address that cannot be reached.
+    pub fn blob(&self, field: &str, text: &str) -> Result<Blob, DataError> {
+        self.blob_at(field, &self.location(field, &self.expand(field, text)?)?)
+    }
+
+    /// The folder of pictures that an option names by path or address; a path is there.
+    ///
+    /// # Errors
+    /// As [`Self::folder`].
+    pub fn pictures(&self, field: &str, text: &str) -> Result<Pictures, DataError> {
+        let location = self.location(field, &self.expand(field, text)?)?;
+        if let Location::Local(path) = &location {
+            existing(field, path.clone(), "a folder", Path::is_dir)?;
+        }
+        Ok(Pictures::below(location, self.limits))
+    }
+
+    /// The files that an option names by patterns, as `train-{0000..0127}.tar`, in order; at least one.
+    ///
+    /// # Errors
+    /// As [`Self::blob`]; `Config` for a pattern that cannot be meant.
+    pub fn blobs(&self, field: &str, patterns: &[String]) -> Result<Vec<Blob>, DataError> {
+        let wrong = |reason: String| DataError::config(format!("data.{field}"), reason);
+        let mut blobs = Vec::new();
+        for pattern in patterns {
+            let names = braces::expand(&self.expand(field, pattern)?)
+                .map_err(|reason| wrong(format!("{pattern:?}: {reason}")))?;
+            for name in names {
+                blobs.push(self.blob_at(field, &self.location(field, &name)?)?);
+            }
+        }
+        if blobs.is_empty() {
+            return Err(wrong("expected a file, found an empty list".into()));
+        }
+        Ok(blobs)
+    }
+
+    fn location(&self, field: &str, expanded: &str) -> Result<Location, DataError> {
+        Location::parse(expanded, &self.root)
+            .map_err(|reason| DataError::config(format!("data.{field}"), reason))
+    }
+
+    fn blob_at(&self, field: &str, location: &Location) -> Result<Blob, DataError> {
+        if let Location::Local(path) = location {
+            existing(field, path.clone(), "a file", Path::is_file)?;
+        }
+        Blob::at(location)
+    }
 }
 
 fn existing(

@@ -1,63 +1,81 @@
-//! Records of a JSON file by number: the elements of one array, or one value a line (JSON Lines). Memory holds
-//! where each record lies, sixteen bytes each; the file itself is read as records are asked for.
+//! Records of a JSON file by number: the elements of an array, one value a line (JSON Lines), or the members of an
+//! object. Memory holds where each record lies, sixteen bytes each; the file itself is read as records are asked for.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+mod scan;
+
+use std::collections::BTreeMap;
+use std::io::{BufReader, Read};
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
 
+use self::scan::{Place, Scan};
 use crate::DataError;
+use crate::storage::Blob;
 
 /// Longest record that is read.
 const MAX_RECORD: u64 = 16 << 20;
 /// Records looked at before a file is taken for one of this layout.
 const FIRST: u64 = 16;
 
+/// Where the records of a file stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Within {
+    /// In an array that is the whole file, or one a line.
+    #[default]
+    File,
+    /// In the array under this name of an object that is the whole file.
+    List(&'static str),
+    /// They are the members of an object that is the whole file; each is a [`Named`].
+    Members,
+}
+
 /// The records of a file, each a `T`.
 pub(super) struct Records<T> {
-    path: PathBuf,
+    blob: Blob,
+    within: Within,
     places: Vec<Place>,
     expected: &'static str,
     record: PhantomData<fn() -> T>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    offset: u64,
-    /// `u32::MAX` for more than that.
-    len: u32,
-    line: u32,
+/// A member of an object: its name and its value.
+#[derive(Debug, PartialEq)]
+pub(super) struct Named<T>(pub String, pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let members: BTreeMap<String, T> = BTreeMap::deserialize(deserializer)?;
+        let first = members.into_iter().next();
+        let (name, value) = first.ok_or_else(|| D::Error::custom("no member"))?;
+        Ok(Self(name, value))
+    }
 }
 
 impl<T: DeserializeOwned> Records<T> {
     /// Finds the records of a file; `expected` says in errors what one looks like.
     ///
     /// # Errors
-    /// `Io`; `Empty`; `Malformed` if the array does not end, or if none of the first records is a `T`.
-    pub fn open(path: &Path, expected: &'static str) -> Result<Self, DataError> {
-        let file = File::open(path).map_err(|e| DataError::io(path, e))?;
-        let mut scan = Scan::default();
-        scan.read(BufReader::with_capacity(1 << 18, file))
-            .map_err(|e| DataError::io(path, e))?;
+    /// `Io`; `Empty`; `Malformed` if the list does not end, or if none of the first records is a `T`.
+    pub fn open(blob: Blob, within: Within, expected: &'static str) -> Result<Self, DataError> {
+        let mut scan = Scan::of(within);
+        scan.read(BufReader::with_capacity(1 << 18, blob.open()?))
+            .map_err(|e| DataError::io(blob.path(), e))?;
+        let name = blob.path().display().to_string();
         let places = scan.finish().map_err(|(line, expected, found)| {
-            DataError::malformed(
-                path.display().to_string(),
-                format!("line {line}"),
-                expected,
-                found,
-            )
+            DataError::malformed(&name, format!("line {line}"), expected, found)
         })?;
         let records = Self {
-            path: path.to_owned(),
+            blob,
+            within,
             places,
             expected,
             record: PhantomData,
         };
         if records.len() == 0 {
             return Err(DataError::Empty {
-                what: path.display().to_string(),
+                what: name,
                 hint: format!("expected records as {expected}"),
             });
         }
@@ -81,27 +99,58 @@ impl<T: DeserializeOwned> Records<T> {
     /// `Io`; `Malformed` naming file and line.
     pub fn get(&self, index: u64) -> Result<T, DataError> {
         let place = self.places[(index % self.len()) as usize];
-        let wrong = |found: String| self.malformed(index, self.expected, found);
-        if u64::from(place.len) > MAX_RECORD {
-            return Err(self.malformed(
-                index,
-                &format!("at most {MAX_RECORD} bytes"),
-                "a longer record".into(),
-            ));
-        }
-        let io = |e| DataError::io(&self.path, e);
-        let mut file = File::open(&self.path).map_err(io)?;
-        file.seek(SeekFrom::Start(place.offset)).map_err(io)?;
+        self.fits(index, place)?;
+        let bytes = self.blob.read(place.offset, u64::from(place.len))?;
+        self.parse(index, &bytes)
+    }
+
+    /// Shows all records to `see`, in order, in one pass over the file.
+    ///
+    /// # Errors
+    /// `Io`; `Malformed` naming file and line; what `see` says.
+    pub fn each(
+        &self,
+        mut see: impl FnMut(u64, T) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        let mut reader = BufReader::with_capacity(1 << 18, self.blob.open()?);
+        let mut at = 0;
         let mut bytes = Vec::new();
-        file.take(u64::from(place.len))
-            .read_to_end(&mut bytes)
-            .map_err(io)?;
-        serde_json::from_slice(&bytes).map_err(|error| {
+        for (index, place) in self.places.iter().enumerate() {
+            self.fits(index as u64, *place)?;
+            bytes.clear();
+            reader
+                .seek_relative((place.offset - at) as i64)
+                .and_then(|()| {
+                    let mut record = reader.by_ref().take(u64::from(place.len));
+                    record.read_to_end(&mut bytes)
+                })
+                .map_err(|e| DataError::io(self.blob.path(), e))?;
+            at = place.offset + bytes.len() as u64;
+            see(index as u64, self.parse(index as u64, &bytes)?)?;
+        }
+        Ok(())
+    }
+
+    fn fits(&self, index: u64, place: Place) -> Result<(), DataError> {
+        if u64::from(place.len) <= MAX_RECORD {
+            return Ok(());
+        }
+        let expected = format!("at most {MAX_RECORD} bytes");
+        Err(self.malformed(index, &expected, "a longer record".into()))
+    }
+
+    fn parse(&self, index: u64, bytes: &[u8]) -> Result<T, DataError> {
+        let parsed = match self.within {
+            Within::Members => serde_json::from_slice(&[b"{", bytes, b"}"].concat()),
+            Within::File | Within::List(_) => serde_json::from_slice(bytes),
+        };
+        parsed.map_err(|error| {
             let text = error.to_string();
-            wrong(match text.split_once(" at line ") {
+            let found = match text.split_once(" at line ") {
                 Some((reason, _)) => format!("{reason} (byte {} of the record)", error.column()),
                 None => text,
-            })
+            };
+            self.malformed(index, self.expected, found)
         })
     }
 
@@ -110,7 +159,7 @@ impl<T: DeserializeOwned> Records<T> {
         let number = index % self.len();
         let place = self.places[number as usize];
         DataError::malformed(
-            self.path.display().to_string(),
+            self.blob.path().display().to_string(),
             format!("record {}, line {}", number + 1, place.line),
             expected,
             found,
@@ -119,151 +168,7 @@ impl<T: DeserializeOwned> Records<T> {
 
     /// A name of record `index`: that of the file, and its number from 1 on.
     pub fn name(&self, index: u64) -> String {
-        let file = self.path.file_name().unwrap_or_default().to_string_lossy();
-        format!("{file}#{}", index % self.len() + 1)
-    }
-}
-
-/// Where records start and end, found in one pass over the bytes.
-#[derive(Default)]
-struct Scan {
-    places: Vec<Place>,
-    state: State,
-    /// Offset and line of the record that is being read, and one past its last byte that is no space.
-    start: (u64, u64),
-    end: u64,
-    depth: u64,
-    in_string: bool,
-    escaped: bool,
-    offset: u64,
-    line: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    Start,
-    BetweenLines,
-    Line,
-    BetweenElements,
-    /// In an array, after a comma: a value must follow.
-    Wanted,
-    Element,
-    Done,
-    /// Something stands behind the array's end.
-    Trailing(u64),
-}
-
-impl Scan {
-    fn read(&mut self, mut reader: impl BufRead) -> std::io::Result<()> {
-        loop {
-            let bytes = reader.fill_buf()?;
-            let count = bytes.len();
-            if count == 0 {
-                return Ok(());
-            }
-            let skip = if self.offset == 0 && bytes.starts_with(b"\xef\xbb\xbf") {
-                3
-            } else {
-                0
-            };
-            self.offset += skip as u64;
-            for byte in &bytes[skip..] {
-                self.byte(*byte);
-                self.offset += 1;
-                self.line += u64::from(*byte == b'\n');
-            }
-            reader.consume(count);
-        }
-    }
-
-    fn byte(&mut self, byte: u8) {
-        let space = byte.is_ascii_whitespace();
-        match self.state {
-            State::Start if space => {}
-            State::Start if byte == b'[' => self.state = State::BetweenElements,
-            State::Start | State::BetweenLines => {
-                if !space {
-                    self.begin(State::Line);
-                }
-            }
-            State::Line if byte == b'\n' => self.close(State::BetweenLines),
-            State::Line => {
-                if !space {
-                    self.end = self.offset + 1;
-                }
-            }
-            State::BetweenElements | State::Wanted if space => {}
-            State::BetweenElements if byte == b']' => self.state = State::Done,
-            State::BetweenElements | State::Wanted => {
-                self.begin(State::Element);
-                self.element(byte);
-            }
-            State::Element => self.element(byte),
-            State::Done => {
-                if !space {
-                    self.state = State::Trailing(self.line + 1);
-                }
-            }
-            State::Trailing(_) => {}
-        }
-    }
-
-    fn element(&mut self, byte: u8) {
-        if self.in_string {
-            if self.escaped {
-                self.escaped = false;
-            } else if byte == b'\\' {
-                self.escaped = true;
-            } else if byte == b'"' {
-                self.in_string = false;
-            }
-        } else {
-            match byte {
-                b',' if self.depth == 0 => return self.close(State::Wanted),
-                b']' if self.depth == 0 => return self.close(State::Done),
-                b'"' => self.in_string = true,
-                b'{' | b'[' => self.depth += 1,
-                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
-                _ => {}
-            }
-        }
-        if !byte.is_ascii_whitespace() {
-            self.end = self.offset + 1;
-        }
-    }
-
-    fn begin(&mut self, state: State) {
-        self.state = state;
-        self.start = (self.offset, self.line + 1);
-        self.end = self.offset + 1;
-    }
-
-    fn close(&mut self, state: State) {
-        self.state = state;
-        let (offset, line) = self.start;
-        let len = self.end.min(self.offset).saturating_sub(offset);
-        self.places.push(Place {
-            offset,
-            len: u32::try_from(len).unwrap_or(u32::MAX),
-            line: u32::try_from(line).unwrap_or(u32::MAX),
-        });
-    }
-
-    /// The records; else line, what was expected there, and what was found.
-    fn finish(mut self) -> Result<Vec<Place>, (u64, &'static str, &'static str)> {
-        match self.state {
-            State::Line => self.close(State::BetweenLines),
-            State::BetweenElements | State::Wanted | State::Element => {
-                let expected = "a list that ends with \"]\" (is the file cut off?)";
-                return Err((self.line + 1, expected, "the end of the file"));
-            }
-            State::Trailing(line) => {
-                return Err((line, "nothing after the list's \"]\"", "more"));
-            }
-            State::Start | State::BetweenLines | State::Done => {}
-        }
-        Ok(self.places)
+        format!("{}#{}", self.blob.name(), index % self.len() + 1)
     }
 }
 
@@ -276,7 +181,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("r.json");
         std::fs::write(&path, text).unwrap();
-        let records = Records::open(&path, "anything").map_err(|e| e.to_string())?;
+        let records = Records::open(Blob::local(&path), Within::File, "anything")
+            .map_err(|e| e.to_string())?;
         Ok((folder, records))
     }
 
@@ -334,5 +240,61 @@ mod tests {
             error.contains("line 2") && error.contains("longer"),
             "{error}"
         );
+    }
+
+    fn within(text: &str, within: Within) -> Result<Vec<Value>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.json");
+        std::fs::write(&path, text).unwrap();
+        let records = Records::<Value>::open(Blob::local(&path), within, "anything")
+            .map_err(|e| e.to_string())?;
+        let mut seen = Vec::new();
+        records
+            .each(|index, value| {
+                assert_eq!(records.get(index).unwrap(), value);
+                seen.push(value);
+                Ok(())
+            })
+            .map_err(|e| e.to_string())?;
+        Ok(seen)
+    }
+
+    #[test]
+    fn lists_and_values_in_objects() {
+        let text = r#" {"info": {"a": ["}", {"list": [9]}]}, "n": 3, "list" : [1, {"x": [2, "]"]} , 3],
+            "more": [4]}"#;
+        let list = |name, text: &str| within(text, Within::List(name));
+        assert_eq!(
+            list("list", text).unwrap(),
+            [json!(1), json!({"x": [2, "]"]}), json!(3)]
+        );
+        assert_eq!(list("more", text).unwrap(), [json!(4)]);
+        assert!(
+            list("lost", text)
+                .unwrap_err()
+                .contains("a list of that name")
+        );
+        assert!(list("n", text).unwrap_err().contains("a list of that name"));
+        let cut = &text[..text.find(" , 3]").unwrap()];
+        assert!(list("list", cut).unwrap_err().contains("cut off"));
+        assert!(list("list", "[1]").unwrap_err().contains("an object"));
+        let members = within(
+            r#"{"q1": {"a": "}"}, "q\"2": {"a": 2}, "q3" : 7 }"#,
+            Within::Members,
+        );
+        let expected = [
+            json!({"q1": {"a": "}"}}),
+            json!({"q\"2": {"a": 2}}),
+            json!({"q3": 7}),
+        ];
+        assert_eq!(members.unwrap(), expected);
+        let named: Named<u8> = serde_json::from_str(r#"{"q3": 7}"#).unwrap();
+        assert_eq!(named, Named("q3".into(), 7));
+        assert!(
+            within(r#"{"q1": {"a": 1}"#, Within::Members)
+                .unwrap_err()
+                .contains("cut off")
+        );
+        assert!(within("{}", Within::Members).unwrap_err().contains("empty"));
     }
 }

@@ -9,7 +9,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Source, captions, llava, webdataset};
+use super::{
+    Source, a_okvqa, captions, coco_captions, coco_instances, gqa, llava, mmc4, ocr_vqa, osprey,
+    parquet, part_imagenet, pascal_part, refcoco, text_caps, text_vqa, vcr, visual_genome, vqa,
+    webdataset,
+};
 use crate::DataError;
 use crate::image::ImageLimits;
 use crate::mixture::{Mixture, Shuffled};
@@ -87,10 +91,29 @@ impl SourceRegistry {
         let none = Self {
             kinds: BTreeMap::new(),
         };
-        none.with(captions::KIND)
-            .with(llava::KIND)
-            .with(webdataset::KIND)
-            .with(world::source::KIND)
+        let kinds = [
+            a_okvqa::KIND,
+            captions::KIND,
+            coco_captions::KIND,
+            coco_instances::KIND,
+            gqa::KIND,
+            llava::KIND,
+            mmc4::KIND,
+            ocr_vqa::KIND,
+            osprey::KIND,
+            parquet::KIND,
+            part_imagenet::KIND,
+            pascal_part::KIND,
+            refcoco::KIND,
+            text_caps::KIND,
+            text_vqa::KIND,
+            vcr::KIND,
+            visual_genome::KIND,
+            vqa::KIND,
+            webdataset::KIND,
+            world::source::KIND,
+        ];
+        kinds.into_iter().fold(none, Self::with)
     }
 
     /// As this one, with one more kind (or another one of that name).
@@ -195,7 +218,9 @@ mod tests {
     fn kinds_are_listed_with_their_fields() {
         let registry = SourceRegistry::standard();
         let names: Vec<&str> = registry.kinds().map(|kind| kind.name).collect();
-        assert_eq!(names, ["captions", "llava", "webdataset", "world"]);
+        for name in ["captions", "coco-instances", "mmc4", "parquet", "world"] {
+            assert!(names.contains(&name), "{names:?}");
+        }
         assert!(
             registry
                 .kinds()

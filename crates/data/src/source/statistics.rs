@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Source;
 use crate::DataError;
 use crate::sample::Segment;
+use crate::text::TextTokenizer;
 
 /// Figures over the first samples of a source.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -23,6 +24,8 @@ pub struct Statistics {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Pictures of a sample.
     pub images: Option<Spread>,
+    /// Tokens of a sample's text, without those of pictures; present if a tokenizer was given.
+    pub tokens: Option<Spread>,
     /// Characters of a sample's text.
     pub characters: Option<Spread>,
     /// Characters of a sample that count in the text loss.
@@ -46,25 +49,30 @@ pub struct Spread {
 
 impl Statistics {
     /// Figures over the first `count` samples, or all if there are fewer.
-    pub fn of(source: &dyn Source, count: u64) -> Self {
+    pub fn of(source: &dyn Source, count: u64, tokenizer: Option<&TextTokenizer>) -> Self {
         let mut found = Self {
             length: source.len(),
             ..Self::default()
         };
-        let (mut images, mut characters) = (Vec::new(), Vec::new());
+        let (mut images, mut characters, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
         let (mut counted_characters, mut sides) = (Vec::new(), Vec::new());
         for index in 0..count.min(source.len().unwrap_or(u64::MAX)) {
             found.read += 1;
             match source.get(index) {
                 Ok(sample) => {
                     images.push(sample.images.len() as u64);
-                    let (mut all, mut that_count) = (0, 0);
+                    let (mut all, mut that_count, mut of_text) = (0, 0, 0);
                     for segment in &sample.segments {
                         if let Segment::Text { text, counted } = segment {
                             let length = text.chars().count() as u64;
                             all += length;
                             that_count += if *counted { length } else { 0 };
+                            let ids = tokenizer.and_then(|t| t.encode(text).ok());
+                            of_text += ids.map_or(0, |ids| ids.len() as u64);
                         }
+                    }
+                    if tokenizer.is_some() {
+                        tokens.push(of_text);
                     }
                     characters.push(all);
                     counted_characters.push(that_count);
@@ -82,6 +90,7 @@ impl Statistics {
             }
         }
         found.images = Spread::of(images);
+        found.tokens = Spread::of(tokens);
         found.characters = Spread::of(characters);
         found.counted_characters = Spread::of(counted_characters);
         found.shorter_sides = Spread::of(sides);

@@ -4,10 +4,7 @@
 
 mod index;
 mod tar;
-mod wording;
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -15,15 +12,15 @@ use serde_json::{Map, Value};
 
 use self::index::{Group, Index, Needs};
 use self::tar::{Member, Members};
-use self::wording::Wording;
-use super::paths::existing_file;
 use super::registry::{Field, SourceContext, SourceKind, parse_options};
 use super::rules::{self, CaptionRules};
-use super::{OneOrMore, Source, braces};
+use super::wording::Wording;
+use super::{OneOrMore, Source};
 use crate::DataError;
 use crate::dice::Dice;
 use crate::image::{ImageLimits, decode_image};
 use crate::sample::{Sample, SampleImage};
+use crate::storage::{Blob, Reader};
 
 /// Largest picture file and largest text that are read.
 const MAX_PICTURE: u64 = 256 << 20;
@@ -82,7 +79,7 @@ fn open(
         Wording::Default => Needs::TextOrRecord,
         Wording::Template(_) => Needs::Record,
     };
-    let shards = shards(&options.shards, context)?;
+    let shards = context.blobs("shards", options.shards.all())?;
     Ok(Arc::new(WebDataset {
         index: Index::build(shards, needs, options.skip_damaged)?,
         wording,
@@ -90,25 +87,6 @@ fn open(
         seed: context.seed,
         limits: context.limits,
     }))
-}
-
-fn shards(patterns: &OneOrMore, context: &SourceContext) -> Result<Vec<PathBuf>, DataError> {
-    let mut shards = Vec::new();
-    for pattern in patterns.all() {
-        let expanded = context.expand("shards", pattern)?;
-        let names = braces::expand(&expanded)
-            .map_err(|reason| DataError::config("data.shards", format!("{pattern:?}: {reason}")))?;
-        for name in names {
-            shards.push(existing_file("shards", context.root.join(name))?);
-        }
-    }
-    if shards.is_empty() {
-        return Err(DataError::config(
-            "data.shards",
-            "expected a shard, found an empty list",
-        ));
-    }
-    Ok(shards)
 }
 
 impl Source for WebDataset {
@@ -119,7 +97,7 @@ impl Source for WebDataset {
     fn get(&self, index: u64) -> Result<Sample, DataError> {
         let (shard, members, group) = self.index.get(index)?;
         let mut shard = Shard {
-            path: shard,
+            blob: shard,
             members,
         };
         let mut dice = Dice::new(self.seed, "webdataset", index);
@@ -166,8 +144,8 @@ impl WebDataset {
 
 /// A shard while one of its samples is read.
 struct Shard<'a> {
-    path: &'a Path,
-    members: Members<File>,
+    blob: &'a Blob,
+    members: Members<Reader>,
 }
 
 impl Shard<'_> {
@@ -178,13 +156,12 @@ impl Shard<'_> {
         }
         self.members
             .read(member)
-            .map_err(|e| DataError::io(self.path, e))
+            .map_err(|e| DataError::io(self.blob.path(), e))
     }
 
     /// Name of something in the shard.
     fn name(&self, member: &str) -> String {
-        let file = self.path.file_name().unwrap_or_default().to_string_lossy();
-        format!("{file}/{member}")
+        format!("{}/{member}", self.blob.name())
     }
 
     fn malformed(
@@ -194,7 +171,7 @@ impl Shard<'_> {
         found: impl Into<String>,
     ) -> DataError {
         DataError::malformed(
-            self.path.display().to_string(),
+            self.blob.path().display().to_string(),
             format!("{member:?}"),
             expected,
             found,

@@ -10,6 +10,7 @@ use deem_data::world::source::{
     ClipSource, DiffusionSource, InstructConfig, InstructSource, InterleavedConfig,
     InterleavedSource, RegionSource,
 };
+use deem_data::{DataError, Sample, Segment};
 
 /// Every source that draws, with captions of both kinds; `feed` makes a feed for a purpose.
 pub fn picture_sources(feed: impl Fn(&'static str) -> SceneFeed) -> Vec<Box<dyn Source>> {
@@ -63,4 +64,38 @@ pub fn context(root: &Path, seed: u64) -> SourceContext {
         root: root.into(),
         limits: ImageLimits::default(),
     }
+}
+
+/// Text with `<n>` for pictures and `|` at the end, whatever comes first.
+pub fn shown(sample: &Sample) -> String {
+    let piece = |segment: &Segment| match segment {
+        Segment::Text {
+            text,
+            counted: true,
+        } => format!("[{text}]"),
+        Segment::Text { text, .. } => text.clone(),
+        Segment::Image { index, .. } => format!("<{index}>"),
+        Segment::Bos => "<s>".into(),
+        Segment::Eos { .. } => "|".into(),
+    };
+    sample.segments.iter().map(piece).collect()
+}
+
+/// All samples of a source, by id.
+pub fn all(source: &dyn Source) -> Vec<(String, Result<Sample, DataError>)> {
+    let mut all: Vec<_> = (0..source.len().unwrap())
+        .map(|index| match source.get(index) {
+            Ok(sample) => (sample.id.clone(), Ok(sample)),
+            Err(error) => (error.to_string(), Err(error)),
+        })
+        .collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+/// Writes a file below a folder, with the folders in between.
+pub fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, bytes).unwrap();
 }

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use deem_data::image::ImageLimits;
+use deem_data::image::{Crop, ImageLimits, ViewConfig};
 use deem_data::source::{Source, SourceContext, SourceRegistry, SourceSpec};
+use deem_data::text::TextTokenizer;
 use deem_engine::config;
 use toml::{Table, Value};
 
@@ -21,38 +22,89 @@ const WORLD: [(&str, &str); 5] = [
     ("diffusion", "captions"),
 ];
 
-/// Opens the source.
-pub fn open(setup: &Setup, chosen: &ChosenSource) -> Result<Arc<dyn Source>> {
-    let (specs, side, root) = match &chosen.config {
-        Some(path) => {
-            let table: Table = config::read(path, &setup.overrides)?;
-            let specs = of_file(&table, chosen.stage.as_deref())
-                .with_context(|| path.display().to_string())?;
-            (specs, side(&table), folder_of(path))
-        }
-        None => (described(&chosen.source)?, None, PathBuf::from(".")),
-    };
-    let side = match side {
-        Some(side) => side,
-        None => setup.without_overrides().open()?.preset().model.image_size as u32,
-    };
-    let context = SourceContext {
-        seed: chosen.seed,
-        image_size: side,
-        root,
-        limits: ImageLimits::default(),
-    };
-    Ok(SourceRegistry::standard().open(&specs, &context)?)
+/// Sources, and how a model would see them.
+pub struct Chosen {
+    /// The entries of a `[[data]]` list.
+    pub specs: Vec<SourceSpec>,
+    /// What they are opened with.
+    pub context: SourceContext,
+    /// The squares that a model would see.
+    pub views: ViewConfig,
+    /// What turns text to tokens: the preset's, if it is on this machine.
+    pub tokenizer: Option<TextTokenizer>,
 }
 
-/// Side of the encoder's pictures, if the file says so.
-fn side(table: &Table) -> Option<u32> {
-    let side = table.get("model")?.get("image_size")?.as_integer()?;
+impl Chosen {
+    /// All entries, as they are mixed.
+    ///
+    /// # Errors
+    /// Those of opening them.
+    pub fn source(&self) -> Result<Arc<dyn Source>> {
+        Ok(SourceRegistry::standard().open(&self.specs, &self.context)?)
+    }
+
+    /// One entry alone.
+    ///
+    /// # Errors
+    /// Those of opening it.
+    pub fn entry(&self, number: usize) -> Result<Arc<dyn Source>> {
+        let spec = SourceSpec {
+            weight: 1.0,
+            ..self.specs[number].clone()
+        };
+        Ok(SourceRegistry::standard().open(&[spec], &self.context)?)
+    }
+}
+
+/// Finds out which sources are meant.
+///
+/// # Errors
+/// For a file or description that cannot be read.
+pub fn choose(setup: &Setup, chosen: &ChosenSource) -> Result<Chosen> {
+    let preset = setup.without_overrides().open()?;
+    let mut views = ViewConfig {
+        encoder: preset.preset().model.image_size as u32,
+        diffusion: preset.preset().model.diffusion_size as u32,
+        crop: Crop::Center,
+    };
+    let (specs, root) = match &chosen.config {
+        Some(path) => {
+            let table: Table = config::read(path, &setup.overrides)?;
+            let stage = of_file(&table, chosen.stage.as_deref());
+            let stage = stage.with_context(|| path.display().to_string())?;
+            let data = stage.get("data").context("it has no `data`");
+            let specs = data.and_then(|data| data.clone().try_into().context("data"));
+            views.encoder = side(&table, "image_size").unwrap_or(views.encoder);
+            views.diffusion = side(&table, "diffusion_size").unwrap_or(views.diffusion);
+            if let Some(crop) = stage.get("crop") {
+                views.crop = crop.clone().try_into().context("crop")?;
+            }
+            let specs = specs.with_context(|| path.display().to_string())?;
+            (specs, folder_of(path))
+        }
+        None => (described(&chosen.source)?, PathBuf::from(".")),
+    };
+    Ok(Chosen {
+        specs,
+        context: SourceContext {
+            seed: chosen.seed,
+            image_size: views.encoder,
+            root,
+            limits: ImageLimits::default(),
+        },
+        views,
+        tokenizer: preset.tokenizer().ok(),
+    })
+}
+
+/// A side of the model's pictures, if the file says so.
+fn side(table: &Table, name: &str) -> Option<u32> {
+    let side = table.get("model")?.get(name)?.as_integer()?;
     side.try_into().ok()
 }
 
-/// `data` of a run, or of one of its `[[stages]]`.
-fn of_file(table: &Table, stage: Option<&str>) -> Result<Vec<SourceSpec>> {
+/// The run, or one of its `[[stages]]`.
+fn of_file<'a>(table: &'a Table, stage: Option<&str>) -> Result<&'a Table> {
     let name = |table: &Table| table.get("name").and_then(Value::as_str).map(str::to_owned);
     let stages: Vec<&Table> = match table.get("stages") {
         Some(Value::Array(stages)) => stages.iter().filter_map(Value::as_table).collect(),
@@ -64,16 +116,14 @@ fn of_file(table: &Table, stage: Option<&str>) -> Result<Vec<SourceSpec>> {
             .iter()
             .find(|table| name(table).as_deref() == Some(wanted)),
     };
-    let found = found.ok_or_else(|| {
+    found.copied().ok_or_else(|| {
         let names: Vec<String> = stages.iter().filter_map(|table| name(table)).collect();
         anyhow!(
             "no stage {:?}; there are {}",
             stage.unwrap_or_default(),
             names.join(", ")
         )
-    })?;
-    let data = found.get("data").context("it has no `data`")?;
-    data.clone().try_into().context("data")
+    })
 }
 
 /// What `--source` describes.
@@ -134,13 +184,20 @@ mod tests {
     #[test]
     fn a_file_has_one_stage_or_several() {
         let one: Table = "data = [{ kind = \"a\" }]".parse().unwrap();
-        assert_eq!(of_file(&one, None).unwrap()[0].kind, "a");
+        let kind = |table: &Table, stage| {
+            let found = of_file(table, stage).unwrap();
+            found["data"][0]["kind"]
+                .as_str()
+                .map(str::to_owned)
+                .unwrap()
+        };
+        assert_eq!(kind(&one, None), "a");
         let several: Table = "[[stages]]\nname = \"x\"\ndata = [{ kind = \"a\" }]\n\
                               [[stages]]\nname = \"y\"\ndata = [{ kind = \"b\" }]\n"
             .parse()
             .unwrap();
-        assert_eq!(of_file(&several, None).unwrap()[0].kind, "a");
-        assert_eq!(of_file(&several, Some("y")).unwrap()[0].kind, "b");
+        assert_eq!(kind(&several, None), "a");
+        assert_eq!(kind(&several, Some("y")), "b");
         let error = of_file(&several, Some("z")).unwrap_err().to_string();
         assert!(error.contains("x, y"), "{error}");
     }

@@ -85,7 +85,7 @@ fn save(path: &Path, save: impl Fn(&Path) -> image::ImageResult<()>) -> Result<(
 
 /// What the model reads, with special tokens by name and `marks` around what counts in the text loss. An
 /// image's placeholders are its number here.
-fn text(sample: &Sample, marks: (&str, &str)) -> String {
+pub fn text(sample: &Sample, marks: (&str, &str)) -> String {
     let counts = |text: &str| format!("{}{text}{}", marks.0, marks.1);
     let mut out = String::new();
     if !matches!(sample.segments.first(), Some(Segment::Bos)) {

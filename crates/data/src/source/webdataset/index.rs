@@ -4,12 +4,11 @@
 //! first dot of its last part are one sample.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::iter::Peekable;
-use std::path::{Path, PathBuf};
 
 use super::tar::{Content, Damage, Member, Members};
 use crate::DataError;
+use crate::storage::{Blob, Reader};
 
 const PICTURES: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 const TEXTS: [&str; 2] = ["txt", "caption"];
@@ -42,7 +41,7 @@ struct Place {
 
 /// Places of all samples of a list of shards.
 pub(super) struct Index {
-    shards: Vec<PathBuf>,
+    shards: Vec<Blob>,
     places: Vec<Place>,
 }
 
@@ -74,16 +73,12 @@ impl Index {
     /// # Errors
     /// `Io`; `Malformed` naming shard and byte for a damaged one, unless `skip_damaged`: then the samples
     /// before the damage are kept; `Empty`.
-    pub fn build(
-        shards: Vec<PathBuf>,
-        needs: Needs,
-        skip_damaged: bool,
-    ) -> Result<Self, DataError> {
+    pub fn build(shards: Vec<Blob>, needs: Needs, skip_damaged: bool) -> Result<Self, DataError> {
         let mut places = Vec::new();
         let mut left_out = LeftOut::default();
         for (number, shard) in shards.iter().enumerate() {
-            let file = File::open(shard).map_err(|e| DataError::io(shard, e))?;
-            let members = Members::from(file, 0).map_err(|e| DataError::io(shard, e))?;
+            let members = Members::from(shard.open()?, 0);
+            let members = members.map_err(|e| DataError::io(shard.path(), e))?;
             for group in Groups::new(members, &mut left_out) {
                 match group {
                     Ok(group) if group.is_complete(needs) => places.push(Place {
@@ -105,7 +100,7 @@ impl Index {
         if places.is_empty() {
             let first = shards
                 .first()
-                .map(|s| s.display().to_string())
+                .map(|s| s.path().display().to_string())
                 .unwrap_or_default();
             return Err(DataError::Empty {
                 what: format!("{} shards from {first} on", shards.len()),
@@ -134,19 +129,18 @@ impl Index {
     ///
     /// # Errors
     /// `Io`, or `Malformed` if the shard has changed.
-    pub fn get(&self, index: u64) -> Result<(&Path, Members<File>, Group), DataError> {
+    pub fn get(&self, index: u64) -> Result<(&Blob, Members<Reader>, Group), DataError> {
         let place = self.places[(index % self.len()) as usize];
         let shard = &self.shards[place.shard as usize];
-        let io = |e| DataError::io(shard, e);
-        let file = File::open(shard).map_err(io)?;
-        let mut members = Members::from(file, place.offset).map_err(io)?;
+        let members = Members::from(shard.open()?, place.offset);
+        let mut members = members.map_err(|e| DataError::io(shard.path(), e))?;
         let mut ignored = LeftOut::default();
         let group = Groups::new(&mut members, &mut ignored).next();
         match group {
             Some(Ok(group)) => Ok((shard, members, group)),
             Some(Err(damage)) => Err(named(shard, damage)),
             None => Err(DataError::malformed(
-                shard.display().to_string(),
+                shard.path().display().to_string(),
                 format!("byte {}", place.offset),
                 "a sample that was there when the run began",
                 "the end of the archive",
@@ -155,15 +149,15 @@ impl Index {
     }
 }
 
-fn named(shard: &Path, damage: Damage) -> DataError {
+fn named(shard: &Blob, damage: Damage) -> DataError {
     match damage {
-        Damage::Io(cause) => DataError::io(shard, cause),
+        Damage::Io(cause) => DataError::io(shard.path(), cause),
         Damage::At {
             offset,
             expected,
             found,
         } => DataError::malformed(
-            shard.display().to_string(),
+            shard.path().display().to_string(),
             format!("byte {offset}"),
             expected,
             found,

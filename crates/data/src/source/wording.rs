@@ -1,4 +1,4 @@
-//! What is said of a picture in a shard: its text, a field of its JSON record, or a template over fields.
+//! What is said of a picture in a shard or table: its text, a field of its JSON record, or a template over fields.
 
 use serde_json::Value;
 
@@ -54,6 +54,20 @@ impl Wording {
             ));
         }
         Ok(Self::Template(pieces))
+    }
+
+    /// The fields that it needs, by their names.
+    pub fn fields(&self) -> Vec<&str> {
+        match self {
+            Self::Default => vec!["caption"],
+            Self::Template(pieces) => pieces
+                .iter()
+                .filter_map(|piece| match piece {
+                    Piece::Field(name) => Some(name.as_str()),
+                    Piece::Words(_) => None,
+                })
+                .collect(),
+        }
     }
 
     /// The caption that a record gives; else the field that is missing or of no use, and what it holds.

@@ -1,0 +1,12 @@
+//! Where data lies: on this machine, or in an object store (`s3://`, `gs://`, `az://`) or behind a web server
+//! (`http://`, `https://`), read in pieces, with retries, ahead of time, and through a bounded cache on disk.
+
+mod blob;
+mod cache;
+mod location;
+mod pictures;
+mod remote;
+
+pub use blob::{Blob, Reader};
+pub use location::Location;
+pub use pictures::Pictures;
