@@ -234,7 +234,7 @@ fn benchmark(
 }
 
 /// VQAv2's annotations.
-pub fn vqa(folder: &Path, bytes: &[u8]) -> Read {
+pub fn vqa_questions(folder: &Path, bytes: &[u8]) -> Read {
     let questions = r#"{"questions": [{"question_id": 1, "image_id": 42, "question": "?"}]}"#;
     let others = [("v2_OpenEnded_mscoco_val2014_questions.json", questions)];
     benchmark(
@@ -252,12 +252,12 @@ pub fn vizwiz(folder: &Path, bytes: &[u8]) -> Read {
 }
 
 /// TextVQA.
-pub fn text_vqa(folder: &Path, bytes: &[u8]) -> Read {
+pub fn text_vqa_questions(folder: &Path, bytes: &[u8]) -> Read {
     benchmark(folder, "TextVQA_0.5.1_val.json", &[], bytes, read_text_vqa)
 }
 
 /// GQA.
-pub fn gqa(folder: &Path, bytes: &[u8]) -> Read {
+pub fn gqa_questions(folder: &Path, bytes: &[u8]) -> Read {
     benchmark(
         folder,
         "testdev_balanced_questions.json",
@@ -275,7 +275,7 @@ pub fn visdial(folder: &Path, bytes: &[u8]) -> Read {
 }
 
 /// COCO's captions.
-pub fn coco_captions(folder: &Path, bytes: &[u8]) -> Read {
+pub fn coco_captions_questions(folder: &Path, bytes: &[u8]) -> Read {
     benchmark(
         folder,
         "captions_val2014.json",
@@ -303,7 +303,7 @@ pub fn paragraphs(folder: &Path, bytes: &[u8]) -> Read {
 }
 
 /// RefCOCO's pickled expressions.
-pub fn refcoco(folder: &Path, bytes: &[u8]) -> Read {
+pub fn refcoco_questions(folder: &Path, bytes: &[u8]) -> Read {
     let instances = r#"{"images": [{"id": 8, "file_name": "a.jpg"}],
         "annotations": [{"id": 1, "segmentation": [[0, 0, 2, 0, 2, 2]]}]}"#;
     benchmark(

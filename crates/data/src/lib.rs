@@ -22,6 +22,7 @@ mod batch;
 mod loader;
 mod mixture;
 mod pack;
+mod pickle;
 mod sample;
 
 pub use batch::{Batch, BatchConfig, BatchImage, Collator, Padding};

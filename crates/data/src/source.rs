@@ -18,7 +18,6 @@ mod part_imagenet;
 mod pascal_part;
 mod paths;
 mod per_record;
-mod pickle;
 mod records;
 mod refcoco;
 mod registry;

@@ -59,14 +59,14 @@ fn benchmarks_of_questions() {
     };
     let vqa = br#"{"annotations": [{"question_id": 1, "image_id": 42, "answer_type": "other", "question_type": "what",
         "answers": [{"answer": "red", "answer_confidence": "yes", "answer_id": 1}, {"answer": "blue", "answer_id": 2}]}]}"#;
-    reads(vqa, readers::vqa);
+    reads(vqa, readers::vqa_questions);
     let vizwiz = br#"[{"image": "a.jpg", "question": "What is this?", "answers": [{"answer": "basil", "answer_confidence": "yes"}],
         "answer_type": "other", "answerable": 1}]"#;
     reads(vizwiz, readers::vizwiz);
     let text_vqa = br#"{"data": [{"question_id": 1, "question": "?", "image_id": "0a1b", "answers": ["stop", "go"], "set_name": "val"}]}"#;
-    reads(text_vqa, readers::text_vqa);
+    reads(text_vqa, readers::text_vqa_questions);
     let gqa = br#"{"1": {"question": "Is it blue?", "answer": "no", "imageId": "n1", "isBalanced": true, "types": {"structural": "verify"}}}"#;
-    reads(gqa, readers::gqa);
+    reads(gqa, readers::gqa_questions);
     let visdial = br#"{"split": "val2018", "data": {"questions": ["is it", "how many"], "answers": ["yes", "no"], "dialogs": [
         {"image_id": 7, "caption": "a cat", "dialog": [{"question": 0, "answer": 0, "answer_options": [0, 1]},
         {"question": 1, "answer": 1, "answer_options": [1, 0]}]}]}}"#;
@@ -88,7 +88,7 @@ fn benchmarks_of_descriptions() {
     };
     let coco = br#"{"images": [{"id": 9, "file_name": "b.jpg", "domain": "in-domain"}],
         "annotations": [{"image_id": 9, "id": 1, "caption": "A red bus."}]}"#;
-    reads(coco, readers::coco_captions);
+    reads(coco, readers::coco_captions_questions);
     reads(
         b"1.jpg#0\tTwo men .\n1.jpg#1\tTwo guys .\n",
         readers::flickr30k,
@@ -98,9 +98,9 @@ fn benchmarks_of_descriptions() {
         readers::paragraphs,
     );
     let refs = b"(lp0\n(dp1\nVref_id\nI0\nsVann_id\nI1\nsVimage_id\nI8\nsVsplit\nVval\nsVsentences\n(lp2\n(dp3\nVsent\nVleft one\nsasa.";
-    reads(refs, readers::refcoco);
+    reads(refs, readers::refcoco_questions);
     let binary = b"\x80\x02]q\x00}q\x01(U\x06ref_idK\x00U\x06ann_idK\x01U\x08image_idK\x08U\x05splitU\x03valU\tsentences]q\x02}q\x03U\x04sentU\x03redsaua.";
-    reads(binary, readers::refcoco);
+    reads(binary, readers::refcoco_questions);
     let narrative = br#"{"dataset_id": "mscoco_val2017", "image_id": "137576", "annotator_id": 93, "caption": "Cows."}"#;
     reads(narrative, readers::narratives);
     reads(

@@ -2,8 +2,6 @@
 //! and segmentations) and a pickled list of expressions, `refs(unc).p`, `refs(umd).p` or `refs(google).p`, which is read
 //! by a reader of plain data that executes nothing.
 
-mod pickle;
-
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +11,7 @@ use serde::Deserialize;
 use super::files::{Loaded, one_file, read_json};
 use super::{Item, Mask, PictureFolder};
 use crate::DataError;
+use crate::pickle;
 use crate::segmentation::Segmentation;
 
 #[derive(Deserialize)]

@@ -10,10 +10,11 @@ use serde_json::{Map, Value};
 use super::Source;
 use super::coco_instances::Instances;
 use super::instruction::region;
+use super::records;
 use super::registry::{Field, SourceContext, SourceKind, parse_options};
-use super::{pickle, records};
 use crate::DataError;
 use crate::dice::Dice;
+use crate::pickle;
 use crate::sample::Sample;
 use crate::storage::Blob;
 

@@ -4,7 +4,7 @@
 use serde_json::{Number, Value};
 
 /// Largest file that is read.
-pub(super) const MAX_BYTES: u64 = 512 << 20;
+pub(crate) const MAX_BYTES: u64 = 512 << 20;
 /// Values that a file may make; one that is referred to again counts again, a text once for each 64 bytes.
 const MAX_VALUES: u64 = 64 << 20;
 const MAX_DEPTH: usize = 64;
@@ -27,7 +27,7 @@ struct Machine<'a> {
 }
 
 /// Reads a pickle; else says what is wrong with it.
-pub(super) fn read(bytes: &[u8]) -> Result<Value, String> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Value, String> {
     let mut machine = Machine {
         bytes,
         ..Machine::default()
