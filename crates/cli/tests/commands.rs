@@ -1,7 +1,11 @@
 //! The commands of the README, run as a user would, with the shipped stand-ins.
 
+#[path = "commands/data.rs"]
+mod data;
 #[path = "commands/evaluate.rs"]
 mod evaluate;
+#[path = "commands/fetch.rs"]
+mod fetch;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,6 +1,7 @@
 //! The crate's integration tests, one binary.
 
 mod benchmarks;
+mod exports;
 mod formats;
 mod leakage;
 mod masks;
@@ -9,6 +10,7 @@ mod order;
 mod photographs;
 mod pictures;
 mod sources;
+mod storage;
 mod support;
 mod tables;
 mod vocabulary;
