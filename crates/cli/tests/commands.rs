@@ -2,8 +2,12 @@
 
 #[path = "commands/benchmarks.rs"]
 mod benchmarks;
+#[path = "commands/data.rs"]
+mod data;
 #[path = "commands/evaluate.rs"]
 mod evaluate;
+#[path = "commands/fetch.rs"]
+mod fetch;
 
 #[path = "commands/reproducible.rs"]
 mod reproducible;

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // values to try with
 
 mod benchmarks;
+mod exports;
 mod formats;
 mod leakage;
 mod masks;
@@ -11,6 +12,7 @@ mod order;
 mod photographs;
 mod pictures;
 mod sources;
+mod storage;
 mod support;
 mod tables;
 mod vocabulary;

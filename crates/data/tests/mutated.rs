@@ -14,7 +14,10 @@ use readers::{NAME, Read};
 
 use crate::support::{archive, png};
 
-fn in_folder(read: fn(&std::path::Path, &[u8]) -> Read) -> impl Fn(&[u8]) -> Read {
+/// What reads a file's bytes in a folder.
+type Reader = fn(&std::path::Path, &[u8]) -> Read;
+
+fn in_folder(read: Reader) -> impl Fn(&[u8]) -> Read {
     let folder = tempfile::tempdir().unwrap();
     move |bytes| read(folder.path(), bytes)
 }
@@ -170,7 +173,7 @@ fn published_sets() {
         .replace('\n', " ");
     let vqa = r#"{"questions": [{"question_id": 9, "image_id": 1, "question": "What?"}],
         "annotations": [{"question_id": 9, "answers": [{"answer": "a cat"}]}]}"#;
-    let sets: [(&str, fn(&std::path::Path, &[u8]) -> Read); 10] = [
+    let sets: [(&str, Reader); 10] = [
         (&instances, readers::coco_instances),
         (&coco_captions, readers::coco_captions),
         (gqa, readers::gqa),

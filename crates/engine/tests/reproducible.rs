@@ -5,7 +5,7 @@
 //! numbers change it. Where that is meant, the file is written anew by
 //!
 //! ```text
-//! DEEM_UPDATE_GOLDEN=1 cargo test --release -p deem-engine --test main reproducible
+//! DEEM_UPDATE_GOLDEN=1 cargo test --release -p deem-engine --test engine reproducible
 //! ```
 
 use std::collections::BTreeMap;

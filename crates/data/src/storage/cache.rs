@@ -52,6 +52,9 @@ impl Cache {
 
     /// The piece of a key, if it is there in full.
     pub fn get(&self, key: &str, length: u64) -> Option<Vec<u8>> {
+        if !self.keeps(length) {
+            return None;
+        }
         let path = self.path(key);
         let bytes = fs::read(&path).ok()?;
         if bytes.len() as u64 != length {

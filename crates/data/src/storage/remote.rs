@@ -74,6 +74,8 @@ impl Store {
         let Location::Remote(url) = location else {
             return Err("it lies on this machine".into());
         };
+        // Clients are made with the provider of TLS that is installed there.
+        REQUESTS.as_ref().map_err(String::clone)?;
         let (scheme, key) = ObjectStoreScheme::parse(url).map_err(|e| e.to_string())?;
         // Of an account's address the first part of the path names the store.
         let bucket = match (

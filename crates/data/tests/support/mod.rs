@@ -3,8 +3,9 @@
 use std::io::Cursor;
 use std::path::Path;
 
+use deem_data::export::{Format, export};
 use deem_data::image::ImageLimits;
-use deem_data::source::{Source, SourceContext, SourceSpec};
+use deem_data::source::{Source, SourceContext, SourceRegistry, SourceSpec};
 use deem_data::world::SceneFeed;
 use deem_data::world::source::{
     ClipSource, DiffusionSource, InstructConfig, InstructSource, InterleavedConfig,
@@ -98,4 +99,32 @@ pub fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
     let path = folder.join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, bytes).unwrap();
+}
+
+/// The built-in world's source of a task.
+pub fn world(task: &str) -> std::sync::Arc<dyn Source> {
+    let entry = spec(&format!(r#"{{"kind": "world", "task": "{task}"}}"#));
+    let context = SourceContext {
+        image_size: 64,
+        ..context(Path::new("."), 1)
+    };
+    SourceRegistry::standard().open(&[entry], &context).unwrap()
+}
+
+/// Writes samples of the built-in world into a new folder; the entry that reads them back, in TOML.
+pub fn exported(folder: &Path, name: &str, format: Format, task: &str, count: u64) -> String {
+    let written = export(&*world(task), count, format, &folder.join(name)).unwrap();
+    assert_eq!((written.samples, written.left_out), (count, 0));
+    written.entry
+}
+
+/// Python with public packages, if `DEEM_TEST_PYTHON` names one.
+pub fn python() -> Option<std::path::PathBuf> {
+    let python = std::env::var_os("DEEM_TEST_PYTHON").map(Into::into);
+    if python.is_none() {
+        eprintln!(
+            "skipped: set DEEM_TEST_PYTHON to a Python with tools/parity/requirements-data.txt installed"
+        );
+    }
+    python
 }
