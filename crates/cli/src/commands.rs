@@ -14,7 +14,9 @@ mod doctor;
 mod eval;
 mod export;
 mod generate;
+mod manual;
 mod params;
+mod pictures;
 mod pretrain;
 mod probe;
 mod reproduce;
@@ -61,5 +63,7 @@ pub fn run(args: Args) -> Result<()> {
         Command::Bench(args) => bench::run(&setup, &args),
         Command::Probe(args) => probe::run(&setup, &args),
         Command::Data(args) => data::run(&setup, &args.command),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { folder } => manual::pages(&folder),
     }
 }
