@@ -3,6 +3,7 @@
     python tools/parity/export_pickles.py crates/model/tests/golden
 """
 
+import argparse
 import collections
 import sys
 from pathlib import Path
@@ -37,6 +38,26 @@ def state_dict():
     )
 
 
+def export_others(state, folder):
+    """What training programs save beside weights, and around them."""
+    weights = collections.OrderedDict((name, state[name]) for name in ("plain", "half"))
+    beside = {
+        "args": argparse.Namespace(lr=0.1, name="x"),
+        "size": torch.Size([2, 3]),
+        "device": torch.device("cpu"),
+        "dtype": torch.bfloat16,
+        "counts": {"seen": {1, 2}, 3: "three"},
+        "names": ["a", None],
+    }
+    torch.save(weights | beside, folder / "pickle_beside.pt")
+    # The generator's state is a tensor, too, but not among the weights.
+    around = {"module": {"net": dict(weights)}, "rng": torch.get_rng_state()[:8], "optimizer": {}}
+    torch.save(around, folder / "pickle_trainer.pt")
+    parameter = torch.nn.Parameter(state["plain"])
+    parameter.note = "kept by PyTorch"
+    torch.save({"params_ema": {"plain": parameter}}, folder / "pickle_parameter.pt")
+
+
 def main(folder):
     state = state_dict()
     # Modules' dictionaries carry attributes; so must this one.
@@ -44,6 +65,7 @@ def main(folder):
     torch.save(state, folder / "pickle_zip.pt")
     torch.save(state, folder / "pickle_legacy.pt", _use_new_zipfile_serialization=False)
     torch.save({"state_dict": dict(state), "epoch": 3, "lr": 0.5, "names": ["a"]}, folder / "pickle_wrapped.pt")
+    export_others(state, folder)
     contiguous = {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
     save_file(contiguous, folder / "pickle.safetensors")
 

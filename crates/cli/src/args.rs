@@ -1,9 +1,11 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use deem::{ImageOptions, SamplerKind};
 use deem_engine::Precision;
 use deem_engine::evaluate::Shard;
@@ -62,7 +64,7 @@ pub enum Command {
     Chat(Chat),
     /// Count parameters by component.
     Params(Params),
-    /// Estimate the memory that training and using a model takes, and say what fits.
+    /// Say what a folder of weights is and what is wrong with it, or estimate the memory that a model takes.
     Doctor(Doctor),
     /// Make safetensors of pickled (.bin, .pt, .pth) or quantised (.gguf) weights, and deem's keys of official
     /// checkpoints.
@@ -75,6 +77,17 @@ pub enum Command {
     Probe(Probe),
     /// Built-in and external data.
     Data(Data),
+    /// Print the completions of a shell, to be read by it.
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write manual pages into a folder.
+    Man {
+        /// The folder.
+        folder: PathBuf,
+    },
 }
 
 /// An arm of the experiment.
@@ -219,7 +232,7 @@ pub struct ModelChoice {
     #[arg(long)]
     pub offline: bool,
     /// Largest picture accepted, in millions of pixels.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub max_megapixels: u64,
 }
 
@@ -245,7 +258,7 @@ pub struct Eval {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     /// Questions answered together.
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one, allow_negative_numbers = true)]
     pub batch: usize,
     /// Ask only share I of N, so that several processes, with the same --output, answer together; the figures are those
     /// of a single process, and the one that ends last prints them.
@@ -305,47 +318,101 @@ pub struct Compare {
     pub json: bool,
 }
 
+/// How much of a picture that is no square is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Fit {
+    /// All of it, on a square of a plain colour.
+    Pad,
+    /// The centre square.
+    Crop,
+}
+
+/// How pictures are read.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Reading {
+    /// What is seen of a picture that is no square.
+    #[arg(long, value_enum, default_value = "pad")]
+    pub fit: Fit,
+    /// Read JPEGs that are cut off; what is missing is grey.
+    #[arg(long)]
+    pub allow_truncated: bool,
+}
+
 /// Arguments of `deem ask`.
 #[derive(clap::Args, Debug)]
-#[command(allow_missing_positional = true)]
 pub struct Ask {
-    /// The picture; without one the language model answers alone.
-    pub image: Option<PathBuf>,
-    /// The question.
-    #[arg(required = true)]
-    pub question: String,
-    /// A picture that is positive inside the region in question.
-    #[arg(long, requires = "image")]
+    /// Pictures (`-` is standard input) and one question, in any order; without a picture the language model answers
+    /// alone.
+    #[arg(required_unless_present = "batch", value_name = "PICTURE|QUESTION")]
+    pub words: Vec<OsString>,
+    /// A mask of the picture's size: its non-zero pixels are the region in question. Without a question, the region
+    /// is to be described.
+    #[arg(long, value_name = "FILE")]
     pub mask: Option<PathBuf>,
+    /// Of a mask with several regions, the one with this number (grey value, palette index, or red + 256 green +
+    /// 65536 blue).
+    #[arg(long, value_name = "N", requires = "mask", value_parser = clap::value_parser!(u32).range(1..))]
+    pub mask_id: Option<u32>,
+    /// Ask many: a JSON line each, with `question` and, for pictures, `image` or a list of them, relative to the
+    /// file's folder. Answers are JSON lines, in order.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["words", "mask", "tta"])]
+    pub batch: Option<PathBuf>,
     /// Adapt the encoder to this picture by feedback first (test-time adaptation).
-    #[arg(long, requires = "image")]
+    #[arg(long)]
     pub tta: bool,
     /// Steps of the adaptation.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = at_least_one, allow_negative_numbers = true)]
     pub tta_steps: usize,
     /// Tokens of the answer at most; default: 24 about a picture, 256 without one.
-    #[arg(long)]
+    #[arg(long, value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_new_tokens: Option<usize>,
     /// Beams; 1 is greedy.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = at_least_one, allow_negative_numbers = true)]
     pub beams: usize,
     /// Print question, answer and model as JSON.
     #[arg(long)]
     pub json: bool,
+    /// How pictures are read.
+    #[command(flatten)]
+    pub reading: Reading,
     /// Which model.
     #[command(flatten)]
     pub model: ModelChoice,
+}
+
+/// A whole number from 1 on.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("expected at least 1".into()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("expected a whole number from 1 on".into()),
+    }
+}
+
+/// A finite number from 0 on.
+fn from_zero(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+    let number = number.filter(|number| *number >= 0.0);
+    number.ok_or_else(|| "expected a number from 0 on".into())
+}
+
+/// A share, from 0 to 1.
+fn share(text: &str) -> Result<f64, String> {
+    from_zero(text)
+        .ok()
+        .filter(|number| *number <= 1.0)
+        .ok_or_else(|| "expected a number from 0 to 1".into())
 }
 
 /// How pictures are drawn.
 #[derive(clap::Args, Debug)]
 pub struct Drawing {
     /// Denoising steps.
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 30, value_parser = at_least_one, allow_negative_numbers = true)]
     pub steps: usize,
-    /// Classifier-free guidance; 1 is none.
-    #[arg(long, default_value_t = 3.5)]
-    pub guidance: f64,
+    /// Classifier-free guidance; 1 is none. Default: 3.5 for a text, 1 for a picture, without which nothing was trained.
+    #[arg(long, value_name = "FACTOR", value_parser = from_zero, allow_negative_numbers = true)]
+    pub guidance: Option<f64>,
     /// Seed of the noise.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -355,11 +422,11 @@ pub struct Drawing {
 }
 
 impl Drawing {
-    /// The same for the library.
-    pub fn options(&self) -> ImageOptions {
+    /// The same for the library; `guidance` unless the user says otherwise.
+    pub fn options(&self, guidance: f64) -> ImageOptions {
         ImageOptions {
             steps: self.steps,
-            guidance: self.guidance,
+            guidance: self.guidance.unwrap_or(guidance),
             sampler: if self.ddim {
                 SamplerKind::Ddim
             } else {
@@ -379,8 +446,11 @@ pub struct Restore {
     #[arg(short, long)]
     pub output: PathBuf,
     /// How much of the picture is noise at the start, 0 to 1.
-    #[arg(long, default_value_t = 0.65)]
+    #[arg(long, default_value_t = 0.65, value_parser = share, allow_negative_numbers = true)]
     pub strength: f64,
+    /// How the picture is read.
+    #[command(flatten)]
+    pub reading: Reading,
     /// How to draw.
     #[command(flatten)]
     pub drawing: Drawing,
@@ -412,8 +482,11 @@ pub struct Chat {
     #[arg(long, default_value = ".")]
     pub images: PathBuf,
     /// Tokens of an answer at most.
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_new_tokens: usize,
+    /// How pictures are read.
+    #[command(flatten)]
+    pub reading: Reading,
     /// How to draw.
     #[command(flatten)]
     pub drawing: Drawing,
@@ -439,6 +512,10 @@ pub struct Params {
 /// Arguments of `deem doctor`.
 #[derive(clap::Args, Debug)]
 pub struct Doctor {
+    /// A folder or file of weights: says what it is, whether it fits, and what is missing or wrong, before anything is
+    /// loaded.
+    #[arg(conflicts_with = "config")]
+    pub path: Option<PathBuf>,
     /// TOML file of a run, as for `deem train`; default: stage 1 of the stand-ins.
     #[arg(long)]
     pub config: Option<PathBuf>,

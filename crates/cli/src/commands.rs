@@ -16,7 +16,9 @@ mod encoder;
 mod eval;
 mod export;
 mod generate;
+mod manual;
 mod params;
+mod pictures;
 mod pretrain;
 mod probe;
 mod reproduce;
@@ -67,5 +69,7 @@ pub fn run(args: Args) -> Result<()> {
             interrupt::listen();
             data::run(&setup, &args.command)
         }
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { folder } => manual::pages(&folder),
     }
 }

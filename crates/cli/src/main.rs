@@ -5,10 +5,33 @@ use std::process::ExitCode;
 use clap::Parser;
 use deem_kernels::InstructionSet;
 
+/// As the standard one, but a full device is an error to report and not a panic.
+macro_rules! println {
+    () => { $crate::output::line(format_args!("")) };
+    ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
+}
+
+/// As [`println`], without the end of the line.
+macro_rules! print {
+    ($($text:tt)*) => { $crate::output::piece(&format!($($text)*)) };
+}
+
+/// As the standard one, but what cannot be written is lost.
+macro_rules! eprintln {
+    () => { $crate::output::note(format_args!("")) };
+    ($($text:tt)*) => { $crate::output::note(format_args!($($text)*)) };
+}
+
+/// As [`eprintln`], without the end of the line.
+macro_rules! eprint {
+    ($($text:tt)*) => { $crate::output::aside(format_args!($($text)*)) };
+}
+
 mod allocator;
 mod args;
 mod commands;
 mod interrupt;
+mod output;
 mod progress;
 mod summary;
 mod version;

@@ -2,6 +2,11 @@
 
 use std::path::PathBuf;
 
+/// What a file begins with that stands for another one (Git Large File Storage), and what to do about it.
+pub(crate) const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+pub(crate) const LFS_REMEDY: &str = "a Git LFS pointer, not the file itself: run `git lfs pull` in its repository, \
+                                     or download the file again";
+
 /// Everything that can go wrong between a file on disk and a batch.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -50,6 +55,16 @@ pub enum DataError {
         found_width: u32,
         /// Height of the mask.
         found_height: u32,
+    },
+    /// A mask in which nothing belongs to the region that is asked about.
+    #[error("{name}: {}", empty_mask(*region, found))]
+    EmptyMask {
+        /// Name of the mask.
+        name: String,
+        /// Number of the region, if one was named.
+        region: Option<u32>,
+        /// Numbers of the regions that are there, the first of them.
+        found: Vec<u32>,
     },
     /// A sound record that a rule leaves out, which is no failure.
     #[error("{name}: left out ({rule})")]
@@ -159,6 +174,7 @@ impl DataError {
             Self::Image { .. } => "undecodable picture",
             Self::ImageTooLarge { .. } => "picture too large",
             Self::MaskSize { .. } => "mask of another size",
+            Self::EmptyMask { .. } => "empty mask",
             Self::Dropped { rule, .. } => rule,
             Self::Malformed { .. } => "malformed record",
             Self::Tokenizer { .. } => "tokenizer",
@@ -197,5 +213,18 @@ impl DataError {
             field: field.into(),
             reason: reason.into(),
         }
+    }
+}
+
+fn empty_mask(region: Option<u32>, found: &[u32]) -> String {
+    let numbers: Vec<String> = found.iter().map(u32::to_string).collect();
+    match region {
+        Some(region) if !found.is_empty() => {
+            format!(
+                "region {region} is not in the mask; it holds {}",
+                numbers.join(", ")
+            )
+        }
+        _ => "the mask is empty: all of it is 0 or transparent".into(),
     }
 }

@@ -1,10 +1,14 @@
 //! Pictures: safe decoding, region masks, resampling, and the two views a model sees.
 
+mod crop;
 mod decode;
 mod jpeg;
+mod mask;
 mod resample;
 mod view;
 
+pub use crop::{Crop, mask_on_square, on_square};
 pub use decode::{ImageLimits, decode_image, decode_mask, read_image, read_mask};
+pub use mask::{decode_region, read_region};
 pub use resample::{resize_gray, resize_rgb, resize_rgba_premultiplied};
-pub use view::{Crop, ViewConfig, Views};
+pub use view::{ViewConfig, Views};

@@ -5,13 +5,16 @@ mod chat;
 mod clip;
 pub mod protocol;
 mod special;
+mod template;
 mod tokenizer;
 
 pub use byte_pairs::{BytePairs, TokenKind};
-pub use chat::{ChatTemplate, Turn};
+pub use chat::Turn;
 pub use clip::ClipTokenizer;
 pub use protocol::{
-    answer, caption_prompt, dialogue_prompt, question_prompt, region_prompt, text_question_prompt,
+    answer, caption_prompt, dialogue_prompt, question_prompt, question_turn, region_prompt,
+    text_question_prompt,
 };
 pub use special::SpecialTokens;
-pub use tokenizer::TextTokenizer;
+pub use template::ChatTemplate;
+pub use tokenizer::{Ends, TextTokenizer};

@@ -135,8 +135,9 @@ impl<'a> Conversation<'a> {
             }
         };
         let prompt = network.layout(&tokens, 1);
-        let answers =
-            generate_text_streaming(network, &prompt, encoded.as_ref(), options, &mut tell);
+        let ends = Some(tokenizer);
+        let encoded = encoded.as_ref();
+        let answers = generate_text_streaming(network, ends, &prompt, encoded, options, &mut tell);
         Ok(words(&answers[0])?.trim().to_owned())
     }
 }

@@ -34,9 +34,10 @@ pub(crate) const RESULT: Needs = Needs {
 };
 
 /// What lies beside a model's weights and belongs to them.
-const BESIDE: [&str; 4] = [
+const BESIDE: [&str; 5] = [
     DESCRIPTION,
     CHECKSUMS,
+    "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
 ];

@@ -25,7 +25,16 @@ pub enum Error {
         tried: Vec<String>,
     },
     /// A preset that does not exist.
-    #[error("preset {name:?}: expected one of {known:?}, or the folder of one ({} is not there)", file.display())]
+    #[error(
+        "preset {name:?}: expected one of {known:?}, or the folder of one ({} is not there){}",
+        file.display(),
+        if known.is_empty() {
+            "; the folder `assets` of deem's sources holds the shipped ones: copy it beside the program, to \
+             `../share/deem` from there, or name it in DEEM_ASSETS"
+        } else {
+            ""
+        }
+    )]
     NoPreset {
         /// The name.
         name: String,

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Device;
+use deem_data::text::Ends;
 use deem_engine::foundation::{CHECKSUMS, listed};
 use deem_model::weights::{lazy_state, write_stream};
 use serde_json::json;
@@ -58,13 +59,19 @@ pub fn export(parts: &Parts, folder: &Path) -> Result<(), Error> {
     write_stream(&mut lazy_state(&network), &folder.join(WEIGHTS), &metadata)?;
     write("tokenizer.json", tokenizer.to_json()?)?;
     if let Some(template) = tokenizer.chat_template() {
-        let config = json!({
+        let mut config = json!({
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": template.bos,
-            "eos_token": template.eos,
             "chat_template": template.source,
         });
+        for (name, word) in &template.words {
+            config[name] = json!(word);
+        }
         write("tokenizer_config.json", format!("{config:#}\n"))?;
+    }
+    let ends = tokenizer.ends();
+    if *ends != Ends::default() {
+        let config = json!({ "eos_token_id": ends.tokens, "stop_strings": ends.texts });
+        write("generation_config.json", format!("{config:#}\n"))?;
     }
     write("README.md", readme(parts))?;
     let mut sums = BTreeMap::new();

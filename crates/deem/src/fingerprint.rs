@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use deem_engine::foundation::Needs;
+use deem_model::weights::indexed;
 
 use crate::Error;
 use crate::locate::file_names;
@@ -17,8 +18,9 @@ pub(crate) fn fingerprint(path: &Path, needs: &Needs) -> Result<BTreeMap<String,
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         return Ok(BTreeMap::from([(name.into_owned(), sha256(path)?)]));
     }
-    let names = (needs.choose)(&file_names(path, ""));
-    let sums = names.into_iter().map(|name| {
+    let chosen = (needs.choose)(&file_names(path, ""));
+    let shards = indexed(path, &chosen);
+    let sums = chosen.into_iter().chain(shards).map(|name| {
         let sum = sha256(&path.join(&name))?;
         Ok((name, sum))
     });

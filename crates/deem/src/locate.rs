@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use deem_engine::foundation::Needs;
 use deem_engine::run_config::Alternatives;
-use deem_hub::{Hub, Repository};
+use deem_hub::{Hub, Repository, Wanted};
+use deem_model::weights::indexed;
 
 use crate::preset::{preset_folder, roots};
 use crate::{Error, Event};
@@ -90,10 +91,12 @@ impl Locator {
         let mut progress = |file: &str, done: u64, total: u64| {
             tell(Event::Download { file, done, total });
         };
-        let folder = self
-            .hub
-            .folder(&repository, &needs.choose, needs.expected, &mut progress);
-        Ok(folder?)
+        let wanted = Wanted {
+            choose: &needs.choose,
+            named: &indexed,
+            expected: needs.expected,
+        };
+        Ok(self.hub.folder(&repository, &wanted, &mut progress)?)
     }
 }
 

@@ -1,8 +1,8 @@
 //! A model ready to be used.
 
 use burn::tensor::{Device, Tensor};
-use deem_data::text::{TextTokenizer, answer, question_prompt};
-use deem_data::{Sample, Segment};
+use deem_data::text::{TextTokenizer, answer, dialogue_prompt, question_turn};
+use deem_data::{PackConfig, Sample};
 use deem_engine::Compute;
 use deem_engine::config::ModelSpec;
 use deem_engine::evaluate::Runner;
@@ -149,6 +149,7 @@ impl Model {
             return self.converse().say(question, options, &mut |_| {});
         }
         let sample = self.sample(question, pictures)?;
+        self.check_length(&sample, options.max_new_tokens)?;
         let reply = self.runner(1).answer(&[sample], options)?.remove(0);
         Ok(reply.text.trim().to_owned())
     }
@@ -176,6 +177,9 @@ impl Model {
                 sample
             })
             .collect();
+        for sample in &samples {
+            self.check_length(sample, 0)?;
+        }
         let host = self.runner(answers.len()).collator.samples(&samples)?;
         let batch = DeemBatch::new(&host, &self.network, &self.compute.device);
         let encoded = batch.encode(&self.network);
@@ -320,21 +324,41 @@ impl Model {
         ])
     }
 
+    /// `TooLong` if a sample does not fit whole: what would be cut is the question.
+    fn check_length(&self, sample: &Sample, answer: usize) -> Result<(), Error> {
+        let limit = self.spec.max_tokens;
+        let pack = PackConfig {
+            max_tokens: usize::MAX,
+            image_tokens: self.network.queries(),
+            count_first_image: false,
+        };
+        let tokens = pack.pack(std::slice::from_ref(sample), &self.tokenizer)?;
+        let tokens = tokens.tokens.len();
+        if tokens <= limit {
+            return Ok(());
+        }
+        Err(Error::TooLong {
+            tokens,
+            answer,
+            limit,
+        })
+    }
+
     fn sample(&self, question: &str, pictures: &[Picture]) -> Result<Sample, Error> {
         if !pictures.is_empty() {
             self.for_answers("asking about pictures")?;
         }
-        let mut segments = question_prompt(0, question);
-        let place = segments
+        let images: Vec<usize> = (0..pictures.len()).collect();
+        let regions = pictures
             .iter()
-            .position(|segment| matches!(segment, Segment::Image { .. }));
-        if let Some(place) = place {
-            let images = (0..pictures.len()).map(|index| Segment::Image {
-                index,
-                counted: false,
-            });
-            segments.splice(place..=place, images);
-        }
+            .any(|picture| picture.sample().mask.is_some());
+        // Each in the words in which it was trained.
+        let prompt = if regions {
+            dialogue_prompt
+        } else {
+            question_turn
+        };
+        let segments = prompt(true, &images, question);
         Ok(Sample {
             id: "question".into(),
             segments,

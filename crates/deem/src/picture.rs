@@ -3,13 +3,20 @@
 use std::path::Path;
 
 use deem_data::SampleImage;
-use deem_data::image::{ImageLimits, read_image, read_mask};
+use deem_data::image::{
+    ImageLimits, decode_image, mask_on_square, on_square, read_image, read_region,
+};
+use deem_model::published::{LFS_REMEDY, is_lfs_pointer};
 use image::{GrayImage, RgbImage, imageops};
 
 use crate::Error;
 
 /// Smaller pictures are enlarged when they are written, so that they can be seen.
 const SEEN: u32 = 256;
+
+/// How a JPEG begins, and how it ends.
+const JPEG: &[u8] = &[0xff, 0xd8, 0xff];
+const JPEG_END: [u8; 2] = [0xff, 0xd9];
 
 /// A picture to be asked about.
 ///
@@ -46,21 +53,60 @@ impl Picture {
         Ok(self)
     }
 
-    /// Reads a picture, and the mask that belongs to it, of at most `max_pixels`.
+    /// Reads a picture of at most `max_pixels`.
     ///
     /// # Errors
     /// `Data` naming the file.
-    pub fn read(path: &Path, mask: Option<&Path>, max_pixels: u64) -> Result<Self, Error> {
-        let limit = ImageLimits { max_pixels };
-        let image = read_image(path, limit)?;
-        let mask = mask
-            .map(|mask| read_mask(mask, image.dimensions(), limit))
-            .transpose()?;
-        Ok(Self(SampleImage {
-            id: path.display().to_string(),
-            image,
-            mask,
-        }))
+    pub fn read(path: &Path, max_pixels: u64) -> Result<Self, Error> {
+        let image = read_image(path, ImageLimits { max_pixels })?;
+        Ok(Self::new(path.display().to_string(), image))
+    }
+
+    /// Reads a picture from memory; `name` names it in errors. With `cut_off`, a JPEG may end early: what is missing
+    /// is grey.
+    ///
+    /// # Errors
+    /// `Data` naming it.
+    pub fn decode(
+        name: &str,
+        mut bytes: Vec<u8>,
+        max_pixels: u64,
+        cut_off: bool,
+    ) -> Result<Self, Error> {
+        if is_lfs_pointer(&bytes) {
+            return Err(Error::file(Path::new(name), LFS_REMEDY));
+        }
+        if cut_off && bytes.starts_with(JPEG) {
+            bytes.extend(JPEG_END);
+        }
+        let image = decode_image(&bytes, name, ImageLimits { max_pixels })?;
+        Ok(Self::new(name, image))
+    }
+
+    /// The same picture, with the region that a mask of its size shows: that with a number, or everything that is
+    /// not 0.
+    ///
+    /// # Errors
+    /// `Data` naming the mask if it has another size, or nothing belongs to the region.
+    pub fn with_mask(mut self, mask: &Path, region: Option<u32>) -> Result<Self, Error> {
+        let size = self.0.image.dimensions();
+        let max_pixels = u64::from(size.0) * u64::from(size.1);
+        // A mask of another size is to be named as such, not as too large.
+        let limits = ImageLimits {
+            max_pixels: max_pixels.max(ImageLimits::default().max_pixels),
+        };
+        self.0.mask = Some(read_region(mask, region, size, limits)?);
+        Ok(self)
+    }
+
+    /// The picture whole, centred on a square of a plain colour; else a model sees the centre square only.
+    #[must_use]
+    pub fn padded(mut self) -> Self {
+        if self.0.image.width() != self.0.image.height() {
+            self.0.mask = self.0.mask.as_ref().map(mask_on_square);
+            self.0.image = on_square(&self.0.image);
+        }
+        self
     }
 
     /// Its pixels.

@@ -98,7 +98,7 @@ fn beside(folder: &Path, names: &mut Alternatives) {
 }
 
 /// The folder of a shipped preset: `$DEEM_ASSETS/standins/<name>`, or the same below `assets` in the current
-/// folder or the source tree.
+/// folder, beside the program, in `../share/deem` from there, or in the source tree.
 ///
 /// # Errors
 /// `NoPreset` listing those that exist.
@@ -131,10 +131,17 @@ pub fn preset_names() -> Vec<String> {
     names
 }
 
-/// Folders of presets, the first that has one first.
+/// Folders of presets, the first that has one first: where `DEEM_ASSETS` says, below the current folder, beside the
+/// program or where it is installed, in the source tree it was built from.
 pub(crate) fn roots() -> Vec<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets");
     let stated = std::env::var_os("DEEM_ASSETS").map(PathBuf::from);
-    let assets = stated.into_iter().chain(["assets".into(), source]);
+    let program = std::env::current_exe().ok();
+    let program = program.as_deref().and_then(Path::parent);
+    let installed = program.map(|folder| [folder.join("assets"), folder.join("../share/deem")]);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets");
+    let assets = stated.into_iter().chain(["assets".into()]);
+    let assets = assets
+        .chain(installed.into_iter().flatten())
+        .chain([source]);
     assets.map(|assets| assets.join("standins")).collect()
 }

@@ -42,8 +42,8 @@ pub struct StageConfig {
     /// Largest share of samples that may be unreadable and be replaced by others; more of them stop the run.
     #[serde(default = "one_percent")]
     pub error_ceiling: f64,
-    /// How squares are cut from pictures: `"center"`, `"squeeze"`, or `{ random = 0.8 }` for one of random
-    /// place and of at least that share of the shorter side, another one each epoch.
+    /// How squares are made of pictures: `"center"`, `"pad"` (the whole picture), `"squeeze"`, or `{ random = 0.8 }`
+    /// for one of random place and of at least that share of the shorter side, another one each epoch.
     #[serde(default)]
     pub crop: Crop,
     /// Loss terms.
@@ -53,6 +53,88 @@ pub struct StageConfig {
     pub align: f64,
     /// Optimizer, schedule, trained parts.
     pub train: TrainConfig,
+}
+
+/// Most rows of a batch, samples of a row and batches of a step; more is a slip of the finger.
+const MOST: u64 = 1 << 20;
+
+impl StageConfig {
+    /// Checks every number against its range.
+    ///
+    /// # Errors
+    /// The field, its range and what was found.
+    pub fn check(&self) -> Result<(), String> {
+        let wrong = |field: &str, expected: &str, found: &dyn std::fmt::Display| {
+            Err(format!("{field}: expected {expected}, found {found}"))
+        };
+        let TrainConfig {
+            schedule,
+            optimizer,
+            groups,
+            ..
+        } = &self.train;
+        for (field, found) in [
+            ("batch", self.batch as u64),
+            ("samples_per_row", self.samples_per_row as u64),
+            ("train.accumulate", self.train.accumulate),
+            ("train.workers", self.train.workers as u64),
+        ] {
+            if !(1..=MOST).contains(&found) {
+                return wrong(field, &format!("1 to {MOST}"), &found);
+            }
+        }
+        if schedule.steps == 0 {
+            return wrong("train.schedule.steps", "at least 1", &0);
+        }
+        if schedule.warmup > schedule.steps {
+            let most = format!("at most the {} steps of the run", schedule.steps);
+            return wrong("train.schedule.warmup", &most, &schedule.warmup);
+        }
+        let rates = groups.iter().enumerate().flat_map(|(index, group)| {
+            let name = move |field: &str| format!("train.groups[{index}].{field}");
+            [
+                (name("learning_rate"), group.learning_rate),
+                (name("weight_decay"), group.weight_decay),
+            ]
+        });
+        let weights = [
+            ("align", self.align),
+            ("loss.text", self.loss.text),
+            ("loss.image", self.loss.image),
+            ("loss.feedback", self.loss.feedback),
+        ];
+        let weights = weights.map(|(field, found)| (field.to_owned(), found));
+        for (field, found) in weights.into_iter().chain(rates) {
+            if !(found.is_finite() && found >= 0.0) {
+                return wrong(&field, "a number from 0 on", &found);
+            }
+        }
+        for (field, found) in [
+            ("loss.condition_dropout", self.loss.condition_dropout),
+            ("error_ceiling", self.error_ceiling),
+            ("train.schedule.floor", schedule.floor),
+        ] {
+            if !(0.0..=1.0).contains(&found) {
+                return wrong(field, "a number from 0 to 1", &found);
+            }
+        }
+        for (field, found) in [
+            ("train.optimizer.beta1", optimizer.beta1),
+            ("train.optimizer.beta2", optimizer.beta2),
+        ] {
+            if !(0.0..1.0).contains(&found) {
+                return wrong(field, "a number from 0 to below 1", &found);
+            }
+        }
+        if !(optimizer.epsilon.is_finite() && optimizer.epsilon > 0.0) {
+            return wrong(
+                "train.optimizer.epsilon",
+                "a number above 0",
+                &optimizer.epsilon,
+            );
+        }
+        Ok(())
+    }
 }
 
 fn one() -> usize {

@@ -13,11 +13,12 @@ mod checksums;
 mod config_file;
 mod files;
 mod language;
+mod words;
 
 pub(crate) use checksums::parsed;
 pub use checksums::{CHECKSUMS, listed, recorded};
 pub use files::{DIFFUSION, LLAMA, Needs, PICKLED, SMALL, TOKENIZER, TRAINED, VISION};
-pub use language::{Language, published_files, tokenizer_at};
+pub use language::{Language, published_files, tokenizer_at, tokenizer_file};
 
 use std::path::{Path, PathBuf};
 

@@ -142,6 +142,13 @@ impl RunConfig {
         if stages.is_empty() {
             return Err("stages: expected at least one, found none".into());
         }
+        for (index, stage) in stages.iter().enumerate() {
+            let place = |problem| match stages.len() {
+                1 => problem,
+                _ => format!("stages[{index}].{problem}"),
+            };
+            stage.check().map_err(place)?;
+        }
         let following = stages.split_off(1);
         Ok(Self {
             stage: stages.remove(0),
@@ -295,12 +302,13 @@ train = { save_every = 1, schedule = { steps = 2, warmup = 1 }, groups = [] }
     }
 
     #[test]
-    fn crops_are_said_in_three_ways_and_kept() {
+    fn crops_are_said_in_four_ways_and_kept() {
         use deem_data::image::Crop;
         assert_eq!(parse("").unwrap().stage.crop, Crop::Center);
         for (text, crop) in [
             ("crop = \"center\"", Crop::Center),
             ("crop = \"squeeze\"", Crop::Squeeze),
+            ("crop = \"pad\"", Crop::Pad),
             ("crop = { random = 0.8 }", Crop::Random(0.8)),
         ] {
             let run = parse(text).unwrap();
@@ -308,7 +316,44 @@ train = { save_every = 1, schedule = { steps = 2, warmup = 1 }, groups = [] }
             let kept = toml::to_string(&run).unwrap();
             assert_eq!(config::parse::<RunConfig>(&kept, &[]), Ok(run), "{kept}");
         }
-        assert!(parse("crop = \"random\"").is_err());
+        let error = parse("crop = \"random\"").unwrap_err();
+        assert!(error.contains("{ random = SHARE }"), "{error}");
+        assert!(error.contains("crop"), "{error}");
+    }
+
+    #[test]
+    fn numbers_that_make_no_sense_are_named_with_their_range() {
+        let with = |changes: &[&str]| {
+            let changes: Vec<String> = changes.iter().map(|change| (*change).to_owned()).collect();
+            config::parse::<RunConfig>(&format!("max_tokens = 7\n{STAGE}"), &changes)
+        };
+        let group = "train.groups=[{ patterns = [\"*\"], learning_rate = nan }]";
+        for change in [
+            "batch=0",
+            "batch=99999999999",
+            "samples_per_row=0",
+            "align=-1.0",
+            "error_ceiling=1.5",
+            "loss.text=nan",
+            "loss.image=inf",
+            "loss.feedback=-2.0",
+            "loss.condition_dropout=7.0",
+            "train.accumulate=0",
+            "train.schedule.steps=0",
+            "train.schedule.warmup=3",
+            "train.schedule.floor=-0.1",
+            "train.optimizer={ beta1 = 1.0, beta2 = 0.9, epsilon = 1e-6, clip = 1.0 }",
+            group,
+        ] {
+            let error = with(&[change]).unwrap_err();
+            let field = change.split('=').next().unwrap();
+            assert!(
+                error.contains(field) && error.contains("expected"),
+                "{change}: {error}"
+            );
+        }
+        assert!(with(&["train.schedule.warmup=2"]).is_ok());
+        assert!(with(&["loss.text=0.0"]).is_ok());
     }
 
     #[test]

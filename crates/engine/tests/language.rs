@@ -151,14 +151,17 @@ fn text_alone_needs_no_other_weights() {
     };
     let prompt = model.layout(&prompt, 1);
     let mut heard = Vec::new();
-    let answers = generate_text_streaming(&model, &prompt, None, &options, &mut |answers| {
+    let answers = generate_text_streaming(&model, None, &prompt, None, &options, &mut |answers| {
         heard.push(answers[0].tokens.clone());
     });
     let answer = &answers[0].tokens;
     assert!(!answer.is_empty() && answer.iter().all(|token| *token < 288));
     assert_eq!(heard.last(), Some(answer));
     assert!(heard.iter().all(|part| answer.starts_with(part)));
-    assert_eq!(generate_text(&model, &prompt, None, &options), answers);
+    assert_eq!(
+        generate_text(&model, None, &prompt, None, &options),
+        answers
+    );
 }
 
 #[test]

@@ -84,8 +84,9 @@ impl Client {
     pub(crate) fn list(&self, name: &Repository) -> Result<Listing, String> {
         let Repository { id, revision, .. } = name;
         let url = format!(
-            "{}/api/models/{id}/revision/{revision}?blobs=true",
-            self.endpoint
+            "{}/api/models/{id}/revision/{}?blobs=true",
+            self.endpoint,
+            revision.replace('/', "%2F")
         );
         let response = self.get(&url, 0)?;
         let mut text = String::new();
@@ -180,7 +181,11 @@ impl Client {
         if file.size == Some(done) {
             return Ok(done);
         }
-        let response = self.get(url, done).map_err(refused)?;
+        let mut response = self.get(url, done).map_err(&refused)?;
+        // What lies there is longer than the file: another file, or one that has changed.
+        if response.status() == 416 {
+            response = self.get(url, 0).map_err(&refused)?;
+        }
         if response.status() != 206 {
             out.set_len(0).map_err(io)?;
             done = 0;
@@ -216,6 +221,7 @@ impl Client {
         let response = request.call().map_err(|error| error.to_string())?;
         match response.status().as_u16() {
             200 | 206 => Ok(response),
+            416 if from > 0 => Ok(response),
             status @ (401 | 403) => Err(format!(
                 "{status}: it does not exist, or asks for a licence to be accepted; do that on its page and \
                  set HF_TOKEN to a token of yours"

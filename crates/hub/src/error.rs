@@ -18,6 +18,21 @@ pub enum HubError {
         /// Where it would lie.
         cache: PathBuf,
     },
+    /// Only a part is in the cache, and the network is not to be used.
+    #[error(
+        "{name}: {} not in the cache ({}), and the network is off (--offline or HF_HUB_OFFLINE); another program's \
+         download broke off: let it go on without the option, or copy what is missing there",
+        .missing.join(", "),
+        cache.display()
+    )]
+    Incomplete {
+        /// The repository.
+        name: String,
+        /// The files.
+        missing: Vec<String>,
+        /// Where they would lie.
+        cache: PathBuf,
+    },
     /// A repository without what was asked for.
     #[error("{name}: none of its files will do; expected {expected}")]
     Lacking {

@@ -9,5 +9,5 @@ mod name;
 
 pub use download::{Remote, sha256};
 pub use error::HubError;
-pub use hub::{Hub, Progress};
+pub use hub::{Hub, Progress, Wanted};
 pub use name::Repository;

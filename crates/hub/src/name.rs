@@ -3,7 +3,7 @@ use std::path::{Component, Path};
 
 use crate::HubError;
 
-/// `hf://owner/name[@revision][/sub/folder]`.
+/// `hf://owner/name[@revision][/sub/folder]`; a revision may be that of a pull request, `refs/pr/N`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repository {
     /// `owner/name`.
@@ -28,13 +28,26 @@ impl Repository {
         let name = parts.next().unwrap_or_default();
         let folder = parts.next().unwrap_or_default();
         let (name, revision) = name.split_once('@').unwrap_or((name, "main"));
-        let plain = [owner, name, revision].iter().all(|part| is_plain(part));
+        let (request, folder) = match folder.strip_prefix("pr/").filter(|_| revision == "refs") {
+            Some(rest) => {
+                let (number, folder) = rest.split_once('/').unwrap_or((rest, ""));
+                (Some(number), folder)
+            }
+            None => (None, folder),
+        };
+        let number = request.unwrap_or("0");
+        let plain = [owner, name, revision, number]
+            .iter()
+            .all(|part| is_plain(part));
         if !plain || !(folder.is_empty() || is_inside(folder)) {
             return Err(HubError::Name(text.into()));
         }
         Ok(Some(Self {
             id: format!("{owner}/{name}"),
-            revision: revision.into(),
+            revision: match request {
+                Some(number) => format!("refs/pr/{number}"),
+                None => revision.into(),
+            },
             folder: folder.into(),
         }))
     }
@@ -91,12 +104,21 @@ mod tests {
             "hf://a/b@v2",
             "hf://a/b/unet",
             "hf://a/b@main2/x/y",
+            "hf://a/b@refs/pr/1",
+            "hf://a/b@refs/pr/1/unet",
         ] {
             let name = Repository::parse(text).unwrap().unwrap();
             assert_eq!(name.to_string(), text);
         }
         let name = Repository::parse("hf://a/b@r/unet/").unwrap().unwrap();
         assert_eq!((name.id.as_str(), name.revision.as_str()), ("a/b", "r"));
+        let request = Repository::parse("hf://a/b@refs/pr/1/unet")
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (request.revision.as_str(), request.folder.as_str()),
+            ("refs/pr/1", "unet")
+        );
         assert_eq!(name.below("unet/config.json"), Some("config.json"));
         assert_eq!(name.below("unetx/config.json"), None);
         assert_eq!(name.cache_folder(), "models--a--b");
@@ -113,6 +135,7 @@ mod tests {
             "hf://a/..",
             "hf://a/b/../../c",
             "hf://a/b@../x",
+            "hf://a/b@refs/pr/..",
             "hf://a b/c",
             "hf://a/b//etc",
         ] {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use deem_hub::{Hub, HubError, Repository};
+use deem_hub::{Hub, HubError, Repository, Wanted};
 use sha2::{Digest, Sha256};
 
 /// A hub with one repository. Requests are kept; a body may break off once.
@@ -94,6 +94,7 @@ impl Server {
                     })
                     .map(|range| range.trim_end_matches('-').parse::<usize>().unwrap());
                 match from {
+                    Some(from) if from > bytes.len() => (416, Vec::new()),
                     Some(from) => (206, bytes[from..].to_vec()),
                     None => (200, bytes.clone()),
                 }
@@ -129,7 +130,19 @@ fn fetch(hub: &Hub, name: &str) -> Result<std::path::PathBuf, HubError> {
             .filter(|name| name.ends_with(".json") || name.ends_with(".bin"));
         wanted.cloned().collect()
     };
-    hub.folder(&name, &json, "a .json file", &mut |_, _, _| {})
+    // `index.json` names further files, a line each.
+    let named = |folder: &Path, chosen: &[String]| {
+        let index = chosen.iter().find(|name| *name == "index.json");
+        let text = index.and_then(|name| std::fs::read_to_string(folder.join(name)).ok());
+        let text = text.unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    };
+    let wanted = Wanted {
+        choose: &json,
+        named: &named,
+        expected: "a .json file",
+    };
+    hub.folder(&name, &wanted, &mut |_, _, _| {})
 }
 
 const FILES: &[(&str, &[u8])] = &[
@@ -181,6 +194,18 @@ fn a_broken_download_goes_on_where_it_stopped() {
     assert_eq!(std::fs::read(folder.join("w.bin")).unwrap(), long);
     let requests = server.requests().join("").to_lowercase();
     assert!(requests.contains("range: bytes=100000-"), "{requests}");
+}
+
+/// A remainder longer than the file, which the server refuses to go on from.
+#[test]
+fn a_download_that_cannot_go_on_begins_again() {
+    let server = Server::start(&[("w.bin", b"good")]);
+    let cache = tempfile::tempdir().unwrap();
+    let snapshot = cache.path().join("models--o--m/snapshots/c0ffee");
+    std::fs::create_dir_all(&snapshot).unwrap();
+    std::fs::write(snapshot.join("w.bin.incomplete"), b"longer").unwrap();
+    let folder = fetch(&hub(cache.path(), &[&server]), "hf://o/m").unwrap();
+    assert_eq!(std::fs::read(folder.join("w.bin")).unwrap(), b"good");
 }
 
 #[test]
@@ -248,6 +273,42 @@ fn offline_uses_the_cache_alone_also_one_that_others_filled() {
     assert_eq!(fetch(&hub, "hf://o/m").unwrap(), snapshot);
     assert_eq!(fetch(&hub, "hf://o/m@abc").unwrap(), snapshot);
     assert!(server.requests().is_empty());
+}
+
+/// Another program's download broke off: the index is there, and one of its two shards.
+#[test]
+fn what_an_index_names_is_brought_too() {
+    let files: [(&str, &[u8]); 3] = [
+        ("index.json", b"1.shard\n2.shard"),
+        ("1.shard", b"one"),
+        ("2.shard", b"two"),
+    ];
+    let server = Server::start(&files);
+    let cache = tempfile::tempdir().unwrap();
+    let hub = hub(cache.path(), &[&server]);
+    let repository = cache.path().join("models--o--m");
+    let snapshot = repository.join("snapshots/c0ffee");
+    std::fs::create_dir_all(&snapshot).unwrap();
+    std::fs::create_dir_all(repository.join("refs")).unwrap();
+    std::fs::write(repository.join("refs/main"), "c0ffee").unwrap();
+    for (name, content) in &files[..2] {
+        std::fs::write(snapshot.join(name), content).unwrap();
+    }
+    let error = fetch(&hub.clone().offline(true), "hf://o/m").unwrap_err();
+    assert!(
+        matches!(&error, HubError::Incomplete { missing, .. } if *missing == ["2.shard"]),
+        "{error}"
+    );
+    assert_eq!(fetch(&hub, "hf://o/m").unwrap(), snapshot);
+    assert_eq!(std::fs::read(snapshot.join("2.shard")).unwrap(), b"two");
+    assert_eq!(server.requests().len(), 2, "the list and the missing file");
+    fetch(&hub.offline(true), "hf://o/m").unwrap();
+
+    let lacking = Server::start(&files[..2]);
+    let empty = tempfile::tempdir().unwrap();
+    let hub = Hub::new(empty.path().into(), vec![lacking.url.clone()], None);
+    let error = fetch(&hub, "hf://o/m").unwrap_err().to_string();
+    assert!(error.contains("2.shard, which an index names"), "{error}");
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub mod mmfs;
 pub mod nn;
 pub mod perceiver;
 pub mod position;
+pub mod published;
 pub mod scheduler;
 pub mod unet;
 pub mod weights;

@@ -8,14 +8,19 @@
 mod attention;
 mod cache;
 mod config;
+mod family;
+mod filled;
 mod head;
 mod layer;
 mod model;
+mod published;
 mod rope;
 
 pub use attention::LlamaAttention;
 pub use cache::{LlamaCache, consecutive_positions};
 pub use config::{LlamaConfig, LlamaError, LlamaMmfsConfig};
+pub use family::{Family, LayerType};
+pub use filled::Head;
 pub use head::TextDecoder;
 pub use layer::{LlamaLayer, LlamaMlp};
 pub use model::{Llama, LlamaImages, LlamaInput, LlamaModel, LlamaOutput};

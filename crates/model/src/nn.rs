@@ -93,6 +93,9 @@ pub struct RmsNorm {
     pub weight: Param<Tensor<1>>,
     #[module(skip)]
     eps: f64,
+    /// Added to the weight.
+    #[module(skip)]
+    offset: f64,
 }
 
 impl RmsNorm {
@@ -101,13 +104,26 @@ impl RmsNorm {
         Self {
             weight: param([features], 1.0, device),
             eps,
+            offset: 0.0,
         }
+    }
+
+    /// The same with something added to its weight, as where weights are published less one.
+    #[must_use]
+    pub fn with_offset(self, offset: f64) -> Self {
+        Self { offset, ..self }
     }
 
     /// # Shapes
     /// `x`: `[.., features]`, returned in the same shape.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        kernels::rms_norm(x, self.weight.val(), self.eps)
+        let weight = self.weight.val();
+        let weight = if self.offset == 0.0 {
+            weight
+        } else {
+            weight.add_scalar(self.offset)
+        };
+        kernels::rms_norm(x, weight, self.eps)
     }
 }
 

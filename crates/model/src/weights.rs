@@ -17,7 +17,7 @@ pub mod torch;
 
 pub use error::WeightsError;
 pub use file::{Checksum, WeightsFile, sha256};
-pub use index::{find, weight_files};
+pub use index::{check_shards, find, indexed, shards, weight_files};
 pub use load::{LoadOptions, Rename, load, narrow, widen};
 pub use official::{is_official, to_deem};
 pub use safetensors::Dtype;

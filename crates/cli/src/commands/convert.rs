@@ -10,7 +10,8 @@ use deem_engine::foundation::{PICKLED, SMALL, published_files};
 use deem_model::weights::gguf::GgufFile;
 use deem_model::weights::torch::TorchFile;
 use deem_model::weights::{
-    WeightsFile, find, is_official, read_tensors, to_deem, weight_files, write_stream,
+    WeightsFile, check_shards, find, is_official, read_tensors, shards, to_deem, weight_files,
+    write_stream,
 };
 
 use super::setup::downloads;
@@ -21,18 +22,33 @@ pub fn run(args: &Convert) -> Result<()> {
     let locator = Locator::new(&args.mirrors, args.offline);
     let input = locator.one(&args.input, &PICKLED, &mut downloads())?;
     let (mut pickles, mut files) = (Vec::new(), Vec::new());
-    for path in inputs(&input)? {
-        if is_pickle(&path) {
-            pickles.push(TorchFile::open(&path)?);
+    let read = Input::of(&input)?;
+    for path in &read.files {
+        if is_pickle(path) {
+            pickles.push(TorchFile::open(path)?);
         } else {
-            files.push(WeightsFile::open(&path)?);
+            files.push(WeightsFile::open(path)?);
         }
     }
     for file in pickles.iter().filter(|file| !file.skipped().is_empty()) {
         let names = file.skipped().join(", ");
         eprintln!("{}: no tensors, left out: {names}", file.path().display());
     }
+    for file in pickles.iter().filter(|file| !file.foreign().is_empty()) {
+        let names = file.foreign().join(", ");
+        eprintln!(
+            "{}: of classes that are not read, left out: {names}",
+            file.path().display()
+        );
+    }
     let mut tensors = read_tensors(&pickles, &files);
+    if tensors.is_empty() {
+        bail!("{}: it holds no tensors", input.display());
+    }
+    if let Some(index) = &read.index {
+        let found: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+        check_shards(index, &found)?;
+    }
     if is_official(tensors.iter().map(|tensor| tensor.name.as_str())) {
         let (renamed, dropped) = to_deem(tensors, &input)?;
         tensors = renamed;
@@ -41,7 +57,7 @@ pub fn run(args: &Convert) -> Result<()> {
     }
     let target = target(&input, &args.output)?;
     if args.output.is_dir() {
-        for path in inputs(&input)?.iter().filter(|path| is_gguf(path)) {
+        for path in read.files.iter().filter(|path| is_gguf(path)) {
             for (name, content) in published_files(&GgufFile::open(path)?)? {
                 let path = args.output.join(name);
                 fs::write(&path, content).with_context(|| path.display().to_string())?;
@@ -64,35 +80,42 @@ fn is_gguf(path: &Path) -> bool {
         .is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
 }
 
-/// The files to read: a file itself, the shards that an index lists, the weights of a folder.
-fn inputs(input: &Path) -> Result<Vec<PathBuf>> {
-    let name = input
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let sharded = name.strip_suffix(".bin.index.json").is_some();
-    if input.is_file() && !sharded {
-        return Ok(vec![input.into()]);
+/// What is to be read.
+struct Input {
+    /// A file, or all shards of an index.
+    files: Vec<PathBuf>,
+    /// The index, which lists what they hold.
+    index: Option<PathBuf>,
+}
+
+impl Input {
+    /// The files that a file, an index of shards or a folder means.
+    fn of(input: &Path) -> Result<Self> {
+        let chosen = if input.is_file() {
+            input.to_owned()
+        } else {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(input).with_context(|| input.display().to_string())? {
+                names.push(entry?.file_name().to_string_lossy().into_owned());
+            }
+            names.sort();
+            let pickles = ["bin", "pt", "pth"].map(|ending| weight_files(&names, ending));
+            match pickles.into_iter().flatten().next() {
+                Some(name) => input.join(name),
+                None => find(input)?,
+            }
+        };
+        if chosen.extension().is_some_and(|ending| ending == "json") {
+            return Ok(Self {
+                files: shards(&chosen)?,
+                index: Some(chosen),
+            });
+        }
+        Ok(Self {
+            files: vec![chosen],
+            index: None,
+        })
     }
-    let folder = if sharded {
-        input.parent().unwrap_or(input)
-    } else {
-        input
-    };
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
-    }
-    names.sort();
-    let chosen = ["bin", "pt", "pth"]
-        .iter()
-        .map(|ending| weight_files(&names, ending));
-    let Some(chosen) = chosen.into_iter().find(|chosen| !chosen.is_empty()) else {
-        return Ok(vec![find(input)?]);
-    };
-    let pickles = chosen.iter().filter(|name| !name.ends_with(".json"));
-    Ok(pickles.map(|name| folder.join(name)).collect())
 }
 
 /// Where the tensors go: the file that was named, or `model.safetensors` in the folder that was named,

@@ -11,6 +11,9 @@ use serde_json::json;
 use super::setup::Setup;
 use crate::args::Doctor;
 
+mod checkpoint;
+mod memory;
+
 const GIB: f64 = (1_u64 << 30) as f64;
 
 /// A place where a model may run.
@@ -29,6 +32,9 @@ const PRECISIONS: [NumberFormat; 3] = [
 
 /// Runs the command.
 pub fn run(setup: &Setup, args: &Doctor) -> Result<()> {
+    if let Some(path) = &args.path {
+        return checkpoint::run(path, args.json);
+    }
     let (spec, stage) = chosen(setup, args)?;
     let model = Deem::new(&spec.model, &Device::flex())?;
     let (_, parameters) = select(model, &stage.train.groups)?;
@@ -150,19 +156,10 @@ fn fits(place: &Place, need: &Memory) -> Option<bool> {
 
 /// This machine's processors, which compute in 32 bits, with the memory that is free.
 fn machine(precision: NumberFormat) -> Place {
-    let free = std::fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| {
-            let line = text
-                .lines()
-                .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-            let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-            Some(kib * 1024)
-        });
     Place {
         name: "this machine's processor".into(),
         precision,
-        memory: free,
+        memory: memory::free(),
     }
 }
 

@@ -16,6 +16,7 @@ use deem_metrics::figures::Family;
 use serde_json::Value;
 
 use super::encoder;
+use super::generate::GUIDANCE;
 use super::setup::Setup;
 use crate::args::{Eval, ModelChoice};
 use crate::interrupt;
@@ -83,7 +84,7 @@ fn ask_encoder(
 fn ask_to_draw(setup: &Setup, args: &Eval, lock: RunLock, exams: &[Exam]) -> Result<()> {
     let opened = setup.load(&choice(args), Purpose::Everything)?;
     let encoder = encoder::open(setup, &args.encoder)?;
-    let options = args.drawing.options();
+    let options = args.drawing.options(GUIDANCE);
     let way = format!(
         "{options:?}, {} tries, chosen by {}",
         args.tries,

@@ -3,13 +3,18 @@
 use anyhow::Result;
 use deem::{Purpose, write_picture};
 
+use super::pictures::check_output;
 use super::setup::Setup;
 use crate::args::Generate;
 
+/// The published setting for pictures of a text.
+pub const GUIDANCE: f64 = 3.5;
+
 /// Runs the command.
 pub fn run(setup: &Setup, args: &Generate) -> Result<()> {
+    check_output(&args.output)?;
     let model = setup.load(&args.model, Purpose::Everything)?;
-    let picture = model.draw(&args.prompt, &args.drawing.options())?;
+    let picture = model.draw(&args.prompt, &args.drawing.options(GUIDANCE))?;
     write_picture(&picture, &args.output)?;
     println!("{}", args.output.display());
     Ok(())

@@ -3,14 +3,19 @@
 use anyhow::Result;
 use deem::{Purpose, write_picture};
 
-use super::setup::{Setup, read_picture};
+use super::pictures::{check_output, read_picture};
+use super::setup::Setup;
 use crate::args::Restore;
+
+/// Nothing but conditions of pictures is trained; guidance away from the untrained null condition does harm.
+const GUIDANCE: f64 = 1.0;
 
 /// Runs the command.
 pub fn run(setup: &Setup, args: &Restore) -> Result<()> {
-    let picture = read_picture(&args.image, None, &args.model)?;
+    check_output(&args.output)?;
+    let picture = read_picture(&args.image, None, &args.reading, &args.model)?;
     let model = setup.load(&args.model, Purpose::Everything)?;
-    let restored = model.restore(&picture, args.strength, &args.drawing.options())?;
+    let restored = model.restore(&picture, args.strength, &args.drawing.options(GUIDANCE))?;
     write_picture(&restored, &args.output)?;
     println!("{}", args.output.display());
     Ok(())

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use deem::{Connection, Event, Model, Open, Picture, Preset, Purpose, preset_folder};
+use deem::{Connection, Event, Model, Open, Preset, Purpose, preset_folder};
 use deem_engine::config::{ModelSpec, StageConfig};
 use deem_engine::run_config::RunConfig;
 use deem_engine::{Compute, Precision};
@@ -153,13 +153,4 @@ pub fn downloads() -> impl FnMut(Event) + Send {
             }
         }
     }
-}
-
-/// Reads a picture, and the mask that belongs to it.
-pub fn read_picture(path: &Path, mask: Option<&Path>, choice: &ModelChoice) -> Result<Picture> {
-    Ok(Picture::read(
-        path,
-        mask,
-        choice.max_megapixels * 1_000_000,
-    )?)
 }

@@ -4,22 +4,10 @@
 use image::{GrayImage, RgbImage};
 use serde::{Deserialize, Serialize};
 
+use super::crop::{Crop, mask_on_square, on_square};
 use super::resample::{Window, square};
 use crate::DataError;
 use crate::dice::Dice;
-
-/// How a square is cut from a picture.
-#[derive(Clone, Copy, Debug, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Crop {
-    /// The largest centred square.
-    #[default]
-    Center,
-    /// The whole picture, squeezed to a square.
-    Squeeze,
-    /// A square of random place and of at least this share of the shorter side, in `(0, 1]`.
-    Random(f32),
-}
 
 /// Sizes of the views.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +45,14 @@ impl ViewConfig {
         mask: Option<&GrayImage>,
         dice: &mut Dice,
     ) -> Result<Views, DataError> {
+        if self.crop == Crop::Pad && picture.width() != picture.height() {
+            let whole = Self {
+                crop: Crop::Center,
+                ..*self
+            };
+            let (picture, mask) = (on_square(picture), mask.map(mask_on_square));
+            return whole.views(name, &picture, mask.as_ref(), dice);
+        }
         if self.encoder == 0 || picture.width() == 0 || picture.height() == 0 {
             return Err(DataError::config(
                 "views.encoder",
@@ -114,7 +110,9 @@ impl ViewConfig {
         let short = width.min(height);
         match self.crop {
             Crop::Squeeze => Ok([0.0, 0.0, width, height]),
-            Crop::Center => Ok([(width - short) / 2.0, (height - short) / 2.0, short, short]),
+            Crop::Center | Crop::Pad => {
+                Ok([(width - short) / 2.0, (height - short) / 2.0, short, short])
+            }
             Crop::Random(least) => {
                 self.check()?;
                 let side = short * f64::from(dice.between(least, 1.0));

@@ -1,18 +1,10 @@
-//! Conversations: whose turn it is, in the way that the language model was taught.
+//! Conversations: whose turn it is, in the words that the model was taught.
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, Error, ErrorKind, Value, context};
-
-use super::dialogue_prompt;
+use super::template::Message;
 use super::tokenizer::TextTokenizer;
+use super::{dialogue_prompt, question_turn};
 use crate::DataError;
 use crate::sample::Segment;
-
-/// Stands where a picture stands in a text.
-const PICTURE: char = '\u{fffc}';
-
-/// Instructions that a template may take: it comes from a file that anybody may have written.
-const MAX_STEPS: u64 = 10_000_000;
 
 /// What was asked, and what was answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,76 +17,35 @@ pub struct Turn {
     pub answer: Option<String>,
 }
 
-/// How a language model's own conversations are written (a Jinja template, as published models have it).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChatTemplate {
-    /// The template.
-    pub source: String,
-    /// What it is to write for `bos_token`.
-    pub bos: String,
-    /// What it is to write for `eos_token`.
-    pub eos: String,
-}
-
-struct Message {
-    role: &'static str,
-    content: String,
-}
-
-impl ChatTemplate {
-    /// The text of a conversation, up to where the model is to answer.
-    fn render(&self, messages: &[Message]) -> Result<String, Error> {
-        let messages = messages.iter();
-        let messages: Vec<Value> = messages
-            .map(|message| context! { role => message.role, content => message.content.as_str() })
-            .collect();
-        let mut environment = Environment::new();
-        environment.set_fuel(Some(MAX_STEPS));
-        let mut syntax = SyntaxConfig::builder();
-        environment.set_syntax(syntax.trim_blocks(true).lstrip_blocks(true).build()?);
-        environment.add_function("raise_exception", |told: String| -> Result<String, Error> {
-            Err(Error::new(ErrorKind::InvalidOperation, told))
-        });
-        environment.render_str(
-            &self.source,
-            context! {
-                messages => Value::from(messages), add_generation_prompt => true, bos_token => self.bos.as_str(), eos_token => self.eos.as_str(),
-            },
-        )
-    }
-}
-
 impl TextTokenizer {
-    /// Ids of a conversation up to where the model is to answer: in the model's own words if it has a
-    /// [`ChatTemplate`], else in DEEM's. Each picture is its mark and `placeholders` placeholders.
+    /// Ids of a conversation up to where the model is to answer. Without pictures it is the language model that
+    /// converses: in its own words if it has a [`ChatTemplate`](super::ChatTemplate). Questions about pictures have
+    /// the words in which the connection to pictures was trained. Each picture is its mark and `placeholders`
+    /// placeholders.
     ///
     /// # Errors
     /// `Tokenizer` if the template or the tokenizer fails.
     pub fn conversation(&self, turns: &[Turn], placeholders: usize) -> Result<Vec<u32>, DataError> {
-        let special = self.special();
-        let picture = || {
-            let run = std::iter::repeat_n(special.image, placeholders);
-            std::iter::once(special.soi).chain(run)
-        };
-        let mut ids = Vec::new();
-        if let Some(template) = self.chat_template() {
+        let seen = turns.iter().any(|turn| turn.images > 0);
+        if let Some(template) = self.chat_template().filter(|_| !seen) {
             let text = template.render(&self.messages(turns));
-            let text = text.map_err(|error| self.wrong(format!("its chat template: {error:#}")))?;
-            for (index, piece) in text.split(PICTURE).enumerate() {
-                if index > 0 {
-                    ids.extend(picture());
-                }
-                ids.extend(self.encode_control(piece)?);
-            }
-            return Ok(ids);
+            let text = text.map_err(|error| self.wrong(format!("its chat template: {error}")))?;
+            return self.encode_control(&text);
         }
-        ids.push(special.bos);
+        let special = self.special();
+        let mut ids = vec![special.bos];
+        let mut seen = false;
         for (index, turn) in turns.iter().enumerate() {
             let images: Vec<usize> = (0..turn.images).collect();
-            for segment in dialogue_prompt(index == 0, &images, &turn.question) {
+            seen |= turn.images > 0;
+            let prompt = if seen { question_turn } else { dialogue_prompt };
+            for segment in prompt(index == 0, &images, &turn.question) {
                 match segment {
                     Segment::Text { text, .. } => ids.extend(self.encode(&text)?),
-                    Segment::Image { .. } => ids.extend(picture()),
+                    Segment::Image { .. } => {
+                        ids.push(special.soi);
+                        ids.extend(std::iter::repeat_n(special.image, placeholders));
+                    }
                     Segment::Bos | Segment::Eos { .. } => {}
                 }
             }
@@ -107,29 +58,25 @@ impl TextTokenizer {
     }
 
     fn messages(&self, turns: &[Turn]) -> Vec<Message> {
-        let mut messages = Vec::new();
-        for turn in turns {
-            let pictures = PICTURE.to_string().repeat(turn.images);
-            let question = self.without_control(&turn.question).replace(PICTURE, "");
-            messages.push(Message {
-                role: "user",
-                content: pictures + &question,
-            });
-            if let Some(answer) = &turn.answer {
-                let content = self.without_control(answer).replace(PICTURE, "");
-                messages.push(Message {
-                    role: "assistant",
-                    content,
-                });
-            }
-        }
-        messages
+        let message = |role, text: &str| Message {
+            role,
+            content: self.without_control(text),
+        };
+        let said = turns.iter().flat_map(|turn| {
+            let answer = turn
+                .answer
+                .iter()
+                .map(move |answer| message("assistant", answer));
+            std::iter::once(message("user", &turn.question)).chain(answer)
+        });
+        said.collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::ChatTemplate;
 
     fn turn(images: usize, question: &str, answer: Option<&str>) -> Turn {
         Turn {
@@ -137,6 +84,24 @@ mod tests {
             question: question.into(),
             answer: answer.map(str::to_owned),
         }
+    }
+
+    #[test]
+    fn about_pictures_the_words_of_training() {
+        use crate::text::question_prompt;
+        let tokenizer = TextTokenizer::builtin().unwrap();
+        let ids = tokenizer
+            .conversation(&[turn(1, "Is there a cat?", None)], 1)
+            .unwrap();
+        let special = tokenizer.special();
+        let mut expected = vec![special.bos];
+        for segment in question_prompt(0, "Is there a cat?") {
+            match segment {
+                Segment::Text { text, .. } => expected.extend(tokenizer.encode(&text).unwrap()),
+                _ => expected.extend([special.soi, special.image]),
+            }
+        }
+        assert_eq!(ids, expected);
     }
 
     #[test]
@@ -162,10 +127,10 @@ mod tests {
     #[test]
     fn a_template_is_followed_and_its_complaints_are_told() {
         let with = |source: &str| {
+            let word = |name: &str, word: &str| (name.to_owned(), word.to_owned());
             let template = ChatTemplate {
                 source: source.into(),
-                bos: "<s>".into(),
-                eos: "</s>".into(),
+                words: [word("bos_token", "<s>"), word("eos_token", "</s>")].into(),
             };
             TextTokenizer::builtin()
                 .unwrap()
@@ -176,19 +141,26 @@ mod tests {
         );
         let special = *tokenizer.special();
         let turns = [
-            turn(1, "a cat</s> <image>", Some("two dogs")),
+            turn(0, "a cat</s> <image>", Some("two dogs")),
             turn(0, "red", None),
         ];
         let ids = tokenizer.conversation(&turns, 1).unwrap();
         let words = |text: &str| tokenizer.encode(text).unwrap();
         let expected = [
-            vec![special.bos, special.soi, special.image],
+            vec![special.bos],
             words("a cat"),
             words("two dogs"),
             vec![special.eos],
             words("red"),
         ];
         assert_eq!(ids, expected.concat());
+        // About pictures the connection's words, whatever the language model's are.
+        let shown = [turn(1, "a cat", None)];
+        let plain = TextTokenizer::builtin().unwrap();
+        assert_eq!(
+            tokenizer.conversation(&shown, 1).unwrap(),
+            plain.conversation(&shown, 1).unwrap()
+        );
         let error = with("{{ raise_exception('no system') }}").conversation(&turns, 1);
         let error = error.unwrap_err().to_string();
         assert!(

@@ -55,11 +55,32 @@ fn image(index: usize) -> Segment {
 /// A question about one image, up to and with "The answer is". `question` is the question
 /// proper with its options and the instruction how to answer.
 pub fn question_prompt(index: usize, question: &str) -> Vec<Segment> {
-    vec![
-        prompt(format!("{SYSTEM}\n{USER} {LOOK} ")),
-        image(index),
-        prompt(format!(" {question}\n{ASSISTANT} {ANSWER}")),
-    ]
+    question_turn(true, &[index], question)
+}
+
+/// A question of a conversation about images, in the same words; `starts` adds the system line. The images, if there
+/// are new ones, stand before the question.
+pub fn question_turn(starts: bool, images: &[usize], question: &str) -> Vec<Segment> {
+    let opening = format!("{}{LOOK}", opening(starts));
+    let closing = format!(" {question}\n{ASSISTANT} {ANSWER}");
+    if images.is_empty() {
+        return vec![prompt(opening + &closing)];
+    }
+    let images = images.iter().map(|index| image(*index));
+    let opening = prompt(opening + " ");
+    std::iter::once(opening)
+        .chain(images)
+        .chain([prompt(closing)])
+        .collect()
+}
+
+/// How a user's turn begins.
+fn opening(starts: bool) -> String {
+    if starts {
+        format!("{SYSTEM}\n{USER} ")
+    } else {
+        format!("\n{USER} ")
+    }
 }
 
 /// The same question about a picture described in words: the description stands in the image's place.
@@ -78,22 +99,13 @@ pub fn caption_prompt(index: usize) -> Vec<Segment> {
 
 /// The request to describe a region; the image's mask says which.
 pub fn region_prompt(index: usize) -> Vec<Segment> {
-    vec![
-        prompt(format!("{SYSTEM}\n{USER} ")),
-        image(index),
-        prompt(format!(" {REGION_REQUEST}\n{ASSISTANT}")),
-    ]
+    dialogue_prompt(true, &[index], REGION_REQUEST)
 }
 
 /// A further turn of a conversation, up to and with the assistant's mark; `starts` adds the system line.
 /// The images stand before the text.
 pub fn dialogue_prompt(starts: bool, images: &[usize], text: &str) -> Vec<Segment> {
-    let opening = if starts {
-        format!("{SYSTEM}\n{USER} ")
-    } else {
-        format!("\n{USER} ")
-    };
-    let mut segments = vec![prompt(opening)];
+    let mut segments = vec![prompt(opening(starts))];
     segments.extend(images.iter().map(|i| image(*i)));
     segments.push(prompt(format!(" {text}\n{ASSISTANT}")));
     segments
@@ -101,11 +113,7 @@ pub fn dialogue_prompt(starts: bool, images: &[usize], text: &str) -> Vec<Segmen
 
 /// A further turn whose images stand within its text; `content` is what the user says and shows.
 pub fn inline_prompt(starts: bool, mut content: Vec<Segment>) -> Vec<Segment> {
-    let opening = if starts {
-        format!("{SYSTEM}\n{USER} ")
-    } else {
-        format!("\n{USER} ")
-    };
+    let opening = opening(starts);
     match content.first_mut() {
         Some(Segment::Text { text, .. }) => text.insert_str(0, &opening),
         _ => content.insert(0, prompt(opening)),
@@ -149,6 +157,14 @@ mod tests {
              Is there a cat in the image? Please answer yes or no.\n## ASSISTANT: The answer is"
         );
         assert_eq!(answer("yes").len(), 2);
+        let later = question_turn(false, &[], "And a dog?");
+        let Segment::Text { text, .. } = &later[0] else {
+            panic!("{later:?}")
+        };
+        assert_eq!(
+            text,
+            "\n## USER: Based on the image, please answer the question. And a dog?\n## ASSISTANT: The answer is"
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tokenizers::Tokenizer;
 
 use super::{ChatTemplate, SpecialTokens};
 use crate::DataError;
+use crate::error::{LFS_POINTER, LFS_REMEDY};
 
 /// Markers that may stand in prompts; everything else special enters through segments only, so that
 /// no text can smuggle in an image placeholder.
@@ -17,6 +18,15 @@ const UNKNOWN: &str = "<unk>";
 
 const BUILTIN: &str = include_str!("../../../../assets/tokenizer/tokenizer.json");
 
+/// What ends an answer, beside the model's own end of text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// Tokens. Like transformers, an answer keeps one that is a word.
+    pub tokens: Vec<u32>,
+    /// Texts, which an answer keeps.
+    pub texts: Vec<String>,
+}
+
 /// Turns text to token ids and back.
 #[derive(Clone, Debug)]
 pub struct TextTokenizer {
@@ -26,6 +36,7 @@ pub struct TextTokenizer {
     /// Tokens that no text can write, beside DEEM's own: name and id.
     control: Vec<(String, u32)>,
     chat: Option<ChatTemplate>,
+    ends: Ends,
 }
 
 impl TextTokenizer {
@@ -46,6 +57,19 @@ impl TextTokenizer {
         Self::from_json(&bytes, &path.display().to_string(), special)
     }
 
+    /// How many tokens a `tokenizer.json` has, whatever they are called.
+    ///
+    /// # Errors
+    /// `Io`; `Tokenizer` if the file is no tokenizer.
+    pub fn size(path: &Path) -> Result<usize, DataError> {
+        let bytes = std::fs::read(path).map_err(|e| DataError::io(path, e))?;
+        let inner = parsed(&bytes).map_err(|reason| DataError::Tokenizer {
+            name: path.display().to_string(),
+            reason,
+        })?;
+        Ok(inner.get_vocab_size(true))
+    }
+
     /// As [`Self::load`], from memory; `name` is used in errors.
     ///
     /// # Errors
@@ -59,10 +83,7 @@ impl TextTokenizer {
             name: name.to_owned(),
             reason,
         };
-        let broken = |reason: String| wrong(format!("not a tokenizer.json: {reason}"));
-        // The tokenizers library panics at what is no JSON.
-        serde_json::from_slice::<Value>(bytes).map_err(|e| broken(e.to_string()))?;
-        let mut inner = Tokenizer::from_bytes(bytes).map_err(|e| broken(e.to_string()))?;
+        let mut inner = parsed(bytes).map_err(wrong)?;
         inner.with_padding(None);
         inner
             .with_truncation(None)
@@ -85,6 +106,7 @@ impl TextTokenizer {
             name: name.to_owned(),
             control,
             chat: None,
+            ends: Ends::default(),
         };
         tokenizer.check().map_err(wrong)?;
         Ok(tokenizer)
@@ -97,6 +119,38 @@ impl TextTokenizer {
             chat: Some(template),
             ..self
         }
+    }
+
+    /// The same tokenizer, whose language model also ends its answers with one of these.
+    #[must_use]
+    pub fn with_ends(mut self, ends: Ends) -> Self {
+        let known = self.vocabulary() as u32;
+        let fresh = ends.tokens.into_iter().filter(|id| *id < known);
+        self.ends.tokens.extend(fresh);
+        self.ends.tokens.sort_unstable();
+        self.ends.tokens.dedup();
+        self.ends.texts.extend(ends.texts);
+        self
+    }
+
+    /// What ends an answer.
+    pub fn ends(&self) -> &Ends {
+        &self.ends
+    }
+
+    /// Whether an answer's tokens end with one of the texts that end it.
+    pub fn ends_with_text(&self, answer: &[u32]) -> bool {
+        if self.ends.texts.is_empty() {
+            return false;
+        }
+        let text = self.decode(answer).unwrap_or_default();
+        let last = answer.len().saturating_sub(1);
+        let before = self
+            .decode(&answer[..last])
+            .map_or(0, |before| before.len());
+        // The last token may say more than the end.
+        let ends = |end: &String| text.rfind(end).is_some_and(|at| at + end.len() > before);
+        self.ends.texts.iter().any(ends)
     }
 
     /// The way in which its language model was taught to converse, if it is known.
@@ -258,6 +312,17 @@ impl TextTokenizer {
             || self.control.iter().any(|(_, own)| *own == id)
             || (id == special.pad && self.inner.id_to_token(id).is_some_and(|t| t == "<pad>"))
     }
+}
+
+/// The tokenizer in the bytes of a file.
+fn parsed(bytes: &[u8]) -> Result<Tokenizer, String> {
+    if bytes.starts_with(LFS_POINTER) {
+        return Err(LFS_REMEDY.into());
+    }
+    let broken = |reason: String| format!("not a tokenizer.json: {reason}");
+    // The tokenizers library panics at what is no JSON.
+    serde_json::from_slice::<Value>(bytes).map_err(|e| broken(e.to_string()))?;
+    Tokenizer::from_bytes(bytes).map_err(|e| broken(e.to_string()))
 }
 
 fn discover(tokenizer: &Tokenizer) -> Result<SpecialTokens, String> {

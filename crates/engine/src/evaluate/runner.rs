@@ -91,7 +91,8 @@ impl<'a> Runner<'a> {
             let host = self.collator.samples(chunk)?;
             let batch = DeemBatch::new(&host, self.model, &self.device);
             let encoded = batch.encode(self.model);
-            let answers = generate_text(self.model, &batch.layout, encoded.as_ref(), options);
+            let ends = Some(self.collator.tokenizer());
+            let answers = generate_text(self.model, ends, &batch.layout, encoded.as_ref(), options);
             for answer in answers {
                 let margin = match (yes, no) {
                     (Some(yes), Some(no)) => {

@@ -2,31 +2,32 @@
 
 use std::path::Path;
 
-use deem_model::clip::config::ClipVisionConfig;
 use deem_model::clip::pyramid::VisionConfig;
 use deem_model::llama::LlamaConfig;
+use deem_model::published::{Published, fields};
 use deem_model::weights::gguf::GgufFile;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::language::gguf_at;
 use crate::EngineError;
 
-/// Checks that a file says what the configuration says, in every field that concerns the network. No
-/// file is no contradiction.
-pub(super) fn check<C: Serialize + DeserializeOwned>(
-    path: &Path,
-    config: &C,
-) -> Result<(), EngineError> {
+/// Checks that a file says what the configuration says, in every field that concerns the network, and nothing that
+/// cannot be computed. No file is no contradiction.
+pub(super) fn check<C: Serialize + Published>(path: &Path, config: &C) -> Result<(), EngineError> {
     match read::<C>(path)? {
         Some(found) => compare(path, &found, config),
         None => Ok(()),
     }
 }
 
-/// As [`check`], with absent fields filled in on both sides; a GGUF file says the same in its own way.
-pub(super) fn check_llama(folder: &Path, config: &LlamaConfig) -> Result<(), EngineError> {
+/// As [`check`], with absent fields filled in on both sides; a GGUF file says the same in its own way. A file may say
+/// that embeddings and head are one matrix where, as `differ` says of a configuration, its weights are two.
+pub(super) fn check_llama(
+    folder: &Path,
+    config: &LlamaConfig,
+    differ: &dyn Fn(&LlamaConfig) -> bool,
+) -> Result<(), EngineError> {
     let full = |config: &LlamaConfig| LlamaConfig {
         num_key_value_heads: Some(config.kv_heads()),
         head_dim: Some(config.head_width()),
@@ -41,7 +42,12 @@ pub(super) fn check_llama(folder: &Path, config: &LlamaConfig) -> Result<(), Eng
     }
     let path = folder.join("config.json");
     match read::<LlamaConfig>(&path)? {
-        Some(found) => compare(&path, &full(&found), &full(config)),
+        Some(mut found) => {
+            if !config.tie_word_embeddings && differ(&found) {
+                found.tie_word_embeddings = false;
+            }
+            compare(&path, &full(&found), &full(config))
+        }
         None => Ok(()),
     }
 }
@@ -51,33 +57,24 @@ pub(super) fn check_vision(folder: &Path, config: &VisionConfig) -> Result<(), E
     let VisionConfig::Vit { trunk, .. } = config else {
         return Ok(());
     };
-    let path = folder.join("config.json");
-    let Some(mut whole) = read::<Map<String, Value>>(&path)? else {
-        return Ok(());
+    check(&folder.join("config.json"), trunk)
+}
+
+fn read<C: Published>(path: &Path) -> Result<Option<C>, EngineError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(_) if !path.is_file() => return Ok(None),
+        Err(error) => return Err(EngineError::io(path)(error)),
     };
-    let own = whole
-        .remove("vision_config")
-        .unwrap_or(Value::Object(whole));
-    let found: ClipVisionConfig =
-        serde_json::from_value(own).map_err(|error| unreadable(&path, &error))?;
-    compare(&path, &found, trunk)
-}
-
-fn read<C: DeserializeOwned>(path: &Path) -> Result<Option<C>, EngineError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => serde_json::from_str(&text)
-            .map(Some)
-            .map_err(|error| unreadable(path, &error)),
-        Err(_) if !path.is_file() => Ok(None),
-        Err(error) => Err(EngineError::io(path)(error)),
-    }
-}
-
-fn unreadable(path: &Path, error: &serde_json::Error) -> EngineError {
-    EngineError::File {
+    let wrong = |problem: String| EngineError::File {
         path: path.into(),
-        problem: format!("not the configuration of this kind of network ({error})"),
-    }
+        problem,
+    };
+    let fields = fields(&text).map_err(wrong)?;
+    let found = C::published(fields);
+    found
+        .map(Some)
+        .map_err(|problems| wrong(problems.join("; ")))
 }
 
 fn compare<C: Serialize>(path: &Path, found: &C, config: &C) -> Result<(), EngineError> {
@@ -85,13 +82,19 @@ fn compare<C: Serialize>(path: &Path, found: &C, config: &C) -> Result<(), Engin
         Ok(Value::Object(fields)) => fields,
         _ => Map::new(),
     };
-    let expected = fields(config);
-    let different: Vec<String> = fields(found)
-        .iter()
-        .filter(|(field, value)| expected.get(*field) != Some(*value))
-        .map(|(field, value)| {
-            let expected = expected.get(field).unwrap_or(&Value::Null);
-            format!("{field} is {value}, the run's configuration says {expected}")
+    let (found, expected) = (fields(found), fields(config));
+    // What is not written is at its default, as null is.
+    let absent = expected.keys().filter(|field| !found.contains_key(*field));
+    let value = |fields: &Map<String, Value>, field: &str| {
+        fields.get(field).cloned().unwrap_or(Value::Null)
+    };
+    let different: Vec<String> = found
+        .keys()
+        .chain(absent)
+        .map(|field| (field, value(&found, field), value(&expected, field)))
+        .filter(|(_, found, expected)| found != expected)
+        .map(|(field, found, expected)| {
+            format!("{field} is {found}, the run's configuration says {expected}")
         })
         .collect();
     if different.is_empty() {
@@ -123,7 +126,9 @@ mod tests {
                 "num_key_value_heads": 32, "torch_dtype": "float16"}"#,
         );
         let config = LlamaConfig::default();
-        let error = check_llama(file.path(), &config).unwrap_err().to_string();
+        let error = check_llama(file.path(), &config, &|_| false)
+            .unwrap_err()
+            .to_string();
         for word in ["config.json", "rms_norm_eps is", "500000"] {
             assert!(error.contains(word), "{error}");
         }
@@ -133,8 +138,20 @@ mod tests {
             rope_theta: Some(500_000.0),
             ..config
         };
-        check_llama(file.path(), &same).unwrap();
-        check_llama(Path::new("nowhere"), &same).unwrap();
+        check_llama(file.path(), &same, &|_| false).unwrap();
+        check_llama(Path::new("nowhere"), &same, &|_| false).unwrap();
+        let tied = folder(r#"{"tie_word_embeddings": true}"#);
+        let own = LlamaConfig::default();
+        assert!(check_llama(tied.path(), &own, &|_| false).is_err());
+        check_llama(tied.path(), &own, &|found| found.tie_word_embeddings).unwrap();
+        let window = folder(r#"{"model_type": "mistral", "sliding_window": 8}"#);
+        let error = check_llama(window.path(), &own, &|_| false)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("sliding_window is 8") && error.contains("model_type"),
+            "{error}"
+        );
     }
 
     #[test]

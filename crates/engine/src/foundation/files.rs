@@ -23,7 +23,7 @@ pub const LLAMA: Needs = Needs {
         if chosen.is_empty() {
             return weight_files(names, "gguf");
         }
-        chosen
+        [chosen, present(names, "generation_config.json")].concat()
     },
     expected: "weights in safetensors (`deem convert` makes them of .bin) with a config.json, or one .gguf file",
 };
@@ -35,12 +35,18 @@ pub const TOKENIZER: Needs = Needs {
         if tokenizer.is_empty() {
             return weight_files(names, "gguf");
         }
-        let template = ["tokenizer_config.json", "chat_template.jinja"];
-        let template = template.map(|name| present(names, name)).concat();
-        [tokenizer, template].concat()
+        [tokenizer, WORDS.map(|name| present(names, name)).concat()].concat()
     },
     expected: "tokenizer.json, or one .gguf file",
 };
+
+/// What says how a tokenizer's model converses.
+const WORDS: [&str; 4] = [
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "chat_template.json",
+];
 
 /// Diffusion model.
 pub const DIFFUSION: Needs = Needs {
@@ -65,11 +71,14 @@ pub const TRAINED: Needs = Needs {
 };
 
 /// What lies beside weights and belongs to them.
-pub const SMALL: [&str; 5] = [
+pub const SMALL: [&str; 8] = [
     "config.json",
+    "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    "special_tokens_map.json",
     "chat_template.jinja",
+    "chat_template.json",
     "open_clip_config.json",
 ];
 

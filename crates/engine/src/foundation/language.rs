@@ -3,15 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use deem_data::text::{BytePairs, ChatTemplate, SpecialTokens, TextTokenizer, TokenKind};
+use deem_data::text::{BytePairs, SpecialTokens, TextTokenizer, TokenKind};
 use deem_model::deem::{Deem, DeemConfig};
-use deem_model::llama::{Llama, LlamaConfig};
+use deem_model::llama::{Head, Llama, LlamaConfig};
+use deem_model::weights::find;
 use deem_model::weights::gguf::GgufFile;
-use deem_model::weights::{LoadOptions, find, load};
 use serde_json::{Map, Value, json};
 
 use super::checksums::open_checked;
 use super::config_file::check_llama;
+use super::words::{
+    TEMPLATE, TOKENS, beside, chat_template, ends, ends_of_gguf, generation_config,
+};
 use crate::EngineError;
 
 /// Where a language model and its tokenizer lie.
@@ -48,20 +51,20 @@ impl Language {
     /// # Errors
     /// `File` if the checkpoint says that it is another network, `Weights` naming keys that do not fit.
     pub fn fill(&self, llama: Llama, config: &LlamaConfig) -> Result<Llama, EngineError> {
-        check_llama(&self.llama, config)?;
+        let file = open_checked(&find(&self.llama)?)?;
+        let differ = |found: &LlamaConfig| Head::of(found, &file) == Head::Differs;
+        check_llama(&self.llama, config, &differ)?;
         let mmfs = llama.mmfs_paths();
         let mmfs: Vec<&str> = mmfs.iter().map(String::as_str).collect();
-        let mut buffers = vec!["*.rotary_emb.inv_freq"];
-        if config.tie_word_embeddings {
-            buffers.push("lm_head.weight");
+        if differ(config) {
+            return Err(EngineError::File {
+                path: file.path().into(),
+                problem: "its lm_head.weight differs from its embeddings, so that they are not one matrix, whatever \
+                          its config.json says; set tie_word_embeddings = false in [model.llama]"
+                    .into(),
+            });
         }
-        let options = LoadOptions {
-            allow_missing: &mmfs,
-            allow_unused: &buffers,
-            ..LoadOptions::default()
-        };
-        let file = open_checked(&find(&self.llama)?)?;
-        Ok(load(llama, &file, &options)?)
+        Ok(llama.filled(config, &file, &mmfs)?)
     }
 
     /// The tokenizer. Special tokens that it does not know get the ids that the model expects: `<ref>`,
@@ -71,7 +74,7 @@ impl Language {
     /// `Data` if it is none, or does not fit the model.
     pub fn tokenizer(&self, config: &DeemConfig) -> Result<TextTokenizer, EngineError> {
         match &self.tokenizer {
-            Some(path) => tokenizer_at(path, config),
+            Some(path) => Ok(tokenizer_at(path, config)?.with_ends(ends(&self.llama)?)),
             None => {
                 let tokenizer = TextTokenizer::builtin()?;
                 tokenizer.check_model(config.llama.vocab_size + config.new_tokens)?;
@@ -105,10 +108,21 @@ pub fn tokenizer_at(path: &Path, config: &DeemConfig) -> Result<TextTokenizer, E
         None => (TextTokenizer::load(&json, Some(special))?, beside(&json)?),
     };
     tokenizer.check_model(config.llama.vocab_size + config.new_tokens)?;
+    let tokenizer = tokenizer.with_ends(ends(path)?);
     Ok(match template {
         Some(template) => tokenizer.with_chat_template(template),
         None => tokenizer,
     })
+}
+
+/// How many tokens the tokenizer in a folder has, whatever model it belongs to, if its chat template can be read, too.
+///
+/// # Errors
+/// `Data` or `File` naming what cannot be read.
+pub fn tokenizer_file(folder: &Path) -> Result<usize, EngineError> {
+    let json = folder.join("tokenizer.json");
+    beside(&json)?;
+    Ok(TextTokenizer::size(&json)?)
 }
 
 /// The GGUF file that a name means: itself, or the only one in a folder without safetensors.
@@ -143,7 +157,7 @@ fn special(config: &DeemConfig) -> Result<SpecialTokens, EngineError> {
 ///
 /// # Errors
 /// `Weights` or `Data` if the file lacks something, or holds what cannot be said there.
-pub fn published_files(file: &GgufFile) -> Result<[(&'static str, String); 3], EngineError> {
+pub fn published_files(file: &GgufFile) -> Result<[(&'static str, String); 4], EngineError> {
     let config = serde_json::to_value(file.llama_config()?);
     let config = config.map_err(|error| EngineError::Config(error.to_string()))?;
     let mut fields = json!({ "architectures": ["LlamaForCausalLM"], "model_type": "llama" });
@@ -166,6 +180,10 @@ pub fn published_files(file: &GgufFile) -> Result<[(&'static str, String); 3], E
     let pretty = |value: &Value| format!("{value:#}\n");
     Ok([
         ("config.json", pretty(&without_nulls(fields))),
+        (
+            "generation_config.json",
+            generation_config(&ends_of_gguf(file)?),
+        ),
         ("tokenizer_config.json", pretty(&words)),
         ("tokenizer.json", tokenizer),
     ])
@@ -181,10 +199,8 @@ fn without_nulls(value: Value) -> Value {
     }
 }
 
-const TOKENS: &str = "tokenizer.ggml.tokens";
-const TEMPLATE: &str = "tokenizer.chat_template";
 /// transformers' names of special tokens, and the fields that hold their ids.
-const SPECIAL: [(&str, &str); 4] = [
+pub(super) const SPECIAL: [(&str, &str); 4] = [
     ("bos_token", "tokenizer.ggml.bos_token_id"),
     ("eos_token", "tokenizer.ggml.eos_token_id"),
     ("unk_token", "tokenizer.ggml.unknown_token_id"),
@@ -217,51 +233,4 @@ fn byte_pairs(file: &GgufFile) -> Result<BytePairs<'_>, EngineError> {
         merges: lists("tokenizer.ggml.merges")?,
         splitting: file.text("tokenizer.ggml.pre")?.unwrap_or("gpt-2"),
     })
-}
-
-fn chat_template(file: &GgufFile) -> Result<Option<ChatTemplate>, EngineError> {
-    let Some(source) = file.text(TEMPLATE)? else {
-        return Ok(None);
-    };
-    let tokens = file.texts(TOKENS)?.unwrap_or_default();
-    let name = |field: &str| -> Result<String, EngineError> {
-        let id = file.count(field)?;
-        let token = id.and_then(|id| tokens.get(id));
-        Ok(token.copied().unwrap_or_default().to_owned())
-    };
-    let [(_, bos), (_, eos), ..] = SPECIAL;
-    Ok(Some(ChatTemplate {
-        source: source.to_owned(),
-        bos: name(bos)?,
-        eos: name(eos)?,
-    }))
-}
-
-/// The chat template in the `tokenizer_config.json` beside a `tokenizer.json`, or in a file of its own.
-fn beside(json: &Path) -> Result<Option<ChatTemplate>, EngineError> {
-    let path = json.with_file_name("tokenizer_config.json");
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let text = std::fs::read_to_string(&path).map_err(EngineError::io(&path))?;
-    let config: Value = serde_json::from_str(&text).map_err(|error| EngineError::File {
-        path: path.clone(),
-        problem: format!("not JSON ({error}); download it again"),
-    })?;
-    let own = json.with_file_name("chat_template.jinja");
-    let source = match &config["chat_template"] {
-        Value::String(source) => Some(source.clone()),
-        _ if own.is_file() => Some(std::fs::read_to_string(&own).map_err(EngineError::io(&own))?),
-        _ => None,
-    };
-    let word = |name: &str| {
-        let token = &config[name];
-        let content = token.as_str().or_else(|| token["content"].as_str());
-        content.unwrap_or_default().to_owned()
-    };
-    Ok(source.map(|source| ChatTemplate {
-        source,
-        bos: word("bos_token"),
-        eos: word("eos_token"),
-    }))
 }

@@ -1,6 +1,7 @@
 //! Autoregressive text: greedy, nucleus and beam search over a key-value cache.
 
 use burn::tensor::Tensor;
+use deem_data::text::TextTokenizer;
 use deem_model::deem::{Deem, EncodedImages};
 use deem_model::layout::Layout;
 use deem_model::llama::{LlamaCache, LlamaImages};
@@ -52,25 +53,28 @@ pub struct Answer {
 
 /// Continues left-padded prompts.
 ///
-/// Generation of a row stops at eos or `<soi>` (which is kept, being the last token: the caller draws
-/// the image and goes on).
+/// Generation of a row stops at eos, at what else ends an answer, or at `<soi>` (which is kept, being the last token:
+/// the caller draws the image and goes on).
 ///
+/// - `ends`: the tokenizer that says what else [ends](TextTokenizer::ends) an answer
 /// - `encoded`: the images of `prompts`, in its order
 ///
 /// # Panics
 /// If a prompt ends in a bare `<soi>`: what follows that is an image, not text.
 pub fn generate_text(
     model: &Deem,
+    ends: Option<&TextTokenizer>,
     prompts: &Layout,
     encoded: Option<&EncodedImages>,
     options: &TextOptions,
 ) -> Vec<Answer> {
-    generate_text_streaming(model, prompts, encoded, options, &mut |_| {})
+    generate_text_streaming(model, ends, prompts, encoded, options, &mut |_| {})
 }
 
 /// As [`generate_text`]; without beam search `on_step` gets all answers so far after every step.
 pub fn generate_text_streaming(
     model: &Deem,
+    ends: Option<&TextTokenizer>,
     prompts: &Layout,
     encoded: Option<&EncodedImages>,
     options: &TextOptions,
@@ -79,10 +83,10 @@ pub fn generate_text_streaming(
     let batch = prompts.batch;
     if options.beams > 1 {
         return (0..batch)
-            .map(|row| beam_search(model, prompts, row, encoded, options))
+            .map(|row| beam_search(model, ends, prompts, row, encoded, options))
             .collect();
     }
-    let special = model.tokens();
+    let ends = Ending::new(model, ends);
     let mut reader = Reader::new(model, prompts.clone(), encoded.cloned());
     let mut answers: Vec<Answer> = Vec::new();
     let mut finished = vec![false; batch];
@@ -97,24 +101,26 @@ pub fn generate_text_streaming(
                 })
                 .collect();
         }
-        let mut column = vec![special.eos; batch];
+        let mut column = vec![ends.eos; batch];
         for row in 0..batch {
             if finished[row] {
                 continue;
             }
             let mut logits = logits[row].clone();
             if step < options.min_new_tokens {
-                logits[special.eos as usize] = f32::NEG_INFINITY;
+                for token in ends.tokens() {
+                    logits[token as usize] = f32::NEG_INFINITY;
+                }
             }
-            let token = choose(&logits, options.sampling, (row * 4096 + step) as u64) as i64;
-            finished[row] = token == special.eos || token == special.soi;
-            if token != special.eos {
-                answers[row].tokens.push(token as u32);
-                column[row] = if token == special.soi {
-                    special.eos
-                } else {
-                    token
-                };
+            let token = choose(&logits, options.sampling, (row * 4096 + step) as u64) as u32;
+            if i64::from(token) == ends.eos {
+                finished[row] = true;
+                continue;
+            }
+            answers[row].tokens.push(token);
+            finished[row] = ends.is_end(token) || ends.is_last(&answers[row].tokens);
+            if i64::from(token) != ends.soi {
+                column[row] = token.into();
             }
         }
         on_step(&answers);
@@ -124,6 +130,48 @@ pub fn generate_text_streaming(
         reader.push(&column);
     }
     answers
+}
+
+/// What ends an answer.
+struct Ending<'a> {
+    eos: i64,
+    soi: i64,
+    tokenizer: Option<&'a TextTokenizer>,
+}
+
+impl<'a> Ending<'a> {
+    fn new(model: &Deem, tokenizer: Option<&'a TextTokenizer>) -> Self {
+        let special = model.tokens();
+        Self {
+            eos: special.eos,
+            soi: special.soi,
+            tokenizer,
+        }
+    }
+
+    /// Tokens that end an answer.
+    fn tokens(&self) -> impl Iterator<Item = u32> {
+        let others = self
+            .tokenizer
+            .iter()
+            .flat_map(|tokenizer| &tokenizer.ends().tokens);
+        std::iter::once(self.eos as u32).chain(others.copied())
+    }
+
+    fn is_end(&self, token: u32) -> bool {
+        self.tokens().any(|end| end == token)
+    }
+
+    /// Whether an answer is over with its last token.
+    fn is_last(&self, answer: &[u32]) -> bool {
+        let drawn = answer
+            .last()
+            .is_some_and(|token| i64::from(*token) == self.soi);
+        drawn
+            || self
+                .tokenizer
+                .is_some_and(|tokenizer| tokenizer.ends_with_text(answer))
+    }
 }
 
 struct Hypothesis {
@@ -143,12 +191,13 @@ impl Hypothesis {
 /// the best by mean log-probability (transformers' length penalty 1).
 fn beam_search(
     model: &Deem,
+    ends: Option<&TextTokenizer>,
     prompts: &Layout,
     row: usize,
     encoded: Option<&EncodedImages>,
     options: &TextOptions,
 ) -> Answer {
-    let special = model.tokens();
+    let ends = Ending::new(model, ends);
     let (prompt, images) = prompts.select(&[row]);
     let own = encoded.filter(|_| !images.is_empty());
     let own = own.map(|encoded| encoded.select(&images));
@@ -166,7 +215,9 @@ fn beam_search(
         for (beam, logits) in logits.iter().enumerate() {
             let mut log_probabilities = log_softmax(logits);
             if step < options.min_new_tokens {
-                log_probabilities[special.eos as usize] = f64::NEG_INFINITY;
+                for token in ends.tokens() {
+                    log_probabilities[token as usize] = f64::NEG_INFINITY;
+                }
             }
             extensions.extend(
                 log_probabilities
@@ -179,10 +230,10 @@ fn beam_search(
         let mut kept = Vec::new();
         for (score, beam, token) in extensions.into_iter().take(2 * options.beams) {
             let mut tokens = beams[beam].tokens.clone();
-            let finished = token as i64 == special.eos || token as i64 == special.soi;
-            if token as i64 != special.eos {
+            if token as i64 != ends.eos {
                 tokens.push(token as u32);
             }
+            let finished = ends.is_end(token as u32) || ends.is_last(&tokens);
             let hypothesis = Hypothesis {
                 tokens,
                 score,

@@ -10,7 +10,6 @@ use deem_model::llama::{Llama, LlamaConfig, LlamaInput, consecutive_positions};
 use deem_model::perceiver::{Perceiver, PerceiverConfig};
 use deem_model::unet::{UNet, UNetConfig};
 use deem_model::weights::{LoadOptions, load};
-use serde_json::{Value, json};
 
 use super::tensors::Extent::{Any, AtLeast, Is, Same};
 use super::tensors::{Input, Tensors};
@@ -18,7 +17,7 @@ use super::{Keys, Probe, channels_first, channels_last, filled};
 use crate::EngineError;
 
 pub(super) fn clip_vit(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineError> {
-    let config: ClipVisionConfig = probe.config_of("vision_config")?;
+    let config: ClipVisionConfig = probe.published()?;
     probe.fits(config.validate())?;
     let keys = Keys {
         prefix: "vision_model.",
@@ -36,7 +35,7 @@ pub(super) fn clip_vit(probe: &Probe, tensors: &mut Tensors) -> Result<(), Engin
 }
 
 pub(super) fn clip_text(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineError> {
-    let config: ClipTextConfig = probe.config_of("text_config")?;
+    let config: ClipTextConfig = probe.published()?;
     probe.fits(config.validate())?;
     let keys = Keys {
         prefix: "text_model.",
@@ -59,17 +58,7 @@ pub(super) fn clip_text(probe: &Probe, tensors: &mut Tensors) -> Result<(), Engi
 }
 
 pub(super) fn convnext(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineError> {
-    let config: ConvNextConfig = probe.config()?;
-    probe.only(&[
-        ("stem_type", json!("patch")),
-        ("output_stride", json!(32)),
-        ("conv_mlp", json!(false)),
-        ("conv_bias", json!(true)),
-        ("use_grn", json!(false)),
-        ("act_layer", json!("gelu")),
-        ("norm_layer", Value::Null),
-        ("head_norm_first", json!(false)),
-    ])?;
+    let config: ConvNextConfig = probe.published()?;
     probe.fits(config.validate())?;
     let keys = Keys {
         prefix: "visual.trunk.",
@@ -101,8 +90,7 @@ pub(super) fn convnext(probe: &Probe, tensors: &mut Tensors) -> Result<(), Engin
 }
 
 pub(super) fn perceiver(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineError> {
-    let config: PerceiverConfig = probe.config()?;
-    probe.only(&[("position_embedding_type", json!("absolute"))])?;
+    let config: PerceiverConfig = probe.published()?;
     probe.fits(config.validate())?;
     let keys = Keys {
         buffers: &["position_ids"],
@@ -134,18 +122,10 @@ pub(super) fn perceiver(probe: &Probe, tensors: &mut Tensors) -> Result<(), Engi
 }
 
 pub(super) fn llama(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineError> {
-    let config: LlamaConfig = probe.config()?;
+    let config: LlamaConfig = probe.published()?;
     probe.fits(config.validate())?;
-    let keys = Keys {
-        buffers: if config.tie_word_embeddings {
-            &["rotary_emb.inv_freq", "lm_head.weight"]
-        } else {
-            &["rotary_emb.inv_freq"]
-        },
-        ..Keys::default()
-    };
     let device = tensors.device();
-    let model = filled(probe, Llama::new(&config, None, device), &keys)?;
+    let model = Llama::new(&config, None, device).filled(&config, &probe.weights()?, &[])?;
     let ids = tokens(tensors, config.vocab_size)?;
     let [batch, seq] = ids.dims();
     let output = model.forward(LlamaInput {
@@ -160,11 +140,7 @@ pub(super) fn llama(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineEr
 }
 
 pub(super) fn unet(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineError> {
-    let config: UNetConfig = probe.config()?;
-    probe.only(&[
-        ("num_attention_heads", Value::Null),
-        ("class_embeddings_concat", json!(false)),
-    ])?;
+    let config: UNetConfig = probe.published()?;
     probe.fits(config.validate())?;
     let model = filled(
         probe,
@@ -196,7 +172,7 @@ fn autoencoder(
     probe: &Probe,
     tensors: &Tensors,
 ) -> Result<(Autoencoder, AutoencoderConfig), EngineError> {
-    let config: AutoencoderConfig = probe.config()?;
+    let config: AutoencoderConfig = probe.published()?;
     probe.fits(config.validate())?;
     let file = probe.weights()?;
     let old_names = has_legacy_keys(file.keys());

@@ -11,7 +11,7 @@ use super::tensors::{Input, Tensors};
 use crate::EngineError;
 
 pub(super) fn scheduler(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineError> {
-    let config: NoiseConfig = probe.config()?;
+    let config: NoiseConfig = probe.published()?;
     let schedule = probe.fits(NoiseSchedule::new(&config))?;
     tensors.declare(&[
         Input::float("sample", &[]).of_any_rank(),
@@ -39,13 +39,13 @@ struct Steps {
 
 pub(super) fn ddim(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineError> {
     let Steps { steps } = probe.config()?;
-    let sampler = Ddim::new(&probe.config::<DdimConfig>()?, steps);
+    let sampler = Ddim::new(&probe.published::<DdimConfig>()?, steps);
     step(probe, tensors, probe.fits(sampler)?)
 }
 
 pub(super) fn dpm_solver(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineError> {
     let Steps { steps } = probe.config()?;
-    let sampler = DpmSolver::new(&probe.config::<DpmSolverConfig>()?, steps);
+    let sampler = DpmSolver::new(&probe.published::<DpmSolverConfig>()?, steps);
     step(probe, tensors, probe.fits(sampler)?)
 }
 

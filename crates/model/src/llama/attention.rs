@@ -5,7 +5,7 @@ use deem_kernels::{AttentionMask, rotary};
 use super::LlamaConfig;
 use super::cache::LayerCache;
 use crate::attention::{mix_heads, split_heads};
-use crate::nn::Linear;
+use crate::nn::{Linear, RmsNorm};
 
 /// Causal self-attention with rotary positions and grouped key-value heads.
 #[derive(Module, Debug)]
@@ -18,8 +18,19 @@ pub struct LlamaAttention {
     pub v_proj: Linear,
     /// `heads * head_dim` → `hidden_size`
     pub o_proj: Linear,
+    /// Of each head's queries (Qwen3).
+    pub q_norm: Option<RmsNorm>,
+    /// Of each head's keys (Qwen3).
+    pub k_norm: Option<RmsNorm>,
     #[module(skip)]
     head_dim: usize,
+    /// Factor on queries, where scores are not scaled by `1 / √head_dim`.
+    #[module(skip)]
+    query_scale: Option<f64>,
+    #[module(skip)]
+    turns: bool,
+    #[module(skip)]
+    slides: bool,
 }
 
 /// What all layers of one call share.
@@ -31,20 +42,33 @@ pub(super) struct AttentionContext {
     pub sin: Tensor<3>,
     /// `[batch, keys]`, true = visible
     pub key_padding: Option<Tensor<2, Bool>>,
+    /// `[1, 1, seq, keys]`, added to scores in layers with a window; absent if it hides nothing
+    pub window: Option<Tensor<4>>,
 }
 
 impl LlamaAttention {
-    pub(super) fn new(config: &LlamaConfig, device: &Device) -> Self {
+    pub(super) fn new(config: &LlamaConfig, layer: usize, device: &Device) -> Self {
         let (hidden, head_dim) = (config.hidden_size, config.head_width());
         let queries = config.num_attention_heads * head_dim;
         let keys = config.kv_heads() * head_dim;
-        let linear = |inputs, outputs| Linear::new(inputs, outputs, config.attention_bias, device);
+        let biased = config.attention_bias || config.model_type.biased();
+        let linear = |outputs| Linear::new(hidden, outputs, biased, device);
+        let norm = || {
+            let normalises = config.model_type.normalises_heads();
+            normalises.then(|| RmsNorm::new(head_dim, config.rms_norm_eps, device))
+        };
+        let scale = config.attention_multiplier;
         Self {
-            q_proj: linear(hidden, queries),
-            k_proj: linear(hidden, keys),
-            v_proj: linear(hidden, keys),
-            o_proj: linear(queries, hidden),
+            q_proj: linear(queries),
+            k_proj: linear(keys),
+            v_proj: linear(keys),
+            o_proj: Linear::new(queries, hidden, config.attention_bias, device),
+            q_norm: norm(),
+            k_norm: norm(),
             head_dim,
+            query_scale: scale.map(|scale| scale * (head_dim as f64).sqrt()),
+            turns: config.turns(layer),
+            slides: config.window(layer).is_some(),
         }
     }
 
@@ -58,12 +82,26 @@ impl LlamaAttention {
             let count = x.dims()[2] / self.head_dim;
             split_heads(x, count)
         };
-        let (cos, sin) = (&context.cos, &context.sin);
         let query = heads(self.q_proj.forward(x.clone()));
         let key = heads(self.k_proj.forward(x.clone()));
         let value = heads(self.v_proj.forward(x));
-        let query = rotary(query, cos.clone(), sin.clone());
-        let key = rotary(key, cos.clone(), sin.clone());
+        let turned = |x: Tensor<4>, norm: &Option<RmsNorm>| {
+            let x = match norm {
+                Some(norm) => norm.forward(x),
+                None => x,
+            };
+            if self.turns {
+                rotary(x, context.cos.clone(), context.sin.clone())
+            } else {
+                x
+            }
+        };
+        let query = turned(query, &self.q_norm);
+        let key = turned(key, &self.k_norm);
+        let query = match self.query_scale {
+            Some(scale) => query.mul_scalar(scale),
+            None => query,
+        };
         let (key, value) = match cache {
             None => (key, value),
             Some(cache) => cache.append(key, value),
@@ -71,7 +109,7 @@ impl LlamaAttention {
         let mask = AttentionMask {
             causal: true,
             key_padding: context.key_padding.clone(),
-            bias: None,
+            bias: context.window.clone().filter(|_| self.slides),
         };
         self.o_proj.forward(mix_heads(query, key, value, mask))
     }

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::rope::{RopeParameters, RopeType};
+use super::{Family, LayerType};
 use crate::activation::Activation;
 use crate::mmfs::MmfsConfig;
 
@@ -12,10 +13,14 @@ pub enum LlamaError {
     Config(Vec<String>),
 }
 
-/// `config.json` of transformers' `LlamaConfig`; other fields of the file are ignored.
+/// `config.json` of transformers' `LlamaConfig` and its relatives, resolved: what the class of a file makes of its
+/// fields is settled when it is [read](crate::published::Published).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LlamaConfig {
+    /// The class whose arithmetic is meant.
+    #[serde(skip_serializing_if = "Family::is_llama")]
+    pub model_type: Family,
     /// Rows of the embedding table and of the head.
     pub vocab_size: usize,
     /// Width of the residual stream.
@@ -48,6 +53,31 @@ pub struct LlamaConfig {
     pub rope_scaling: Option<RopeParameters>,
     /// Base and scaling of the rotary frequencies.
     pub rope_parameters: Option<RopeParameters>,
+    /// Tokens that a token sees, itself included, in layers with a window; absent: all before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sliding_window: Option<usize>,
+    /// Which layers have that window; absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer_types: Option<Vec<LayerType>>,
+    /// 1 for layers that turn queries and keys by their positions, 0 for those that do not; absent: all do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_rope_layers: Option<Vec<u8>>,
+    /// Granite: factor on embeddings.
+    #[serde(skip_serializing_if = "is_one")]
+    pub embedding_multiplier: f64,
+    /// Granite: factor on attention's scores, instead of `1 / √head_dim`; absent: that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attention_multiplier: Option<f64>,
+    /// Granite: factor on what attention and MLP add.
+    #[serde(skip_serializing_if = "is_one")]
+    pub residual_multiplier: f64,
+    /// Granite: logits are divided by this.
+    #[serde(skip_serializing_if = "is_one")]
+    pub logits_scaling: f64,
+}
+
+fn is_one(factor: &f64) -> bool {
+    *factor == 1.0
 }
 
 impl Default for LlamaConfig {
@@ -70,6 +100,14 @@ impl Default for LlamaConfig {
             rope_theta: None,
             rope_scaling: None,
             rope_parameters: None,
+            model_type: Family::Llama,
+            sliding_window: None,
+            layer_types: None,
+            no_rope_layers: None,
+            embedding_multiplier: 1.0,
+            attention_multiplier: None,
+            residual_multiplier: 1.0,
+            logits_scaling: 1.0,
         }
     }
 }
@@ -84,6 +122,19 @@ impl LlamaConfig {
     pub fn head_width(&self) -> usize {
         self.head_dim
             .unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
+    }
+
+    /// Tokens that a token of a layer sees, itself included; `None`: all before it.
+    pub fn window(&self, layer: usize) -> Option<usize> {
+        let kinds = self.layer_types.as_ref();
+        let full = kinds.and_then(|kinds| kinds.get(layer)) == Some(&LayerType::FullAttention);
+        self.sliding_window.filter(|_| !full)
+    }
+
+    /// Whether a layer turns queries and keys by their positions.
+    pub fn turns(&self, layer: usize) -> bool {
+        let turns = self.no_rope_layers.as_ref();
+        turns.is_none_or(|turns| turns.get(layer) != Some(&0))
     }
 
     /// Rotary parameters with everything filled in, in transformers' order of precedence: old
@@ -146,6 +197,38 @@ impl LlamaConfig {
                 "heads of odd width ({}) cannot be rotated",
                 self.head_width()
             ));
+        }
+        let layers = self.num_hidden_layers;
+        for (field, found) in [
+            ("layer_types", self.layer_types.as_ref().map(Vec::len)),
+            ("no_rope_layers", self.no_rope_layers.as_ref().map(Vec::len)),
+        ] {
+            if let Some(found) = found.filter(|found| *found != layers) {
+                problems.push(format!("`{field}` has {found} entries for {layers} layers"));
+            }
+        }
+        let slides = |kinds: &Vec<LayerType>| kinds.contains(&LayerType::SlidingAttention);
+        match self.sliding_window {
+            Some(0) => problems.push("`sliding_window` is 0; leave it out for none".into()),
+            None if self.layer_types.as_ref().is_some_and(slides) => {
+                problems.push("`layer_types` has windows, but there is no `sliding_window`".into());
+            }
+            _ => {}
+        }
+        for (field, factor) in [
+            ("rms_norm_eps", self.rms_norm_eps),
+            ("embedding_multiplier", self.embedding_multiplier),
+            (
+                "attention_multiplier",
+                self.attention_multiplier.unwrap_or(1.0),
+            ),
+            ("residual_multiplier", self.residual_multiplier),
+            ("logits_scaling", self.logits_scaling),
+        ] {
+            let divides = field == "logits_scaling" && factor == 0.0;
+            if !factor.is_finite() || divides {
+                problems.push(format!("`{field}` is {factor}"));
+            }
         }
         problems.extend(self.rope().problems(self.head_width()));
         if problems.is_empty() {

@@ -61,20 +61,27 @@ pub struct LlamaLayer {
     pub post_attention_layernorm: RmsNorm,
     /// Gated cross-attention to the images, between the two. Not part of published checkpoints.
     pub mmfs: Option<GatedMmfs>,
+    /// Factor on what attention and MLP add.
+    #[module(skip)]
+    residual: f64,
 }
 
 impl LlamaLayer {
     pub(super) fn new(
         config: &LlamaConfig,
+        index: usize,
         mmfs: Option<&LlamaMmfsConfig>,
         device: &Device,
     ) -> Self {
         let (hidden, eps) = (config.hidden_size, config.rms_norm_eps);
+        let offset = config.model_type.norm_offset();
+        let norm = || RmsNorm::new(hidden, eps, device).with_offset(offset);
         Self {
-            self_attn: LlamaAttention::new(config, device),
+            self_attn: LlamaAttention::new(config, index, device),
             mlp: LlamaMlp::new(config, device),
-            input_layernorm: RmsNorm::new(hidden, eps, device),
-            post_attention_layernorm: RmsNorm::new(hidden, eps, device),
+            input_layernorm: norm(),
+            post_attention_layernorm: norm(),
+            residual: config.residual_multiplier,
             mmfs: mmfs.map(|mmfs| GatedMmfs::new(&mmfs.mmfs(hidden), eps, device)),
         }
     }
@@ -121,11 +128,18 @@ impl LlamaLayer {
         cache: Option<&mut LayerCache>,
     ) -> Tensor<3> {
         let normed = self.input_layernorm.forward(x.clone());
-        x + self.self_attn.forward(normed, context, cache)
+        x + self.added(self.self_attn.forward(normed, context, cache))
     }
 
     fn feed(&self, x: Tensor<3>) -> Tensor<3> {
         let normed = self.post_attention_layernorm.forward(x.clone());
-        x + self.mlp.forward(normed)
+        x + self.added(self.mlp.forward(normed))
+    }
+
+    fn added(&self, x: Tensor<3>) -> Tensor<3> {
+        if self.residual == 1.0 {
+            return x;
+        }
+        x.mul_scalar(self.residual)
     }
 }

@@ -1,12 +1,15 @@
 use burn::module::Module;
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use deem_kernels as kernels;
 
 use super::attention::AttentionContext;
 use super::rope::Rotary;
-use super::{LlamaCache, LlamaConfig, LlamaLayer, LlamaMmfsConfig};
+use super::{Family, LlamaCache, LlamaConfig, LlamaLayer, LlamaMmfsConfig};
 use crate::mmfs::{ImageFeatures, MmfsValues};
 use crate::nn::{Embedding, Linear, RmsNorm};
+
+/// Added to the scores of what a window hides.
+const HIDDEN: f32 = -1e30;
 
 /// The language model (transformers `LlamaForCausalLM`): keys `model.…` and `lm_head.weight`.
 #[derive(Module, Debug)]
@@ -18,7 +21,31 @@ pub struct Llama {
     #[module(skip)]
     rotary: Rotary,
     #[module(skip)]
+    factors: Factors,
+    #[module(skip)]
+    window: Option<usize>,
+    #[module(skip)]
     checkpoint: bool,
+}
+
+/// What some relatives of LLaMA multiply by.
+#[derive(Clone, Copy, Debug)]
+struct Factors {
+    /// On word embeddings.
+    words: f64,
+    /// On everything that is read.
+    embeds: f64,
+    /// Logits are divided by it.
+    logits: f64,
+}
+
+/// A factor that is seldom another than 1.
+fn times<const D: usize>(x: Tensor<D>, factor: f64) -> Tensor<D> {
+    if factor == 1.0 {
+        x
+    } else {
+        x.mul_scalar(factor)
+    }
 }
 
 /// Embeddings, layers and last norm (transformers `LlamaModel`).
@@ -68,14 +95,15 @@ impl Llama {
         let (vocabulary, hidden) = (config.vocab_size, config.hidden_size);
         let layer = |index| {
             let mmfs = mmfs.filter(|mmfs| mmfs.applies(index));
-            LlamaLayer::new(config, mmfs, device)
+            LlamaLayer::new(config, index, mmfs, device)
         };
         let head = || Linear::new(hidden, vocabulary, false, device);
         Self {
             model: LlamaModel {
                 embed_tokens: Embedding::new(vocabulary, hidden, device),
                 layers: (0..config.num_hidden_layers).map(layer).collect(),
-                norm: RmsNorm::new(hidden, config.rms_norm_eps, device),
+                norm: RmsNorm::new(hidden, config.rms_norm_eps, device)
+                    .with_offset(config.model_type.norm_offset()),
             },
             lm_head: (!config.tie_word_embeddings).then(head),
             rotary: Rotary::new(
@@ -83,6 +111,15 @@ impl Llama {
                 config.head_width(),
                 config.rope_depends_on_length(),
             ),
+            factors: Factors {
+                words: match config.model_type {
+                    Family::Gemma => (hidden as f64).sqrt(),
+                    _ => 1.0,
+                },
+                embeds: config.embedding_multiplier,
+                logits: config.logits_scaling,
+            },
+            window: config.sliding_window,
             checkpoint: false,
         }
     }
@@ -114,10 +151,7 @@ impl Llama {
         let appended = ids.clone().greater_equal_elem(vocabulary as i64);
         let known = ids.clamp_max(vocabulary as i64 - 1);
         let appended = appended.unsqueeze_dim::<3>(2).expand([batch, seq, hidden]);
-        self.model
-            .embed_tokens
-            .forward(known)
-            .mask_fill(appended, 0.0)
+        times(self.model.embed_tokens.forward(known), self.factors.words).mask_fill(appended, 0.0)
     }
 
     /// Projects image features for all MMFS blocks.
@@ -145,17 +179,19 @@ impl Llama {
             mut cache,
         } = input;
         let (cos, sin) = self.rotary.at(&positions, &embeds);
+        let read = cache.as_ref().map_or(0, |cache| cache.len());
         let context = AttentionContext {
             cos,
             sin,
             key_padding,
+            window: self.window_bias(read, &embeds),
         };
         let layers = self.model.layers.len();
         if let Some(cache) = cache.as_mut() {
             cache.layers.resize_with(layers, Default::default);
         }
         let mut prepared = images.as_ref().map(|(images, _)| images.values.iter());
-        let mut hidden = embeds;
+        let mut hidden = times(embeds, self.factors.embeds);
         for (index, layer) in self.model.layers.iter().enumerate() {
             let values = match (&layer.mmfs, prepared.as_mut()) {
                 (Some(_), Some(prepared)) => prepared.next(),
@@ -176,9 +212,25 @@ impl Llama {
     /// - `hidden`: `[.., hidden_size]`
     /// - returns `[.., vocab_size]`
     pub fn lm_head<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
-        match &self.lm_head {
+        let logits = match &self.lm_head {
             Some(head) => head.forward(hidden),
             None => kernels::linear(hidden, self.model.embed_tokens.weight.val(), None),
+        };
+        times(logits, 1.0 / self.factors.logits)
+    }
+
+    /// What the window hides from new positions: `[1, 1, seq, read + seq]`; `None` if it hides nothing.
+    fn window_bias(&self, read: usize, embeds: &Tensor<3>) -> Option<Tensor<4>> {
+        let [_, seq, _] = embeds.dims();
+        let keys = read + seq;
+        let window = self.window.filter(|window| *window < keys)?;
+        let mut values = vec![0.0; seq * keys];
+        for (query, row) in values.chunks_mut(keys).enumerate() {
+            let hidden = (read + query + 1).saturating_sub(window);
+            row[..hidden].fill(HIDDEN);
         }
+        let values = TensorData::new(values, [1, 1, seq, keys]);
+        let device = embeds.device().inner();
+        Some(Tensor::from_data(values, (&device, embeds.dtype())))
     }
 }

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use crate::published::LFS_REMEDY;
+
 /// What can be wrong with a weights file.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
@@ -10,6 +12,12 @@ pub enum WeightsError {
         path: PathBuf,
         /// What the operating system said.
         cause: std::io::Error,
+    },
+    /// The file stands for another one.
+    #[error("{}: {LFS_REMEDY}", path.display())]
+    Pointer {
+        /// The file.
+        path: PathBuf,
     },
     /// The file breaks a rule of the safetensors format.
     #[error("{}: not a valid safetensors file ({rule}); download or produce it again", path.display())]
@@ -74,7 +82,7 @@ pub enum WeightsError {
         found: String,
     },
     /// The tensors do not fit the module.
-    #[error("{}: weights do not fit {module}{}", path.display(), report(missing, unused, misshapen))]
+    #[error("{}: weights do not fit {module}{}", path.display(), report(missing, unused, misshapen, not_finite))]
     Mismatch {
         /// The file.
         path: PathBuf,
@@ -86,15 +94,23 @@ pub enum WeightsError {
         unused: Vec<String>,
         /// Keys of another shape or type: what was expected and found.
         misshapen: Vec<String>,
+        /// Keys of tensors with NaN or infinite numbers.
+        not_finite: Vec<String>,
     },
 }
 
-fn report(missing: &[String], unused: &[String], misshapen: &[String]) -> String {
+fn report(
+    missing: &[String],
+    unused: &[String],
+    misshapen: &[String],
+    not_finite: &[String],
+) -> String {
     let mut text = String::new();
     for (title, keys) in [
         ("missing", missing),
         ("unused", unused),
         ("of another shape or type", misshapen),
+        ("with NaN or infinite numbers", not_finite),
     ] {
         if !keys.is_empty() {
             text.push_str(&format!("\n  {title} ({}):", keys.len()));

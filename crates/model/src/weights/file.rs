@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 
 use super::WeightsError;
 use super::gguf::{self, Encoding, GgufFile, Rotated};
-use super::index::ShardIndex;
+use super::index::{ShardIndex, is_index};
 use super::mapped::{mapped, release};
+use crate::published::is_lfs_pointer;
 
 /// SHA-256 in lower-case hexadecimal.
 pub type Checksum = String;
@@ -73,10 +74,7 @@ impl WeightsFile {
             shards: Vec::new(),
             entries: BTreeMap::new(),
         };
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "json")
-        {
+        if is_index(path) {
             let index = ShardIndex::read(path)?;
             for (shard, keys) in index.shards() {
                 let shard = path.with_file_name(shard);
@@ -101,6 +99,9 @@ impl WeightsFile {
         let Some(map) = mapped(path, 8)? else {
             return Err(format("shorter than its 8-byte header length".into()));
         };
+        if is_lfs_pointer(&map) {
+            return Err(WeightsError::Pointer { path: path.into() });
+        }
         if map.starts_with(gguf::MAGIC) {
             return self.add_gguf(GgufFile::of(path, map)?);
         }

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, FloatDType, Shape, Tensor, TensorData};
 use deem_kernels::precision::cast;
+use half::{bf16, f16};
 use safetensors::Dtype;
 
 use super::{WeightsError, WeightsFile};
@@ -33,12 +34,19 @@ pub struct LoadOptions<'a> {
 /// and are widened when they are read; [`widen`] does it before they are trained.
 ///
 /// # Errors
-/// `Mismatch` listing all missing, unused and misshapen tensors.
+/// `Mismatch` listing all missing, unused and misshapen tensors, and those with numbers that are none; `Format` if
+/// there are no tensors at all.
 pub fn load<M: Module>(
     module: M,
     file: &WeightsFile,
     options: &LoadOptions,
 ) -> Result<M, WeightsError> {
+    if file.keys().next().is_none() {
+        return Err(WeightsError::Format {
+            path: file.path().into(),
+            rule: "it holds no tensors".into(),
+        });
+    }
     let mut loader = Loader {
         file,
         options,
@@ -47,12 +55,14 @@ pub fn load<M: Module>(
         used: BTreeSet::new(),
         missing: Vec::new(),
         misshapen: Vec::new(),
+        not_finite: Vec::new(),
     };
     let module = module.map(&mut loader);
     let Loader {
         used,
         missing,
         misshapen,
+        not_finite,
         ..
     } = loader;
     let unused: Vec<String> = file
@@ -61,7 +71,8 @@ pub fn load<M: Module>(
         .filter(|key| !options.allow_unused.iter().any(|p| meant(p, key)))
         .map(str::to_owned)
         .collect();
-    if missing.is_empty() && unused.is_empty() && misshapen.is_empty() {
+    let problems = [&missing, &unused, &misshapen, &not_finite];
+    if problems.iter().all(|keys| keys.is_empty()) {
         return Ok(module);
     }
     let module = std::any::type_name::<M>();
@@ -71,6 +82,7 @@ pub fn load<M: Module>(
         missing,
         unused,
         misshapen,
+        not_finite,
     })
 }
 
@@ -83,6 +95,7 @@ struct Loader<'a> {
     used: BTreeSet<String>,
     missing: Vec<String>,
     misshapen: Vec<String>,
+    not_finite: Vec<String>,
 }
 
 impl ModuleMapper for Loader<'_> {
@@ -131,8 +144,28 @@ impl ModuleMapper for Loader<'_> {
                 });
                 param
             }
-            Some(data) => set(param, data),
+            Some(data) => {
+                if !finite(&data) {
+                    self.not_finite.push(key);
+                }
+                set(param, data)
+            }
         }
+    }
+}
+
+/// Whether all numbers are numbers.
+fn finite(data: &TensorData) -> bool {
+    match data.dtype() {
+        DType::F16 => data
+            .as_slice::<f16>()
+            .is_ok_and(|all| all.iter().all(|x| x.is_finite())),
+        DType::BF16 => data
+            .as_slice::<bf16>()
+            .is_ok_and(|all| all.iter().all(|x| x.is_finite())),
+        _ => data
+            .as_slice::<f32>()
+            .is_ok_and(|all| all.iter().all(|x| x.is_finite())),
     }
 }
 
@@ -245,6 +278,42 @@ mod tests {
         assert!(weight.is_require_grad());
         let values: Vec<f32> = weight.val().into_data().try_into_vec().unwrap();
         assert_eq!(values, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    }
+
+    #[test]
+    fn numbers_that_are_none_and_empty_files_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let load_again = |values: Vec<f32>, dtype| {
+            let tensor = StateTensor {
+                name: "weight".into(),
+                shape: vec![1, 2],
+                values,
+            };
+            write(&[tensor], &path, dtype, Default::default()).unwrap();
+            let file = WeightsFile::open(&path).unwrap();
+            let module = Linear::new(2, 1, false, &Device::flex());
+            load(module, &file, &Default::default())
+        };
+        for dtype in [Dtype::F32, Dtype::F16] {
+            load_again(vec![1.0, -2.0], dtype).unwrap();
+            for broken in [f32::NAN, f32::INFINITY] {
+                let error = load_again(vec![1.0, broken], dtype)
+                    .unwrap_err()
+                    .to_string();
+                assert!(
+                    error.contains("NaN or infinite") && error.contains("weight"),
+                    "{error}"
+                );
+            }
+        }
+        write(&[], &path, Dtype::F32, Default::default()).unwrap();
+        let file = WeightsFile::open(&path).unwrap();
+        let module = Linear::new(2, 1, false, &Device::flex());
+        let error = load(module, &file, &Default::default())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("no tensors"), "{error}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The crate's integration tests, one module a subject, in one program.
 
+mod families;
 mod gguf;
 mod hostile;
 mod hostile_gguf;

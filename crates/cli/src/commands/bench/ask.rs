@@ -45,6 +45,7 @@ pub fn run(setup: &Setup, args: &Bench, part: &BenchAsk) -> Result<Value> {
         let encoded = on_device.encode(model.network());
         generate_text(
             model.network(),
+            None,
             &on_device.layout,
             encoded.as_ref(),
             &options,

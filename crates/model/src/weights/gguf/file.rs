@@ -4,6 +4,7 @@ use memmap2::Mmap;
 
 use super::Encoding;
 use super::header::{Cursor, Described, Field, Header, Kind};
+use crate::published::is_lfs_pointer;
 use crate::weights::WeightsError;
 use crate::weights::mapped::{mapped, release};
 
@@ -45,6 +46,9 @@ impl GgufFile {
         let Some(map) = mapped(path, 1)? else {
             return Err(wrong(path, "it is empty".into()));
         };
+        if is_lfs_pointer(&map) {
+            return Err(WeightsError::Pointer { path: path.into() });
+        }
         Self::of(path, map)
     }
 

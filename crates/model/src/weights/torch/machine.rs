@@ -1,6 +1,6 @@
 //! A pickle machine that only knows how to describe tensors.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::value::{Global, Pickled, Storage, Value};
@@ -21,6 +21,8 @@ pub(super) struct Machine<'a> {
     pub(super) dicts: Vec<Vec<(Value, Value)>>,
     /// Storages by key, as they are mentioned.
     pub(super) storages: HashMap<String, Storage>,
+    /// Classes and functions of other programs that are mentioned.
+    pub(super) foreign: BTreeSet<String>,
 }
 
 impl<'a> Machine<'a> {
@@ -36,6 +38,7 @@ impl<'a> Machine<'a> {
             lists: Vec::new(),
             dicts: Vec::new(),
             storages: HashMap::new(),
+            foreign: BTreeSet::new(),
         }
     }
 
@@ -71,6 +74,11 @@ impl<'a> Machine<'a> {
             0x95 => drop(self.take(8)?), // frame: a hint
             b'(' => self.marks.push(self.stack.len()),
             b'0' => drop(self.pop()?),
+            b'1' => drop(self.since_mark()?),
+            b'2' => {
+                let top = self.stack.last().cloned();
+                self.push(top.ok_or("it repeats a value of an empty stack")?)?;
+            }
             b'N' => self.push(Value::None)?,
             0x88 => self.push(Value::Bool(true))?,
             0x89 => self.push(Value::Bool(false))?,
@@ -91,6 +99,11 @@ impl<'a> Machine<'a> {
                 let bytes = self.take(count.into())?;
                 self.push(long(bytes))?;
             }
+            0x8b => {
+                let count = usize::try_from(self.u32()?).map_err(|e| e.to_string())?;
+                let bytes = self.take(count)?;
+                self.push(long(bytes))?;
+            }
             b'G' => {
                 self.take(8)?;
                 self.push(Value::Float)?;
@@ -100,7 +113,8 @@ impl<'a> Machine<'a> {
                 let text = self.text(count)?;
                 self.push(Value::Text(text.into()))?;
             }
-            b'B' | b'C' | 0x8e => {
+            b'B' | b'C' | 0x8e | 0x96 => {
+                let code = if code == 0x96 { 0x8e } else { code };
                 let count = self.length(code, b'C', 0x8e)?;
                 self.take(count)?;
                 self.push(Value::Bytes)?;
@@ -129,6 +143,18 @@ impl<'a> Machine<'a> {
                 self.push(Value::List(self.lists.len() - 1))?;
             }
             b'}' => self.push_dict()?,
+            // Sets hold nothing that is a tensor.
+            0x8f => self.push(Value::Foreign)?,
+            0x90 => {
+                self.since_mark()?;
+                if self.stack.last() != Some(&Value::Foreign) {
+                    return Err("it adds to something that is no set".into());
+                }
+            }
+            0x91 => {
+                self.since_mark()?;
+                self.push(Value::Foreign)?;
+            }
             b'a' => {
                 let item = self.pop()?;
                 self.append(vec![item])?;
@@ -153,12 +179,20 @@ impl<'a> Machine<'a> {
                 (Value::Text(name), Value::Text(module)) => self.global(&module, &name)?,
                 _ => return Err("a global is not named by text".into()),
             },
-            b'R' => self.call()?,
+            b'R' | 0x81 => self.call()?,
+            0x92 => {
+                self.pop()?;
+                self.call()?;
+            }
             b'b' => {
                 // What state dicts carry beside their entries (`_metadata`) is of no use here.
                 self.pop()?;
-                if !matches!(self.stack.last(), Some(Value::Dict(_))) {
-                    return Err("it sets the state of an object that is no dictionary".into());
+                let object = self.stack.last();
+                if !matches!(
+                    object,
+                    Some(Value::Dict(_) | Value::Tensor(_) | Value::Foreign)
+                ) {
+                    return Err("it sets the state of something that has none".into());
                 }
             }
             b'Q' => self.storage()?,
@@ -172,23 +206,40 @@ impl<'a> Machine<'a> {
     }
 
     fn global(&mut self, module: &str, name: &str) -> Result<(), String> {
+        let path = || format!("{}.{}", module.escape_debug(), name.escape_debug());
         match Global::of(module, name) {
-            Some(global) => self.push(Value::Global(global)),
-            None => Err(format!(
-                "it wants `{}.{}`, which is not a tensor",
-                module.escape_debug(),
-                name.escape_debug()
-            )),
+            Some(global) => {
+                if global == Global::Foreign {
+                    self.foreign.insert(path());
+                }
+                self.push(Value::Global(global))
+            }
+            None => Err(format!("it wants `{}`, which is not a tensor", path())),
         }
     }
 
     fn call(&mut self) -> Result<(), String> {
         let (arguments, function) = (self.pop()?, self.pop()?);
-        let (Value::Tuple(arguments), Value::Global(function)) = (arguments, function) else {
-            return Err("it calls something that is no known function".into());
-        };
+        match (arguments, function) {
+            (Value::Tuple(_), Value::Foreign) => self.push(Value::Foreign),
+            (Value::Tuple(arguments), Value::Global(function)) => self.apply(function, arguments),
+            _ => Err("it calls something that is no known function".into()),
+        }
+    }
+
+    fn apply(&mut self, function: Global, arguments: usize) -> Result<(), String> {
         let arguments = self.tuples[arguments].clone();
         match (function, arguments.as_slice()) {
+            (Global::Foreign | Global::Plain, _) => self.push(Value::Foreign),
+            (
+                Global::RebuildFromType,
+                [
+                    Value::Global(inner @ Global::RebuildTensor),
+                    _,
+                    Value::Tuple(arguments),
+                    ..,
+                ],
+            ) => self.apply(*inner, *arguments),
             (Global::OrderedDict, []) => self.push_dict(),
             (Global::OrderedDict, [Value::List(pairs)]) => {
                 let items: Option<Vec<Vec<Value>>> = self.lists[*pairs]
@@ -262,6 +313,7 @@ impl<'a> Machine<'a> {
                 self.lists[*list].extend(items);
                 Ok(())
             }
+            Some(Value::Foreign) => Ok(()),
             _ => Err("it appends to something that is no list".into()),
         }
     }
@@ -274,6 +326,7 @@ impl<'a> Machine<'a> {
                 self.dicts[*dict].extend(pairs);
                 Ok(())
             }
+            Some(Value::Foreign) => Ok(()),
             _ => Err("it sets entries of something that is no dictionary".into()),
         }
     }

@@ -8,6 +8,7 @@ use safetensors::Dtype;
 use super::archive;
 use super::machine::Machine;
 use super::value::{Pickled, Value};
+use crate::published::is_lfs_pointer;
 use crate::weights::WeightsError;
 use crate::weights::mapped::mapped;
 
@@ -16,7 +17,17 @@ const LEGACY: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 
 /// Version of the old container.
 const LEGACY_VERSION: i64 = 1001;
 /// Under which name training programs keep the weights among other things.
-const WRAPPERS: [&str; 4] = ["state_dict", "model", "module", "model_state_dict"];
+const WRAPPERS: [&str; 9] = [
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "module",
+    "net",
+    "params",
+    "params_ema",
+    "model_ema",
+    "ema",
+];
 
 /// The tensors of a file that `torch.save` wrote.
 #[derive(Debug)]
@@ -25,6 +36,17 @@ pub struct TorchFile {
     map: Mmap,
     tensors: Vec<TorchTensor>,
     skipped: Vec<String>,
+    foreign: Vec<String>,
+}
+
+/// What a file says.
+#[derive(Debug)]
+pub(super) struct Description {
+    pub(super) tensors: Vec<TorchTensor>,
+    /// Entries that are no tensors.
+    pub(super) skipped: Vec<String>,
+    /// Classes of other programs.
+    pub(super) foreign: Vec<String>,
 }
 
 /// One tensor of such a file.
@@ -58,12 +80,20 @@ impl TorchFile {
         let Some(map) = mapped(path, 1)? else {
             return Err(wrong(path, "it is empty".into()));
         };
-        let (tensors, skipped) = described(&map).map_err(|rule| wrong(path, rule))?;
+        if is_lfs_pointer(&map) {
+            return Err(WeightsError::Pointer { path: path.into() });
+        }
+        let Description {
+            tensors,
+            skipped,
+            foreign,
+        } = described(&map).map_err(|rule| wrong(path, rule))?;
         Ok(Self {
             path: path.into(),
             map,
             tensors,
             skipped,
+            foreign,
         })
     }
 
@@ -75,6 +105,11 @@ impl TorchFile {
     /// Names of entries that are no tensors (counters, options).
     pub fn skipped(&self) -> &[String] {
         &self.skipped
+    }
+
+    /// Classes and functions of other programs that the file mentions; what they would make was not made.
+    pub fn foreign(&self) -> &[String] {
+        &self.foreign
     }
 
     /// Where the file lies.
@@ -147,8 +182,8 @@ fn contiguous(shape: &[usize], strides: &[usize]) -> bool {
     })
 }
 
-/// Tensors of a file, and names of entries that are none; or the broken rule.
-pub(super) fn described(bytes: &[u8]) -> Result<(Vec<TorchTensor>, Vec<String>), String> {
+/// What a file says, or the broken rule.
+pub(super) fn described(bytes: &[u8]) -> Result<Description, String> {
     let content = if bytes.starts_with(b"PK\x03\x04") {
         zipped(bytes)?
     } else if bytes.starts_with(&[0x80]) {
@@ -159,11 +194,12 @@ pub(super) fn described(bytes: &[u8]) -> Result<(Vec<TorchTensor>, Vec<String>),
     let dict = weights(&content.machine, &content.root)?;
     let (mut tensors, mut skipped): (Vec<TorchTensor>, Vec<String>) = Default::default();
     for (key, value) in dict {
-        let Value::Text(name) = key else {
-            return Err("a key of the dictionary is no text".into());
-        };
-        let Value::Tensor(view) = value else {
-            skipped.push(name.to_string());
+        let (Value::Text(name), Value::Tensor(view)) = (key, value) else {
+            match (key, value) {
+                (Value::Text(name), _) => skipped.push(name.to_string()),
+                (_, Value::Tensor(_)) => return Err("the key of a tensor is no text".into()),
+                _ => {}
+            }
             continue;
         };
         if tensors.iter().any(|tensor| *tensor.name == **name) {
@@ -187,36 +223,52 @@ pub(super) fn described(bytes: &[u8]) -> Result<(Vec<TorchTensor>, Vec<String>),
             storage: storage.clone(),
         });
     }
-    Ok((tensors, skipped))
+    Ok(Description {
+        tensors,
+        skipped,
+        foreign: content.machine.foreign.into_iter().collect(),
+    })
 }
 
-/// The dictionary that holds tensors: the outermost one, or one inside under a usual name.
+/// The dictionary that holds tensors: the outermost one, or one inside under a usual name, if it holds more of them.
 fn weights<'m>(machine: &'m Machine, root: &Value) -> Result<&'m [(Value, Value)], String> {
-    let mut value = root;
-    for _ in 0..4 {
-        let Value::Dict(dict) = value else { break };
-        let entries = &machine.dicts[*dict];
-        if entries
+    inside(machine, root, 4).ok_or_else(|| {
+        let mut told = format!(
+            "it holds no dictionary of tensors, neither outermost nor under {}",
+            WRAPPERS.join(", ")
+        );
+        if !machine.foreign.is_empty() {
+            let names: Vec<&str> = machine.foreign.iter().map(String::as_str).collect();
+            told.push_str(&format!(
+                "; it mentions {}, which is not read",
+                names.join(", ")
+            ));
+        }
+        told
+    })
+}
+
+fn inside<'m>(machine: &'m Machine, value: &Value, depth: usize) -> Option<&'m [(Value, Value)]> {
+    let Value::Dict(dict) = value else {
+        return None;
+    };
+    let entries = machine.dicts[*dict].as_slice();
+    let count = |entries: &[(Value, Value)]| {
+        let tensors = entries
             .iter()
-            .any(|(_, value)| matches!(value, Value::Tensor(_)))
-        {
-            return Ok(entries);
-        }
-        let named = |wrapper: &str| {
-            let entry = entries
-                .iter()
-                .find(|(key, _)| *key == Value::Text(wrapper.into()));
-            entry.map(|(_, value)| value)
-        };
-        match WRAPPERS.into_iter().find_map(named) {
-            Some(inner) => value = inner,
-            None => break,
-        }
-    }
-    Err(format!(
-        "it holds no dictionary of tensors, neither outermost nor under {}",
-        WRAPPERS.join(", ")
-    ))
+            .filter(|(_, value)| matches!(value, Value::Tensor(_)));
+        tensors.count()
+    };
+    let named = |wrapper: &str| {
+        let mut entries = entries.iter();
+        let (_, value) = entries.find(|(key, _)| *key == Value::Text(wrapper.into()))?;
+        inside(machine, value, depth.checked_sub(1)?)
+    };
+    let inner = WRAPPERS.into_iter().find_map(named);
+    let own = count(entries);
+    inner
+        .filter(|inner| count(inner) > own)
+        .or((own > 0).then_some(entries))
 }
 
 fn zipped(bytes: &[u8]) -> Result<Content<'_>, String> {

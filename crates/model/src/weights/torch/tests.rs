@@ -65,8 +65,8 @@ fn damaged_files_do_no_harm() {
                 let mut bytes = whole.clone();
                 bytes[at] ^= flip;
                 match described(&bytes) {
-                    Ok((tensors, _)) => {
-                        for tensor in &tensors {
+                    Ok(found) => {
+                        for tensor in &found.tensors {
                             let count: usize = tensor.shape.iter().product();
                             let width = tensor.dtype.bitsize() / 8;
                             assert_eq!(numbers(&bytes, tensor).len(), count * width);
@@ -102,7 +102,8 @@ fn programs_are_named_and_not_run() {
             b"\x80\x02ccollections\nOrderedDict\nK\x01\x85R.",
             "OrderedDict",
         ),
-        (b"\x80\x02cpa\x1b[2J\nx\n.", "pa\\u{1b}[2J.x"),
+        (b"\x80\x02cos\x1b[2J\nx\n.", ""),
+        (b"\x80\x02csubprocess\nx\x1b\n.", "subprocess.x\\u{1b}"),
         (b"\x80\x02i", "instruction 0x69"),
         (b"\x80\x02K\x01N}b.", "sets the state"),
         (b"\x80\x02N.Q", ""),
@@ -183,5 +184,45 @@ fn other_files_say_what_they_are_not() {
         fs::write(&path, bytes).unwrap();
         let error = TorchFile::open(&path).unwrap_err().to_string();
         assert!(error.contains(told) && error.contains("x.bin"), "{error}");
+    }
+}
+
+/// `tools/parity/export_pickles.py` wrote what training programs save beside weights.
+#[test]
+fn what_is_beside_the_weights_is_left_out_and_listed() {
+    for (name, keys, skipped, foreign) in [
+        (
+            "pickle_beside.pt",
+            2,
+            vec!["size", "device", "dtype", "counts", "names"],
+            vec!["argparse.Namespace"],
+        ),
+        ("pickle_trainer.pt", 2, vec![], vec![]),
+        ("pickle_parameter.pt", 1, vec![], vec![]),
+    ] {
+        let file = TorchFile::open(&golden(name)).unwrap_or_else(|error| panic!("{error}"));
+        let expected = WeightsFile::open(&golden("pickle.safetensors")).unwrap();
+        assert_eq!(file.tensors().len(), keys, "{name}");
+        for tensor in file.tensors() {
+            assert_eq!(
+                expected.bytes(&tensor.name),
+                Some(file.bytes(tensor)),
+                "{name}: {}",
+                tensor.name
+            );
+        }
+        for entry in skipped {
+            assert!(
+                file.skipped().iter().any(|own| own == entry),
+                "{name}: {entry}"
+            );
+        }
+        assert!(
+            foreign
+                .iter()
+                .all(|name| file.foreign().iter().any(|own| own == name)),
+            "{:?}",
+            file.foreign()
+        );
     }
 }

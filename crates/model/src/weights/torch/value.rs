@@ -18,6 +18,8 @@ pub(super) enum Value {
     List(usize),
     Dict(usize),
     Global(Global),
+    /// What a class or function of another program would make. It is not made: nothing is known of it.
+    Foreign,
     Storage(Rc<Storage>),
     Tensor(Rc<Pickled>),
 }
@@ -28,18 +30,116 @@ pub(super) enum Global {
     OrderedDict,
     RebuildTensor,
     RebuildParameter,
+    /// `_rebuild_from_type_v2(function, type, arguments, state)`: a tensor that carries attributes.
+    RebuildFromType,
+    /// A constant or a plain value of PyTorch, of no use here: a size, a device, a type.
+    Plain,
+    /// A class or function of another program.
+    Foreign,
     Storage(Dtype),
 }
 
+/// Modules with which a pickle reaches for the machine that reads it. No checkpoint needs them.
+const ATTACKS: [&str; 20] = [
+    "_posixsubprocess",
+    "asyncio",
+    "code",
+    "ctypes",
+    "importlib",
+    "marshal",
+    "nt",
+    "os",
+    "pickle",
+    "posix",
+    "pty",
+    "runpy",
+    "shutil",
+    "socket",
+    "subprocess",
+    "sys",
+    "timeit",
+    "torch.hub",
+    "urllib",
+    "webbrowser",
+];
+
+/// What of Python's own names makes plain values.
+const BUILTINS: [&str; 14] = [
+    "bool",
+    "bytearray",
+    "bytes",
+    "complex",
+    "dict",
+    "float",
+    "frozenset",
+    "int",
+    "list",
+    "object",
+    "set",
+    "slice",
+    "str",
+    "tuple",
+];
+
+/// What of PyTorch's names stands for plain values.
+const TORCH: [&str; 34] = [
+    "Size",
+    "Tensor",
+    "bfloat16",
+    "bits16",
+    "bits1x8",
+    "bits2x4",
+    "bits4x2",
+    "bits8",
+    "bool",
+    "channels_last",
+    "channels_last_3d",
+    "complex128",
+    "complex32",
+    "complex64",
+    "contiguous_format",
+    "device",
+    "float16",
+    "float32",
+    "float64",
+    "float8_e4m3fn",
+    "float8_e5m2",
+    "int16",
+    "int32",
+    "int64",
+    "int8",
+    "preserve_format",
+    "qint32",
+    "qint8",
+    "quint8",
+    "sparse_coo",
+    "sparse_csr",
+    "strided",
+    "uint16",
+    "uint8",
+];
+
 impl Global {
-    /// The meaning of a name; `None` for any other than those that tensors need.
+    /// The meaning of a name; `None` for those of PyTorch and Python that no value needs, and for those that reach for
+    /// the machine.
     pub(super) fn of(module: &str, name: &str) -> Option<Self> {
+        let within = |root: &&str| {
+            let rest = module.strip_prefix(*root);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
         match (module, name) {
             ("collections", "OrderedDict") => Some(Self::OrderedDict),
             ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Some(Self::RebuildTensor),
-            ("torch._utils", "_rebuild_parameter") => Some(Self::RebuildParameter),
-            ("torch", storage) => dtype(storage.strip_suffix("Storage")?).map(Self::Storage),
-            _ => None,
+            ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => {
+                Some(Self::RebuildParameter)
+            }
+            ("torch._tensor", "_rebuild_from_type_v2") => Some(Self::RebuildFromType),
+            ("torch.nn.parameter", "Parameter") => Some(Self::Plain),
+            ("torch", name) if TORCH.contains(&name) => Some(Self::Plain),
+            ("torch", name) => dtype(name.strip_suffix("Storage")?).map(Self::Storage),
+            ("builtins" | "__builtin__", name) => BUILTINS.contains(&name).then_some(Self::Plain),
+            _ if ATTACKS.iter().any(within) => None,
+            _ => Some(Self::Foreign),
         }
     }
 }

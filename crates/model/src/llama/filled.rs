@@ -1,0 +1,120 @@
+//! A published checkpoint of a language model: where its head lies, and what cannot be read.
+
+use safetensors::Dtype;
+
+use super::{Llama, LlamaConfig};
+use crate::nn::Linear;
+use crate::weights::{LoadOptions, WeightsError, WeightsFile, load};
+
+const HEAD: &str = "lm_head.weight";
+const TABLE: &str = "model.embed_tokens.weight";
+
+/// Where a checkpoint's embedding table and head lie, as transformers 5 decides it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// Each is its own, or the table is both.
+    AsConfigured,
+    /// They should be one matrix, and it lies under the head's key.
+    UnderItsKey,
+    /// They should be one matrix, but the file has two that differ: each is its own.
+    Differs,
+}
+
+impl Head {
+    /// What a file says under its configuration.
+    pub fn of(config: &LlamaConfig, file: &WeightsFile) -> Self {
+        let has = |key: &str| file.shape(key).is_some();
+        match (has(HEAD), has(TABLE)) {
+            _ if !config.tie_word_embeddings => Self::AsConfigured,
+            (true, false) => Self::UnderItsKey,
+            (true, true) if !equal(file) => Self::Differs,
+            _ => Self::AsConfigured,
+        }
+    }
+
+    /// The key of a parameter.
+    fn key(self, path: &str) -> &str {
+        match self {
+            Self::UnderItsKey if path == TABLE => HEAD,
+            _ => path,
+        }
+    }
+
+    /// A model that can hold what the file says.
+    fn fit(self, mut llama: Llama) -> Llama {
+        if self == Self::Differs && llama.lm_head.is_none() {
+            let table = &llama.model.embed_tokens.weight;
+            let [vocabulary, hidden] = table.lazy_shape().dims();
+            let device = table.lazy_device();
+            llama.lm_head = Some(Linear::new(hidden, vocabulary, false, &device));
+        }
+        llama
+    }
+}
+
+impl Llama {
+    /// The model with the values of a published checkpoint; parameters whose path starts with one of `missing` keep
+    /// theirs.
+    ///
+    /// # Errors
+    /// `Convert` if the weights are quantised, `Mismatch` naming keys that do not fit.
+    pub fn filled(
+        self,
+        config: &LlamaConfig,
+        file: &WeightsFile,
+        missing: &[&str],
+    ) -> Result<Self, WeightsError> {
+        if let Some((key, method)) = packed(file) {
+            return Err(WeightsError::Convert {
+                path: file.path().into(),
+                problem: format!(
+                    "its weights are quantised ({method}: {key}), which is not read; take the original model, or its \
+                     GGUF file"
+                ),
+            });
+        }
+        let head = Head::of(config, file);
+        let mut unused = vec!["*rotary_emb.inv_freq"];
+        if head == Head::AsConfigured && config.tie_word_embeddings {
+            unused.push(HEAD);
+        }
+        let key = |path: &str| head.key(path).to_owned();
+        let options = LoadOptions {
+            rename: Some(&key),
+            allow_missing: missing,
+            allow_unused: &unused,
+            ..LoadOptions::default()
+        };
+        load(head.fit(self), file, &options)
+    }
+}
+
+/// A key that only quantised weights have, and what quantised them.
+fn packed(file: &WeightsFile) -> Option<(&str, &'static str)> {
+    const MARKS: [(&str, &str); 8] = [
+        (".qweight", "GPTQ or AWQ"),
+        (".qzeros", "GPTQ or AWQ"),
+        (".absmax", "bitsandbytes"),
+        (".SCB", "bitsandbytes"),
+        (".weight_packed", "compressed-tensors"),
+        (".weight_scale", "FP8"),
+        (".weight_scale_inv", "FP8"),
+        (".codebooks", "AQLM"),
+    ];
+    file.keys().find_map(|key| {
+        let mark = MARKS.iter().find(|(end, _)| key.ends_with(end));
+        let eight = matches!(file.dtype(key), Some(Dtype::F8_E4M3 | Dtype::F8_E5M2));
+        let method = mark.map(|(_, method)| *method).or(eight.then_some("FP8"));
+        Some((key, method?))
+    })
+}
+
+fn equal(file: &WeightsFile) -> bool {
+    if file.shape(HEAD) != file.shape(TABLE) {
+        return false;
+    }
+    if file.dtype(HEAD) == file.dtype(TABLE) {
+        return file.bytes(HEAD) == file.bytes(TABLE);
+    }
+    file.f32(HEAD) == file.f32(TABLE)
+}
