@@ -82,7 +82,7 @@ pub enum WeightsError {
         found: String,
     },
     /// The tensors do not fit the module.
-    #[error("{}: weights do not fit {module}{}", path.display(), report(missing, unused, misshapen, not_finite))]
+    #[error("{}: weights do not fit {module}{}", path.display(), report(missing, unused, misshapen))]
     Mismatch {
         /// The file.
         path: PathBuf,
@@ -94,23 +94,23 @@ pub enum WeightsError {
         unused: Vec<String>,
         /// Keys of another shape or type: what was expected and found.
         misshapen: Vec<String>,
-        /// Keys of tensors with NaN or infinite numbers.
-        not_finite: Vec<String>,
+    },
+    /// Tensors with NaN or infinite numbers.
+    #[error("{}: NaN or infinite numbers in {}; the file is damaged, or training failed: take another one", path.display(), keys.join(", "))]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensors' keys.
+        keys: Vec<String>,
     },
 }
 
-fn report(
-    missing: &[String],
-    unused: &[String],
-    misshapen: &[String],
-    not_finite: &[String],
-) -> String {
+fn report(missing: &[String], unused: &[String], misshapen: &[String]) -> String {
     let mut text = String::new();
     for (title, keys) in [
         ("missing", missing),
         ("unused", unused),
         ("of another shape or type", misshapen),
-        ("with NaN or infinite numbers", not_finite),
     ] {
         if !keys.is_empty() {
             text.push_str(&format!("\n  {title} ({}):", keys.len()));

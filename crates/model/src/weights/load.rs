@@ -34,8 +34,8 @@ pub struct LoadOptions<'a> {
 /// and are widened when they are read; [`widen`] does it before they are trained.
 ///
 /// # Errors
-/// `Mismatch` listing all missing, unused and misshapen tensors, and those with numbers that are none; `Format` if
-/// there are no tensors at all.
+/// `Mismatch` listing all missing, unused and misshapen tensors, `NotFinite` those with numbers that are none;
+/// `Format` if there are no tensors at all.
 pub fn load<M: Module>(
     module: M,
     file: &WeightsFile,
@@ -71,9 +71,15 @@ pub fn load<M: Module>(
         .filter(|key| !options.allow_unused.iter().any(|p| meant(p, key)))
         .map(str::to_owned)
         .collect();
-    let problems = [&missing, &unused, &misshapen, &not_finite];
-    if problems.iter().all(|keys| keys.is_empty()) {
+    let fits = missing.is_empty() && unused.is_empty() && misshapen.is_empty();
+    if fits && not_finite.is_empty() {
         return Ok(module);
+    }
+    if fits {
+        return Err(WeightsError::NotFinite {
+            path: file.path().into(),
+            keys: not_finite,
+        });
     }
     let module = std::any::type_name::<M>();
     Err(WeightsError::Mismatch {
@@ -82,7 +88,6 @@ pub fn load<M: Module>(
         missing,
         unused,
         misshapen,
-        not_finite,
     })
 }
 
@@ -254,7 +259,7 @@ fn meant(pattern: &str, key: &str) -> bool {
 mod tests {
     use super::*;
     use crate::nn::Linear;
-    use crate::weights::{StateTensor, write};
+    use crate::weights::{StateTensor, write, write_stream};
     use burn::tensor::Device;
     use safetensors::Dtype;
 
@@ -307,8 +312,9 @@ mod tests {
                 );
             }
         }
-        write(&[], &path, Dtype::F32, Default::default()).unwrap();
-        let file = WeightsFile::open(&path).unwrap();
+        let empty = folder.path().join("empty.safetensors");
+        write_stream(&mut [], &empty, &Default::default()).unwrap();
+        let file = WeightsFile::open(&empty).unwrap();
         let module = Linear::new(2, 1, false, &Device::flex());
         let error = load(module, &file, &Default::default())
             .unwrap_err()

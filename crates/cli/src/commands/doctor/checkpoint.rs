@@ -199,8 +199,9 @@ impl Findings {
         let keys: BTreeSet<&str> = file.keys().collect();
         let tied = ["lm_head.weight", "model.embed_tokens.weight"];
         let either = config.tie_word_embeddings && tied.iter().any(|key| keys.contains(key));
-        let counts =
-            |key: &&&str| !(either && tied.contains(*key)) && !key.ends_with("rotary_emb.inv_freq");
+        let apart =
+            |key: &str| either && tied.contains(&key) || key.ends_with("rotary_emb.inv_freq");
+        let counts = |key: &&&str| !apart(key);
         for (what, few) in [
             (
                 "missing",
