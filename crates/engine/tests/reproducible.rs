@@ -321,7 +321,13 @@ fn evaluation(model: &Deem, batch: &Batch, bits: &mut [Bits; 2]) {
             min_new_tokens: 6,
             ..TextOptions::longest(6)
         };
-        for answer in generate_text(model, &model.layout(&[1, 5, 9, 1, 7, 8], 2), None, &options) {
+        for answer in generate_text(
+            model,
+            None,
+            &model.layout(&[1, 5, 9, 1, 7, 8], 2),
+            None,
+            &options,
+        ) {
             text.add(answer.first_logits);
             text.add(answer.tokens.into_iter().map(f32::from_bits));
         }
@@ -331,7 +337,7 @@ fn evaluation(model: &Deem, batch: &Batch, bits: &mut [Bits; 2]) {
         min_new_tokens: 3,
         ..TextOptions::longest(4)
     };
-    for answer in generate_text(model, &model.layout(&[1, 5, 9], 1), None, &beams) {
+    for answer in generate_text(model, None, &model.layout(&[1, 5, 9], 1), None, &beams) {
         text.add(answer.tokens.into_iter().map(f32::from_bits));
     }
     for sampler in [SamplerKind::Ddim, SamplerKind::DpmSolver] {
