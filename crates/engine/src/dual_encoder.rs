@@ -104,7 +104,7 @@ impl DualEncoder {
         let model = PublicClip {
             vision_model: ClipVit::new(&vision, device).with_projection(&vision, device),
             text_model: ClipText::new(&words, device).with_projection(&words, device),
-            logit_scale: param([1], (1.0f32 / 0.07).ln(), device),
+            logit_scale: param([1], libm::logf(1.0 / 0.07), device),
         };
         let rename = |path: &str| match path {
             "vision_model.visual_projection.weight" => "visual_projection.weight".to_owned(),
@@ -122,7 +122,7 @@ impl DualEncoder {
         let scale = file
             .f32("logit_scale")
             .and_then(|values| values.first().copied());
-        let scale = f64::from(scale.unwrap_or((1.0f32 / 0.07).ln())).exp();
+        let scale = libm::exp(f64::from(scale.unwrap_or(libm::logf(1.0 / 0.07))));
         let model = load(model, &file, &options)?.no_grad();
         let tokenizer = ClipTokenizer::load(&folder.join("tokenizer.json"))?;
         let longest = words.max_position_embeddings;

@@ -82,9 +82,9 @@ fn load(
 
 fn log_softmax(logits: Vec<f64>) -> Vec<f64> {
     let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = logits.iter().map(|logit| (logit - most).exp()).sum();
+    let sum: f64 = logits.iter().map(|logit| libm::exp(logit - most)).sum();
     logits
         .into_iter()
-        .map(|logit| logit - most - sum.ln())
+        .map(|logit| logit - most - libm::log(sum))
         .collect()
 }

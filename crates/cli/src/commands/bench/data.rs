@@ -1,4 +1,5 @@
 //! `deem bench data`: pictures from their files to the squares that a model sees, and what the loader adds to that.
+#![allow(clippy::disallowed_methods)] // pictures to be timed, which no result depends on
 
 use std::fs;
 use std::io::Cursor;
