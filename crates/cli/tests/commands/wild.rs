@@ -225,6 +225,9 @@ fn a_doctor_looks_at_folders() {
     }
     let golden =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/golden/pickle_beside.pt");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins/tiny");
+    let told = succeeds(&["doctor", shipped.to_str().unwrap()], folder.path());
+    assert!(told.contains("a preset"), "{told}");
     let told = succeeds(&["doctor", golden.to_str().unwrap()], folder.path());
     assert!(
         told.contains("a pickle of 2 tensors") && told.contains("argparse.Namespace"),

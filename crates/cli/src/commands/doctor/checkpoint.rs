@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
+use deem::Open;
 use deem_engine::foundation::tokenizer_file;
 use deem_engine::train::parameters::list;
 use deem_model::autoencoder::AutoencoderConfig;
@@ -133,6 +134,11 @@ impl Findings {
         }
         if has("model.toml") {
             self.is.push("a preset: `--standins` opens it".into());
+            // Its configurations stand in model.toml; its parts lie where that says.
+            if let Err(error) = Open::folder(path).find() {
+                self.wrong(error);
+            }
+            return;
         }
         if path.join("unet").is_dir() {
             self.is.push("a diffusion model (diffusers)".into());
