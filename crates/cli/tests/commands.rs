@@ -11,6 +11,8 @@ mod fetch;
 
 #[path = "commands/reproducible.rs"]
 mod reproducible;
+#[path = "../../data/tests/support/server.rs"]
+mod server;
 #[path = "commands/wild.rs"]
 mod wild;
 

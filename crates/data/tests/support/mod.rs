@@ -1,5 +1,7 @@
 //! What tests share: the built-in sources with pictures, all over one kind of feed, and small files.
 
+pub mod server;
+
 use std::io::Cursor;
 use std::path::Path;
 

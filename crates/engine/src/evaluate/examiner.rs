@@ -2,9 +2,10 @@
 
 use deem_data::Segment;
 use deem_data::benchmark::Item;
+use deem_data::text::question_prompt;
 use deem_metrics::answer::ParseMode;
 
-use super::{Exam, Question, Record, RecordFile, Shard, parsed, value};
+use super::{AnswerForm, Exam, Question, Record, RecordFile, Shard, parsed, value};
 use crate::EngineError;
 
 /// Something that answers questions: a whole model, or an encoder alone.
@@ -110,8 +111,18 @@ fn written(segments: &[Segment]) -> String {
     parts.collect::<String>()
 }
 
+/// A question with its options, to be answered by one of them.
+pub(super) fn choice(item: &Item) -> Question {
+    let text = format!("{}{}", item.question, listed(&item.options));
+    Question {
+        segments: question_prompt(0, &text),
+        text,
+        form: AnswerForm::Choice,
+    }
+}
+
 /// Options as they stand in a prompt: ` (a) Open (b) Closed`.
-pub(super) fn listed(options: &[String]) -> String {
+fn listed(options: &[String]) -> String {
     let options = options.iter().enumerate();
     options
         .map(|(at, option)| format!(" {} {option}", letter(at)))

@@ -6,14 +6,13 @@ use std::path::Path;
 use deem_data::DataError;
 use deem_data::benchmark::{Item, read_mmbench};
 use deem_data::image::ImageLimits;
-use deem_data::text::question_prompt;
 use deem_metrics::answer::ParseMode;
 use deem_metrics::circular::{self, CircularSample};
 use deem_metrics::figures::Family;
 
-use super::examiner::listed;
+use super::examiner::choice;
 use super::mmvp::{LIKELIHOOD, Way};
-use super::{AnswerForm, Answered, Answering, Benchmark, Question, Worth};
+use super::{Answered, Answering, Benchmark, Question, Worth};
 use crate::EngineError;
 
 /// The benchmark.
@@ -47,12 +46,7 @@ impl Benchmark for MmBench {
     }
 
     fn ask(&self, item: &Item) -> Question {
-        let text = format!("{}{}", item.question, listed(&item.options));
-        Question {
-            segments: question_prompt(0, &text),
-            text,
-            form: AnswerForm::Choice,
-        }
+        choice(item)
     }
 
     /// The whole, then each category; by what was written, and beside it by likelihood.

@@ -6,13 +6,12 @@ use std::path::Path;
 use deem_data::DataError;
 use deem_data::benchmark::{Item, read_mmvp};
 use deem_data::image::ImageLimits;
-use deem_data::text::question_prompt;
 use deem_metrics::answer::{ParseMode, Verdict, parse_choice};
 use deem_metrics::figures::Family;
 use deem_metrics::pairs::{self, PairSample};
 
-use super::examiner::listed;
-use super::{AnswerForm, Answered, Answering, Benchmark, Question, Record, Worth, verdict};
+use super::examiner::choice;
+use super::{Answered, Answering, Benchmark, Question, Record, Worth, verdict};
 use crate::EngineError;
 
 /// The benchmark.
@@ -101,12 +100,7 @@ impl Benchmark for Mmvp {
     }
 
     fn ask(&self, item: &Item) -> Question {
-        let text = format!("{}{}", item.question, listed(&item.options));
-        Question {
-            segments: question_prompt(0, &text),
-            text,
-            form: AnswerForm::Choice,
-        }
+        choice(item)
     }
 
     /// The figures of both ways stand side by side in each part.
