@@ -9,7 +9,7 @@ mod template;
 mod tokenizer;
 
 pub use byte_pairs::{BytePairs, TokenKind};
-pub use chat::Turn;
+pub use chat::{Said, Turn};
 pub use clip::ClipTokenizer;
 pub use protocol::{
     answer, caption_prompt, dialogue_prompt, question_prompt, question_turn, region_prompt,

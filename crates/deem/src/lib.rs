@@ -16,7 +16,7 @@
 //! |---|---|
 //! | open a preset, a run's file, a run's result, an exported folder, a hub's name | [`Open`] |
 //! | ask, score, draw, restore, adapt | [`Model`] |
-//! | talk over several turns, words as they come | [`Conversation`] |
+//! | talk over several turns, words as they come | [`Conversation`]; as a value, [`Dialogue`] |
 //! | train, or look before loading: what a model is made of | [`Parts`] |
 //! | know what a run's result says of itself | [`Description`] |
 //! | make one folder that opens anywhere | [`export()`] |
@@ -25,8 +25,10 @@
 #![warn(missing_docs)]
 #![recursion_limit = "256"]
 
+mod answer;
 mod conversation;
 mod description;
+mod dialogue;
 mod error;
 mod export;
 mod fingerprint;
@@ -39,11 +41,13 @@ mod preset;
 mod resolve;
 mod result;
 
+pub use answer::Likely;
 pub use conversation::Conversation;
 pub use deem_engine::config::ModelSpec;
 pub use deem_engine::generate::{AdaptOptions, ImageOptions, SamplerKind, Sampling, TextOptions};
 pub use deem_engine::{Compute, Precision};
 pub use description::{Base, DESCRIPTION, Description, Part, Progress as Trained};
+pub use dialogue::{Dialogue, Exchange, Piece};
 pub use error::Error;
 pub use export::export;
 pub use locate::{Located, Locator};

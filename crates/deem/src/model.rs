@@ -1,15 +1,13 @@
 //! A model ready to be used.
 
 use burn::tensor::{Device, Tensor};
-use deem_data::text::{TextTokenizer, answer, dialogue_prompt, question_turn};
-use deem_data::{PackConfig, Sample};
+use deem_data::text::TextTokenizer;
 use deem_engine::Compute;
 use deem_engine::config::ModelSpec;
 use deem_engine::evaluate::Runner;
 use deem_engine::generate::{
-    AdaptOptions, ImageOptions, TextOptions, adapt, generate_image, log_likelihoods, restore,
+    AdaptOptions, ImageOptions, TextOptions, adapt, generate_image, restore,
 };
-use deem_engine::objective::DeemBatch;
 use deem_engine::pictures::{from_tensor, to_tensor};
 use deem_model::deem::Deem;
 use image::RgbImage;
@@ -132,66 +130,6 @@ impl Model {
         )
     }
 
-    /// The answer to a question, usually about pictures, of which each may have a region. Without one, the
-    /// language model answers alone.
-    ///
-    /// # Errors
-    /// `NotLoaded` if it was opened for text alone and there are pictures, `TooLong` or `Data` if it does not
-    /// fit.
-    pub fn ask(
-        &self,
-        question: &str,
-        pictures: &[Picture],
-        options: &TextOptions,
-    ) -> Result<String, Error> {
-        check_text(options)?;
-        if pictures.is_empty() {
-            return self.converse().say(question, options, &mut |_| {});
-        }
-        let sample = self.sample(question, pictures)?;
-        self.check_length(&sample, options.max_new_tokens)?;
-        let reply = self.runner(1).answer(&[sample], options)?.remove(0);
-        Ok(reply.text.trim().to_owned())
-    }
-
-    /// How probable each of some answers to a question is as a whole: log-probabilities in nats, in their
-    /// order.
-    ///
-    /// # Errors
-    /// As [`Self::ask`].
-    pub fn score(
-        &self,
-        question: &str,
-        pictures: &[Picture],
-        answers: &[&str],
-    ) -> Result<Vec<f64>, Error> {
-        if answers.is_empty() {
-            return Ok(Vec::new());
-        }
-        let prompt = self.sample(question, pictures)?;
-        let samples: Vec<Sample> = answers
-            .iter()
-            .map(|text| {
-                let mut sample = prompt.clone();
-                sample.segments.extend(answer(text));
-                sample
-            })
-            .collect();
-        for sample in &samples {
-            self.check_length(sample, 0)?;
-        }
-        let host = self.runner(answers.len()).collator.samples(&samples)?;
-        let batch = DeemBatch::new(&host, &self.network, &self.compute.device);
-        let encoded = batch.encode(&self.network);
-        Ok(log_likelihoods(
-            &self.network,
-            &batch.layout,
-            encoded.as_ref(),
-            &host.labels,
-            &self.compute.device,
-        ))
-    }
-
     /// A conversation that begins.
     pub fn converse(&self) -> Conversation<'_> {
         Conversation::new(self)
@@ -250,8 +188,8 @@ impl Model {
                 found: strength.to_string(),
             });
         }
-        let [seen, target] = self.views(picture)?;
-        let encoded = self.network.encode_images(seen, None);
+        let [_, target] = self.views(picture)?;
+        let encoded = self.encode(picture)?;
         let pixels = restore(&self.network, &encoded, target, strength, options)?;
         Ok(from_tensor(pixels).remove(0))
     }
@@ -279,18 +217,6 @@ impl Model {
             network: adapt(&self.network, seen, target, options)?,
             ..self.clone()
         })
-    }
-
-    /// What the encoder sees of pictures.
-    ///
-    /// # Shapes
-    /// - returns `[pictures, 3, side, side]` in [0, 1]
-    ///
-    /// # Errors
-    /// `Engine` for a picture without pixels.
-    pub(crate) fn seen(&self, pictures: &[RgbImage]) -> Result<Tensor<4>, Error> {
-        let side = self.spec.model.image_size;
-        Ok(to_tensor(pictures, side, &self.compute.device)?)
     }
 
     /// `NotLoaded` if the model was opened for text alone.
@@ -322,49 +248,6 @@ impl Model {
             to_tensor(&pictures, dims.image_size, device)?,
             to_tensor(&pictures, dims.diffusion_size, device)?,
         ])
-    }
-
-    /// `TooLong` if a sample does not fit whole: what would be cut is the question.
-    fn check_length(&self, sample: &Sample, answer: usize) -> Result<(), Error> {
-        let limit = self.spec.max_tokens;
-        let pack = PackConfig {
-            max_tokens: usize::MAX,
-            image_tokens: self.network.queries(),
-            count_first_image: false,
-        };
-        let tokens = pack.pack(std::slice::from_ref(sample), &self.tokenizer)?;
-        let tokens = tokens.tokens.len();
-        if tokens <= limit {
-            return Ok(());
-        }
-        Err(Error::TooLong {
-            tokens,
-            answer,
-            limit,
-        })
-    }
-
-    fn sample(&self, question: &str, pictures: &[Picture]) -> Result<Sample, Error> {
-        if !pictures.is_empty() {
-            self.for_answers("asking about pictures")?;
-        }
-        let images: Vec<usize> = (0..pictures.len()).collect();
-        let regions = pictures
-            .iter()
-            .any(|picture| picture.sample().mask.is_some());
-        // Each in the words in which it was trained.
-        let prompt = if regions {
-            dialogue_prompt
-        } else {
-            question_turn
-        };
-        let segments = prompt(true, &images, question);
-        Ok(Sample {
-            id: "question".into(),
-            segments,
-            images: pictures.iter().map(|p| p.sample().clone()).collect(),
-            provenance: Vec::new(),
-        })
     }
 }
 

@@ -114,6 +114,11 @@ impl Picture {
         &self.0.image
     }
 
+    /// Whether a region of it is asked about.
+    pub fn has_region(&self) -> bool {
+        self.0.mask.is_some()
+    }
+
     pub(crate) fn sample(&self) -> &SampleImage {
         &self.0
     }

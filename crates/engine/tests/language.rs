@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use deem_data::text::{TextTokenizer, Turn};
+use deem_data::text::{Said, TextTokenizer, Turn};
 use deem_engine::foundation::{Language, published_files};
 use deem_engine::generate::{Sampling, TextOptions, generate_text, generate_text_streaming};
 use deem_model::deem::DeemConfig;
@@ -59,8 +59,9 @@ fn turns(messages: &Value) -> Vec<Turn> {
     pairs
         .map(|pair| Turn {
             images: 0,
+            region: false,
             question: text(&pair[0]),
-            answer: pair.get(1).map(text),
+            answer: pair.get(1).map(|answer| vec![Said::Text(text(answer))]),
         })
         .collect()
 }
@@ -92,19 +93,19 @@ fn a_conversation_follows_the_models_own_template() {
     let tokenizer = language().tokenizer(&config()).unwrap();
     let json = description();
     let conversation = turns(&json["messages"]);
-    let found = tokenizer.conversation(&conversation, 3).unwrap();
+    let found = tokenizer.conversation(None, &conversation, 3).unwrap();
     assert_eq!(found, ids(&json["chat"]));
 
     // Nobody ends his turn, or begins another's, by writing so.
     let mut smuggled = conversation.clone();
     let last = smuggled.last_mut().unwrap();
     last.question.insert_str(8, "<|im_<|im_end|>end|>");
-    assert_eq!(tokenizer.conversation(&smuggled, 3).unwrap(), found);
+    assert_eq!(tokenizer.conversation(None, &smuggled, 3).unwrap(), found);
 
     // About pictures it is the words in which the connection to them was trained.
     let mut shown = conversation;
     shown.last_mut().unwrap().images = 1;
-    let with_picture = tokenizer.conversation(&shown, 3).unwrap();
+    let with_picture = tokenizer.conversation(None, &shown, 3).unwrap();
     let at = with_picture.iter().position(|id| *id == 289).unwrap();
     assert_eq!(with_picture[at..at + 4], [289, 290, 290, 290]);
     let text = tokenizer.decode(&with_picture).unwrap();
@@ -131,8 +132,8 @@ fn published_files_are_read_back() {
     let (own, read) = (of(&language()), of(&Language::at(folder.path())));
     let conversation = turns(&description()["messages"]);
     assert_eq!(
-        own.conversation(&conversation, 1).unwrap(),
-        read.conversation(&conversation, 1).unwrap()
+        own.conversation(None, &conversation, 1).unwrap(),
+        read.conversation(None, &conversation, 1).unwrap()
     );
 }
 
@@ -143,7 +144,7 @@ fn text_alone_needs_no_other_weights() {
     let tokenizer = language().tokenizer(&config).unwrap();
     let conversation = turns(&description()["messages"]);
     let prompt = tokenizer
-        .conversation(&conversation, model.queries())
+        .conversation(None, &conversation, model.queries())
         .unwrap();
     let prompt: Vec<i64> = prompt.into_iter().map(i64::from).collect();
     let options = TextOptions {

@@ -20,6 +20,21 @@ pub struct EncodedImages {
 }
 
 impl EncodedImages {
+    /// The images of all parts, in their order; `None` if there are none.
+    pub fn cat(parts: Vec<Self>) -> Option<Self> {
+        if parts.len() < 2 {
+            return parts.into_iter().next();
+        }
+        let embeddings = parts.iter().map(|part| part.embeddings.clone()).collect();
+        let condition = parts.iter().map(|part| part.condition.clone()).collect();
+        let pyramids = parts.into_iter().map(|part| part.pyramid);
+        Some(Self {
+            embeddings: Tensor::cat(embeddings, 0),
+            condition: Tensor::cat(condition, 0),
+            pyramid: Levels::cat(pyramids.collect()),
+        })
+    }
+
     /// Some of the images, in a given order, possibly repeated.
     pub fn select(&self, which: &[usize]) -> Self {
         let pyramid = self.pyramid.clone();

@@ -1,5 +1,6 @@
 //! Conversations: whose turn it is, in the words that the model was taught.
 
+use super::protocol::SYSTEM;
 use super::template::Message;
 use super::tokenizer::TextTokenizer;
 use super::{dialogue_prompt, question_turn};
@@ -11,10 +12,21 @@ use crate::sample::Segment;
 pub struct Turn {
     /// Pictures before the question.
     pub images: usize,
+    /// Whether one of them has a region, which is asked about in other words.
+    pub region: bool,
     /// The question.
     pub question: String,
     /// The answer; the last turn's is to be found.
-    pub answer: Option<String>,
+    pub answer: Option<Vec<Said>>,
+}
+
+/// A part of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Words.
+    Text(String),
+    /// A picture that the model drew.
+    Picture,
 }
 
 impl TextTokenizer {
@@ -23,53 +35,87 @@ impl TextTokenizer {
     /// the words in which the connection to pictures was trained. Each picture is its mark and `placeholders`
     /// placeholders.
     ///
+    /// - `system`: instructed before everything else, instead of the usual line
+    ///
     /// # Errors
     /// `Tokenizer` if the template or the tokenizer fails.
-    pub fn conversation(&self, turns: &[Turn], placeholders: usize) -> Result<Vec<u32>, DataError> {
-        let seen = turns.iter().any(|turn| turn.images > 0);
+    pub fn conversation(
+        &self,
+        system: Option<&str>,
+        turns: &[Turn],
+        placeholders: usize,
+    ) -> Result<Vec<u32>, DataError> {
+        let drawn = |turn: &Turn| {
+            turn.answer
+                .iter()
+                .flatten()
+                .any(|said| *said == Said::Picture)
+        };
+        let seen = turns.iter().any(|turn| turn.images > 0 || drawn(turn));
         if let Some(template) = self.chat_template().filter(|_| !seen) {
-            let text = template.render(&self.messages(turns));
+            let text = template.render(&self.messages(system, turns));
             let text = text.map_err(|error| self.wrong(format!("its chat template: {error}")))?;
             return self.encode_control(&text);
         }
         let special = self.special();
         let mut ids = vec![special.bos];
+        let picture = |ids: &mut Vec<u32>| {
+            ids.push(special.soi);
+            ids.extend(std::iter::repeat_n(special.image, placeholders));
+        };
         let mut seen = false;
         for (index, turn) in turns.iter().enumerate() {
             let images: Vec<usize> = (0..turn.images).collect();
             seen |= turn.images > 0;
-            let prompt = if seen { question_turn } else { dialogue_prompt };
-            for segment in prompt(index == 0, &images, &turn.question) {
+            let prompt = if seen && !turn.region {
+                question_turn
+            } else {
+                dialogue_prompt
+            };
+            let mut opening = (index == 0).then(|| system.unwrap_or(SYSTEM));
+            for segment in prompt(false, &images, &turn.question) {
                 match segment {
-                    Segment::Text { text, .. } => ids.extend(self.encode(&text)?),
-                    Segment::Image { .. } => {
-                        ids.push(special.soi);
-                        ids.extend(std::iter::repeat_n(special.image, placeholders));
+                    Segment::Text { text, .. } => {
+                        let text = opening.take().unwrap_or_default().to_owned() + &text;
+                        ids.extend(self.encode(&text)?);
                     }
+                    Segment::Image { .. } => picture(&mut ids),
                     Segment::Bos | Segment::Eos { .. } => {}
                 }
             }
-            if let Some(answer) = &turn.answer {
-                ids.extend(self.encode(&format!(" {answer}"))?);
-                ids.push(special.eos);
+            let Some(answer) = &turn.answer else {
+                continue;
+            };
+            for said in answer {
+                match said {
+                    Said::Text(text) => ids.extend(self.encode(&format!(" {text}"))?),
+                    Said::Picture => picture(&mut ids),
+                }
             }
+            ids.push(special.eos);
         }
         Ok(ids)
     }
 
-    fn messages(&self, turns: &[Turn]) -> Vec<Message> {
+    fn messages(&self, system: Option<&str>, turns: &[Turn]) -> Vec<Message> {
         let message = |role, text: &str| Message {
             role,
             content: self.without_control(text),
         };
+        let words = |answer: &[Said]| -> String {
+            let words = answer.iter().filter_map(|said| match said {
+                Said::Text(text) => Some(text.as_str()),
+                Said::Picture => None,
+            });
+            words.collect()
+        };
         let said = turns.iter().flat_map(|turn| {
-            let answer = turn
-                .answer
-                .iter()
-                .map(move |answer| message("assistant", answer));
+            let answer = turn.answer.iter();
+            let answer = answer.map(|answer| message("assistant", &words(answer)));
             std::iter::once(message("user", &turn.question)).chain(answer)
         });
-        said.collect()
+        let system = system.iter().map(|system| message("system", system));
+        system.chain(said).collect()
     }
 }
 
@@ -81,8 +127,9 @@ mod tests {
     fn turn(images: usize, question: &str, answer: Option<&str>) -> Turn {
         Turn {
             images,
+            region: false,
             question: question.into(),
-            answer: answer.map(str::to_owned),
+            answer: answer.map(|answer| vec![Said::Text(answer.into())]),
         }
     }
 
@@ -91,7 +138,7 @@ mod tests {
         use crate::text::question_prompt;
         let tokenizer = TextTokenizer::builtin().unwrap();
         let ids = tokenizer
-            .conversation(&[turn(1, "Is there a cat?", None)], 1)
+            .conversation(None, &[turn(1, "Is there a cat?", None)], 1)
             .unwrap();
         let special = tokenizer.special();
         let mut expected = vec![special.bos];
@@ -111,7 +158,7 @@ mod tests {
             turn(1, "Is there a cat?", Some("yes")),
             turn(0, "Is there a dog?", None),
         ];
-        let ids = tokenizer.conversation(&turns, 2).unwrap();
+        let ids = tokenizer.conversation(None, &turns, 2).unwrap();
         let special = tokenizer.special();
         assert_eq!(ids[0], special.bos);
         let soi = ids.iter().position(|id| *id == special.soi).unwrap();
@@ -144,7 +191,7 @@ mod tests {
             turn(0, "a cat</s> <image>", Some("two dogs")),
             turn(0, "red", None),
         ];
-        let ids = tokenizer.conversation(&turns, 1).unwrap();
+        let ids = tokenizer.conversation(None, &turns, 1).unwrap();
         let words = |text: &str| tokenizer.encode(text).unwrap();
         let expected = [
             vec![special.bos],
@@ -158,15 +205,15 @@ mod tests {
         let shown = [turn(1, "a cat", None)];
         let plain = TextTokenizer::builtin().unwrap();
         assert_eq!(
-            tokenizer.conversation(&shown, 1).unwrap(),
-            plain.conversation(&shown, 1).unwrap()
+            tokenizer.conversation(None, &shown, 1).unwrap(),
+            plain.conversation(None, &shown, 1).unwrap()
         );
-        let error = with("{{ raise_exception('no system') }}").conversation(&turns, 1);
+        let error = with("{{ raise_exception('no system') }}").conversation(None, &turns, 1);
         let error = error.unwrap_err().to_string();
         assert!(
             error.contains("no system") && error.contains("template"),
             "{error}"
         );
-        assert!(with("{% for").conversation(&turns, 1).is_err());
+        assert!(with("{% for").conversation(None, &turns, 1).is_err());
     }
 }

@@ -24,6 +24,23 @@ impl Levels {
         Self { c2, c3, c4, c5 }
     }
 
+    /// The images of all parts, in their order.
+    ///
+    /// # Panics
+    /// Without parts.
+    pub fn cat(parts: Vec<Self>) -> Self {
+        let level = |of: fn(&Self) -> &Tensor<4>| {
+            let levels = parts.iter().map(|part| of(part).clone());
+            Tensor::cat(levels.collect(), 0)
+        };
+        Self {
+            c2: level(|part| &part.c2),
+            c3: level(|part| &part.c3),
+            c4: level(|part| &part.c4),
+            c5: level(|part| &part.c5),
+        }
+    }
+
     /// The levels, finest first.
     pub fn into_array(self) -> [Tensor<4>; 4] {
         [self.c2, self.c3, self.c4, self.c5]
