@@ -1,6 +1,6 @@
 //! What is asked of a model, and what it tells meanwhile.
 
-use deem::{Dialogue, Picture, Sampling};
+use deem::{Dialogue, Picture, Sampling, TokenSaid};
 use image::RgbImage;
 
 /// A piece of work for a model.
@@ -84,17 +84,6 @@ pub struct ScoreJob {
     pub dialogue: Dialogue,
     /// Possible answers to it.
     pub answers: Vec<String>,
-}
-
-/// A token of an answer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TokenSaid {
-    /// Its text alone; a character that takes several tokens is a replacement character in each.
-    pub text: String,
-    /// Its log-probability in nats.
-    pub log_probability: f64,
-    /// The most probable tokens in its place, with theirs.
-    pub top: Vec<(String, f64)>,
 }
 
 /// Why an answer ended.

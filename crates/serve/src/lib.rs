@@ -9,9 +9,12 @@
 
 mod handle;
 mod job;
+mod metrics;
+mod schedule;
 
 pub use handle::{Events, Handle, Refused, Submitted};
 pub use job::{
-    AnswerJob, Choice, DrawJob, EndReason, Event, Job, ReadJob, RestoreJob, ScoreJob, Scored,
-    TokenSaid, Usage,
+    AnswerJob, Choice, DrawJob, EndReason, Event, Job, ReadJob, RestoreJob, ScoreJob, Scored, Usage,
 };
+pub use metrics::Metrics;
+pub use schedule::Schedule;
