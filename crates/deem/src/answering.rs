@@ -13,6 +13,8 @@ use crate::{Dialogue, Error, Model, Picture};
 pub struct AnswerOptions {
     /// Tokens at most; absent: as many as the model's length leaves.
     pub max_tokens: Option<usize>,
+    /// Tokens before which no answer ends; usually 1.
+    pub min_tokens: usize,
     /// How tokens are chosen.
     pub sampling: Sampling,
     /// Texts that end an answer and are not part of it.
@@ -240,6 +242,7 @@ fn continuation(options: &AnswerOptions, prompt: usize, limit: usize) -> Continu
     let left = limit.saturating_sub(prompt);
     let most = options.max_tokens.unwrap_or(left).min(left);
     let options = TextOptions {
+        min_new_tokens: options.min_tokens,
         sampling: options.sampling,
         ..TextOptions::longest(most)
     };

@@ -23,6 +23,8 @@ pub enum Job {
 pub struct Choice {
     /// Tokens at most; absent: as many as the model's length leaves.
     pub max_tokens: Option<usize>,
+    /// Tokens before which no answer ends.
+    pub least: usize,
     /// How tokens are chosen. Choice `k` of several is drawn with the seed plus `k`.
     pub sampling: Sampling,
     /// Texts that end an answer and are not part of it.

@@ -66,6 +66,7 @@ fn dialogue(pictures: Vec<Picture>, question: &str) -> Dialogue {
 fn choice(max_tokens: usize) -> Choice {
     Choice {
         max_tokens: Some(max_tokens),
+        least: 1,
         sampling: Sampling::Greedy,
         stop: Vec::new(),
         top: None,
@@ -344,6 +345,7 @@ fn pictures_within_answers() {
             "a red fox",
             deem::AnswerOptions {
                 max_tokens: Some(40),
+                min_tokens: 1,
                 sampling: Sampling::Greedy,
                 stop: Vec::new(),
                 top: None,
