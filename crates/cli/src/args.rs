@@ -1,5 +1,7 @@
 //! The command line.
 
+mod serve;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -10,6 +12,8 @@ use deem::{ImageOptions, SamplerKind};
 use deem_engine::Precision;
 use deem_engine::evaluate::Shard;
 use deem_engine::probe::Network;
+
+pub use serve::Serve;
 
 /// Multimodal models whose image encoder is corrected by a diffusion model.
 #[derive(Parser, Debug)]
@@ -62,6 +66,8 @@ pub enum Command {
     Generate(Generate),
     /// Talk in text and pictures.
     Chat(Chat),
+    /// Answer over HTTP: OpenAI's interface, a page to talk at, regions, drawings, restorations.
+    Serve(Box<Serve>),
     /// Count parameters by component.
     Params(Params),
     /// Say what a folder of weights is and what is wrong with it, or estimate the memory that a model takes.

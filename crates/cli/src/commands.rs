@@ -24,6 +24,7 @@ mod probe;
 mod reproduce;
 mod restore;
 mod score;
+mod serve;
 mod setup;
 mod train;
 
@@ -59,6 +60,7 @@ pub fn run(args: Args) -> Result<()> {
         Command::Restore(args) => restore::run(&setup, &args),
         Command::Generate(args) => generate::run(&setup, &args),
         Command::Chat(args) => chat::run(&setup, &args),
+        Command::Serve(args) => serve::run(&setup, &args),
         Command::Params(args) => params::run(&setup, &args),
         Command::Doctor(args) => doctor::run(&setup, &args),
         Command::Convert(args) => convert::run(&args),

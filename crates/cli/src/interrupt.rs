@@ -1,5 +1,6 @@
 //! Ctrl-C: the first one asks for a checkpoint and an orderly end, the second one ends at once.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
@@ -14,6 +15,28 @@ pub fn listen() {
     });
     if let Err(error) = installed {
         tracing::warn!(%error, "Ctrl-C will end the program without a checkpoint");
+    }
+}
+
+/// Comes with the first Ctrl-C or SIGTERM; the second one ends the program at once.
+pub async fn signal() {
+    let (asked, coming) = tokio::sync::oneshot::channel();
+    let asked = Mutex::new(Some(asked));
+    let installed = ctrlc::set_handler(move || {
+        let first = asked.lock().ok().and_then(|mut asked| asked.take());
+        match first {
+            Some(asked) => {
+                eprintln!("\nending when all requests are answered; once more to end at once");
+                let _ = asked.send(()); // an error means that it ends already
+            }
+            None => std::process::exit(130),
+        }
+    });
+    if let Err(error) = installed {
+        tracing::warn!(%error, "Ctrl-C will end the program at once");
+    }
+    if coming.await.is_err() {
+        std::future::pending().await
     }
 }
 

@@ -40,7 +40,9 @@ fn main() -> ExitCode {
     allocator::keep_freed_memory();
     interrupt::end_with_the_reader();
     let args = args::Args::parse();
-    progress::init_log(args.verbose);
+    // A server's log has a line for each request.
+    let serves = matches!(args.command, args::Command::Serve(_));
+    progress::init_log(args.verbose.max(u8::from(serves)));
     // Asked here, so that a wrong DEEM_SIMD is an error and not a panic of the first kernel.
     let checked = InstructionSet::from_env().map_err(anyhow::Error::from);
     match checked.and_then(|_| commands::run(args)) {

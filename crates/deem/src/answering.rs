@@ -11,8 +11,10 @@ use crate::{Dialogue, Error, Model, Picture};
 /// How an answer is chosen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AnswerOptions {
-    /// Tokens at most; absent: as many as the model's length leaves.
+    /// Tokens at most; absent: as many as the model's length leaves, up to `ceiling`.
     pub max_tokens: Option<usize>,
+    /// Tokens at most where nobody set a length.
+    pub ceiling: usize,
     /// Tokens before which no answer ends; usually 1.
     pub min_tokens: usize,
     /// How tokens are chosen.
@@ -240,7 +242,7 @@ fn told(model: &Model, logits: &[f32], token: u32, top: usize) -> Result<TokenSa
 
 fn continuation(options: &AnswerOptions, prompt: usize, limit: usize) -> Continuation {
     let left = limit.saturating_sub(prompt);
-    let most = options.max_tokens.unwrap_or(left).min(left);
+    let most = options.max_tokens.unwrap_or(options.ceiling).min(left);
     let options = TextOptions {
         min_new_tokens: options.min_tokens,
         sampling: options.sampling,

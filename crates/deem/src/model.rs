@@ -98,6 +98,14 @@ impl Model {
         &self.spec
     }
 
+    /// The same model, for sequences of at most so many tokens.
+    #[must_use]
+    pub fn with_context(mut self, tokens: usize) -> Self {
+        let longest = &mut self.spec.model.llama.max_position_embeddings;
+        *longest = tokens.min(*longest);
+        self
+    }
+
     /// How much its parts understand of each other.
     pub fn connection(&self) -> Connection {
         self.connection

@@ -21,10 +21,13 @@ pub enum Job {
 /// How text is continued.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
-    /// Tokens at most; absent: as many as the model's length leaves.
+    /// Tokens that were asked for at most; a prompt that leaves fewer is `TooLong`. Absent: as many as the model's
+    /// length leaves, up to `ceiling`.
     pub max_tokens: Option<usize>,
     /// Tokens before which no answer ends.
     pub least: usize,
+    /// Tokens at most of an answer to which nobody set a length.
+    pub ceiling: usize,
     /// How tokens are chosen. Choice `k` of several is drawn with the seed plus `k`.
     pub sampling: Sampling,
     /// Texts that end an answer and are not part of it.

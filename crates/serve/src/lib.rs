@@ -7,14 +7,29 @@
 //! ```
 #![warn(missing_docs)]
 
+mod api;
+mod app;
+mod error;
 mod handle;
+mod http;
 mod job;
+mod keys;
+mod limit;
 mod metrics;
+mod observe;
+mod options;
+mod page;
+mod picture;
 mod schedule;
 
+pub use app::Served;
+pub use deem::TokenSaid;
+pub use error::ServeError;
 pub use handle::{Events, Handle, Refused, Submitted};
+pub use http::serve;
 pub use job::{
     AnswerJob, Choice, DrawJob, EndReason, Event, Job, ReadJob, RestoreJob, ScoreJob, Scored, Usage,
 };
 pub use metrics::Metrics;
+pub use options::Options;
 pub use schedule::Schedule;

@@ -67,6 +67,7 @@ fn choice(max_tokens: usize) -> Choice {
     Choice {
         max_tokens: Some(max_tokens),
         least: 1,
+        ceiling: 100,
         sampling: Sampling::Greedy,
         stop: Vec::new(),
         top: None,
@@ -346,6 +347,7 @@ fn pictures_within_answers() {
             deem::AnswerOptions {
                 max_tokens: Some(40),
                 min_tokens: 1,
+                ceiling: 100,
                 sampling: Sampling::Greedy,
                 stop: Vec::new(),
                 top: None,

@@ -393,6 +393,7 @@ impl Speaker {
 fn options(choice: &Choice) -> AnswerOptions {
     AnswerOptions {
         max_tokens: choice.max_tokens,
+        ceiling: choice.ceiling,
         min_tokens: choice.least,
         sampling: sampling(choice, 0),
         stop: choice.stop.clone(),
