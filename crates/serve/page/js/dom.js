@@ -4,6 +4,9 @@ import { PATHS } from "./icons.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
+/** Properties that elements have but do not let anyone set. */
+const ATTRIBUTES = new Set(["form", "list"]);
+
 /**
  * An element. Properties that begin with `on` are listeners, those with a dash are attributes; children that are
  * null or false are left out.
@@ -13,7 +16,7 @@ export function h(tag, properties = {}, ...children) {
   for (const [name, value] of Object.entries(properties)) {
     if (value === undefined || value === null) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name.includes("-") || !(name in element)) element.setAttribute(name, value);
+    else if (name.includes("-") || ATTRIBUTES.has(name) || !(name in element)) element.setAttribute(name, value);
     else element[name] = value;
   }
   element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));

@@ -46,8 +46,8 @@ const history = new History({
 });
 
 listenForPictures(take);
-await showNewest();
 await findModels();
+await showNewest();
 composer.text.focus();
 
 /** Models that a question goes to: one, or two to compare. */

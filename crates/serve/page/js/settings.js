@@ -79,7 +79,7 @@ export function openSettings(settings, { models, focus, onsave }) {
       h("fieldset", {}, h("legend", {}, "Drawing"), DRAWING_NUMBERS.map(number)));
     return {
       body: [form],
-      footer: [button(null, "Cancel", close), h("button", { type: "submit", className: "primary", "form": "settings-form" }, "Save")],
+      footer: [button(null, "Cancel", close), h("button", { type: "submit", className: "primary", form: "settings-form" }, "Save")],
     };
   });
   (focus === "key" ? key : controls.model).focus();

@@ -22,7 +22,7 @@ const FIRST_STRENGTH = 1;
 export function sight(picture, { api, settings, models, onchange, onkey }) {
   const views = models.map((model) => ({ model, box: h("div", { className: "seen", "aria-live": "off" }), abort: null }));
   const strength = h("input", { type: "range", min: 0.1, max: 1, step: 0.05, value: picture.seen.at(-1)?.strength ?? FIRST_STRENGTH });
-  const shown = h("output", {}, strength.valueAsNumber.toFixed(2));
+  const shown = h("output", { "aria-hidden": "true" }, strength.valueAsNumber.toFixed(2));
 
   const show = (view) => {
     const seen = picture.seen.find((one) => one.model === view.model);
@@ -65,7 +65,7 @@ export function sight(picture, { api, settings, models, onchange, onkey }) {
       h("figure", {}, original, h("figcaption", {}, "The picture")),
       views.map((view) => h("figure", {}, view.box, h("figcaption", {}, models.length > 1 ? `What ${view.model} sees` : "What the model sees")))),
     h("div", { className: "strength" },
-      field("Strength", strength, "How much is drawn anew. At 1 everything comes from the encoder, lower values start from the picture."), shown,
+      shown, field("Strength", strength, "At 1 all of it comes from the encoder; lower values start from the picture."),
       button("retry", "Draw again", askAll)),
     h("p", { className: "hint" }, MEANING, " Drag across it to compare with the picture."));
   return { panel, stop: () => views.forEach((view) => view.abort?.abort()) };

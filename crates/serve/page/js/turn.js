@@ -5,6 +5,8 @@ import { button, h, iconButton } from "./dom.js";
 import { overlay } from "./shapes.js";
 import { sight } from "./sight.js";
 
+const CALM = matchMedia("(prefers-reduced-motion: reduce)");
+
 export class TurnView {
   #sights = new Map(); // picture → its open panel
   #toggles = new Map(); // picture → the button that opens it
@@ -28,15 +30,17 @@ export class TurnView {
           turn.text && h("p", { className: "asked" }, turn.mode === "draw" && h("span", { className: "mode-mark" }, "Draw"), turn.text))),
       this.panels,
       h("div", { className: `answers${turn.answers.length > 1 ? " two" : ""}` }, this.answers.map((view) => view.element)));
-    for (const picture of turn.pictures) if (turn.mode === "see" || picture.seen.length > 0) this.open(picture);
+    for (const picture of turn.pictures) if (turn.mode === "see" || picture.seen.length > 0) this.open(picture, picture.seen.map((seen) => seen.model));
   }
 
   update(answer) {
     this.answers.find((view) => view.answer === answer)?.update();
   }
 
-  open(picture) {
-    const { panel, stop } = sight(picture, this.sightContext());
+  /** Opens the panel of a picture: for the models that have drawn it before, else for those that are asked now. */
+  open(picture, drawn = []) {
+    const context = this.sightContext();
+    const { panel, stop } = sight(picture, { ...context, models: drawn.length > 0 ? drawn : context.models });
     this.#sights.set(picture, { panel, stop });
     this.panels.append(panel);
     this.#mark(picture, true);
@@ -61,7 +65,7 @@ export class TurnView {
   #toggle(picture) {
     const open = this.#sights.get(picture);
     if (!open) {
-      this.open(picture).scrollIntoView({ block: "nearest", behavior: "smooth" });
+      this.open(picture).scrollIntoView({ block: "nearest", behavior: CALM.matches ? "auto" : "smooth" });
       return;
     }
     open.stop();
