@@ -148,9 +148,9 @@ function drawing(words, seed) {
   const side = 256;
   const sun = [60 + (hash % 130), 55 + ((hash >> 8) % 40)];
   return encode(side, side, (x, y) => {
-    for (let hill = 3; hill >= 1; hill -= 1) {
+    for (let hill = 1; hill <= 3; hill += 1) {
       const ridge = side - hill * 42 + 20 * Math.sin((x / side) * 5 + hill * 2 + (hash % 7)) + 8 * Math.sin(x / 17 + hill);
-      if (y > ridge && (hill === 1 || y < ridge + 80)) return colour(hue + 20 * hill, 0.32, 0.22 + 0.14 * hill);
+      if (y > ridge) return colour(hue + 20 * hill, 0.32, 0.22 + 0.14 * hill);
     }
     const distance = Math.hypot(x - sun[0], y - sun[1]);
     return distance < 26 ? colour(hue + 180, 0.75, 0.76) : colour(hue + 160, 0.35, 0.92 - 0.18 * (1 - y / side));

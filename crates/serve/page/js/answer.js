@@ -74,7 +74,7 @@ function inWords(figures) {
   if (figures.tokens !== undefined) words.push(`${figures.tokens} ${figures.tokens === 1 ? "token" : "tokens"}`);
   if (figures.pictures !== undefined) words.push(`${figures.pictures} ${figures.pictures === 1 ? "picture" : "pictures"} in ${figures.seconds.toFixed(1)} s`);
   if (figures.speed !== undefined) words.push(`${figures.speed.toFixed(1)} tokens/s`);
-  if (figures.first !== undefined) words.push(`first after ${figures.first.toFixed(2)} s`);
+  if (figures.first !== undefined) words.push(`first token after ${figures.first.toFixed(2)} s`);
   return words.join(" · ");
 }
 

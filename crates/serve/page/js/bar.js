@@ -1,6 +1,6 @@
 // The bar at the top: which model answers, whether two are compared, colours, settings.
 
-import { h, iconButton } from "./dom.js";
+import { h, icon, iconButton } from "./dom.js";
 import { nextTheme, theme, THEMES } from "./theme.js";
 
 export class Bar {
@@ -46,7 +46,7 @@ export class Bar {
     this.models.replaceChildren(
       select("model", "Model"),
       settings.compare ? select("other", "Second model") : "",
-      h("label", { className: "switch" }, compare, h("span", {}, "Compare")));
+      h("label", { className: "switch", title: "Compare two models" }, compare, icon("compare"), h("span", {}, "Compare")));
   }
 
   #showTheme() {

@@ -18,7 +18,7 @@ export class Composer {
     this.tray = h("ul", { className: "tray", hidden: true, "aria-label": "Pictures of this question" });
     this.text = h("textarea", {
       id: "question", rows: 1, "aria-label": "Question", placeholder: PLACEHOLDERS.ask,
-      onkeydown: (event) => this.#key(event),
+      onkeydown: (event) => this.#key(event), oninput: () => this.#fit(),
     });
     this.editNote = h("p", { className: "edit-note", hidden: true }, h("span", {}, "Editing the last question"),
       h("button", { type: "button", className: "link", onclick: () => actions.cancelEdit() }, "Cancel"));
@@ -52,6 +52,7 @@ export class Composer {
     this.editNote.hidden = !editing;
     this.#setMode(mode);
     this.#showTray();
+    this.#fit();
     this.text.focus();
   }
 
@@ -95,7 +96,17 @@ export class Composer {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
       if (!this.busy) this.form.requestSubmit();
-    } else if (event.key === "Escape" && this.#editing) this.actions.cancelEdit();
+    } else if (event.key === "Escape") {
+      if (this.busy) this.actions.stop();
+      else if (this.#editing) this.actions.cancelEdit();
+    }
+  }
+
+  /** Lets the field grow with its text where style sheets alone cannot do it. */
+  #fit() {
+    if (CSS.supports("field-sizing", "content")) return;
+    this.text.style.height = "auto";
+    this.text.style.height = `${this.text.scrollHeight}px`;
   }
 
   #setMode(mode) {

@@ -1,7 +1,7 @@
 // A conversation is a plain value: it is stored, exported and sent as it stands here.
 //
 //   conversation  { id, created, updated, turns: [turn] }
-//   turn          { id, mode: "ask" | "draw" | "see", text, pictures: [picture], answers: [answer] }
+//   turn          { mode: "ask" | "draw" | "see", text, pictures: [picture], answers: [answer] }
 //   picture       { url, width, height, name, region: null | region, seen: [{ model, strength, url }] }
 //   region        { shapes, mask: data URL } | { shapes, box: [x0, y0, x1, y1] }, in the picture's pixels
 //   answer        { model, parts: [{ text } | { url }], state, trouble: null | { message, kind }, figures }
@@ -15,7 +15,7 @@ export function newConversation() {
 
 /** A question with room for one answer of each model. */
 export function newTurn({ mode, text, pictures }, models) {
-  return { id: `${Date.now()}-${Math.random()}`, mode, text, pictures, answers: models.map(newAnswer) };
+  return { mode, text, pictures, answers: models.map(newAnswer) };
 }
 
 /** An answer that is yet to come. */

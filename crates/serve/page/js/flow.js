@@ -37,8 +37,10 @@ export class Flow {
     if (answer.trouble) announce(answer.trouble.message);
   }
 
+  /** Scrolls to what came last; the welcome is read from its beginning. */
   toEnd() {
-    this.element.scrollTop = this.element.scrollHeight;
+    if (this.#views.length === 0) this.element.scrollTop = 0;
+    else this.element.scrollTop = this.element.scrollHeight;
   }
 
   #isAtEnd() {

@@ -1,6 +1,5 @@
 // The list of conversations at the side; on narrow screens a drawer.
 
-import { titleOf } from "./conversation.js";
 import { button, h, iconButton } from "./dom.js";
 
 const WIDE = matchMedia("(min-width: 60rem)");
@@ -40,13 +39,17 @@ export class History {
     if (was) this.opener?.focus();
   }
 
-  show(conversations, current) {
-    this.list.replaceChildren(...conversations.map((conversation) => h("li", {},
+  /**
+   * @param {{id: string, title: string}[]} titles
+   * @param {string} current identifier of the conversation that is shown
+   */
+  show(titles, current) {
+    this.list.replaceChildren(...titles.map(({ id, title }) => h("li", {},
       h("button", {
-        type: "button", className: "conversation", title: titleOf(conversation),
-        "aria-current": conversation.id === current ? "true" : null, onclick: () => this.#then(() => this.actions.open(conversation.id)),
-      }, titleOf(conversation)),
-      iconButton("trash", `Delete “${titleOf(conversation)}”`, () => this.actions.remove(conversation)))));
+        type: "button", className: "conversation", title, "aria-current": id === current ? "true" : null,
+        onclick: () => this.#then(() => this.actions.open(id)),
+      }, title),
+      iconButton("trash", `Delete “${title}”`, () => this.actions.remove(id)))));
   }
 
   #then(act) {

@@ -42,7 +42,7 @@ const bar = new Bar({
 });
 const history = new History({
   element: $("history"), backdrop: $("backdrop"),
-  actions: { create, open, remove, save: () => download(conversation), load: importFile },
+  actions: { create, open, remove, save: exportFile, load: importFile },
 });
 
 listenForPictures(take);
@@ -96,19 +96,19 @@ function show() {
 }
 
 async function showHistory() {
-  history.show(await store.all(), conversation.id);
+  history.show(await store.titles(), conversation.id);
 }
 
 async function save() {
   if (conversation.turns.length === 0) return;
   conversation.updated = Date.now();
-  if (!(await store.put(conversation))) notify("This browser has no room left for this conversation. Export it, or delete others.", "Export", () => download(conversation));
+  if (!(await store.put(conversation))) notify("This browser has no room left for this conversation. Export it, or delete others.", "Export", () => download([conversation]));
   await showHistory();
 }
 
 async function showNewest() {
-  const [newest] = await store.all();
-  if (newest) conversation = settled(newest);
+  const [newest] = await store.titles();
+  if (newest) conversation = settled(await store.get(newest.id));
   show();
   flow.toEnd();
   await showHistory();
@@ -139,22 +139,22 @@ async function create() {
 async function open(id) {
   if (id === conversation.id) return;
   await leave();
-  conversation = settled((await store.all()).find((one) => one.id === id));
+  conversation = settled(await store.get(id));
   show();
   flow.toEnd();
   await showHistory();
 }
 
-function remove(one) {
+function remove(id) {
   openDialog({ title: "Delete this conversation?" }, (close) => ({
     body: [h("p", {}, "It is kept nowhere else, unless you exported it.")],
     footer: [
       button(null, "Keep", close),
       button("trash", "Delete", async () => {
         close();
-        removed.add(one.id);
-        await store.remove(one.id);
-        if (one.id === conversation.id) {
+        removed.add(id);
+        await store.remove(id);
+        if (id === conversation.id) {
           runner.stop();
           conversation = newConversation();
           show();
@@ -253,6 +253,21 @@ async function trySample({ picture: name, alt, text, box, see: only }) {
   if (box) picture.region = { shapes: [{ kind: "box", box }], box };
   if (only) await see(picture);
   else await send({ mode: "ask", text, pictures: [picture] });
+}
+
+function exportFile() {
+  openDialog({ title: "Export" }, (close) => {
+    const one = button("save", "This conversation", () => {
+      close();
+      download([conversation]);
+    }, { className: "primary", disabled: conversation.turns.length === 0 });
+    const all = button("save", "All conversations", async () => {
+      close();
+      const titles = await store.titles();
+      download(await Promise.all(titles.map(({ id }) => store.get(id))));
+    });
+    return { body: [h("p", {}, "A JSON file with questions, answers, pictures and regions, to be imported here or elsewhere.")], footer: [all, one] };
+  });
 }
 
 function importFile() {

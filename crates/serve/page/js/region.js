@@ -39,8 +39,13 @@ function tools(board) {
   board.setBrush(0.1);
   const choose = (tool, label) =>
     h("label", { className: "choice" },
-      h("input", { type: "radio", name: "tool", value: tool, checked: tool === board.tool, onchange: () => board.setTool(tool) }),
+      h("input", { type: "radio", name: "tool", value: tool, checked: tool === board.tool, onchange: () => use(tool) }),
       icon(tool), h("span", {}, label));
+  const brush = h("label", { className: "brush-size" }, h("span", {}, "Size"), size);
+  const use = (tool) => {
+    board.tool = tool;
+    brush.hidden = tool !== "brush";
+  };
   const undo = button("undo", "Undo", () => board.undo());
   const clear = button("trash", "Clear", () => board.clear());
   board.onchange = () => {
@@ -49,8 +54,11 @@ function tools(board) {
   board.onchange();
   return h("div", { className: "tools" },
     h("div", { className: "choices", role: "radiogroup", "aria-label": "Tool" }, choose("brush", "Brush"), choose("box", "Box")),
-    h("div", { className: "brush-size" }, h("span", { "aria-hidden": "true" }, "Size"), size), undo, clear);
+    brush, h("span", { className: "space" }), undo, clear);
 }
+
+/** The longer side of the board, in pixels of its own: small pictures get sharp lines, large ones are drawn fast. */
+const BOARD = 1280;
 
 /** The picture with its marks; positions are in the picture's pixels. */
 class Board {
@@ -65,8 +73,9 @@ class Board {
     this.image = new Image();
     this.image.onload = () => this.render();
     this.image.src = url;
+    this.scale = BOARD / Math.max(width, height);
     this.canvas = h("canvas", {
-      width, height, tabIndex: 0, role: "application", "aria-label": `${name}: mark a region`, "aria-roledescription": "drawing board",
+      width: Math.round(width * this.scale), height: Math.round(height * this.scale), tabIndex: 0, role: "application", "aria-label": `${name}: mark a region`, "aria-roledescription": "drawing board",
       onpointerdown: (event) => this.#press(event),
       onpointermove: (event) => this.current && this.#extend(this.#place(event)),
       onpointerup: () => this.#end(),
@@ -77,9 +86,6 @@ class Board {
     this.canvas.style.setProperty("--ratio", width / height);
   }
 
-  setTool(tool) {
-    this.tool = tool;
-  }
 
   /** @param {number} share diameter of the brush as a share of the shorter side */
   setBrush(share) {
@@ -101,6 +107,7 @@ class Board {
     if (!this.image.complete) return;
     const context = this.canvas.getContext("2d");
     const shapes = this.current ? [...this.shapes, this.current] : this.shapes;
+    context.setTransform(this.scale, 0, 0, this.scale, 0, 0);
     context.clearRect(0, 0, this.width, this.height);
     if (shapes.length > 0) {
       shade(context, shapes, this.width, this.height);
@@ -108,7 +115,7 @@ class Board {
     }
     context.drawImage(this.image, 0, 0, this.width, this.height);
     context.globalCompositeOperation = "source-over";
-    const line = Math.max(1, Math.min(this.width, this.height) / 200);
+    const line = 3 / this.scale;
     for (const { kind, box } of shapes) if (kind === "box") outline(context, box, line);
     if (this.cross) this.#drawCross(context, line);
   }

@@ -8,7 +8,7 @@ import { patiently } from "./patience.js";
 import { overlay } from "./shapes.js";
 import { split } from "./split.js";
 
-export const MEANING = "“What it sees” is the picture that the diffusion model draws from what the encoder understood: what is missing there, the model has not seen.";
+export const MEANING = "“What it sees” is the picture that the diffusion model draws from what the encoder understood: what is missing from it, the model has not seen.";
 
 const FIRST_STRENGTH = 1;
 
@@ -60,10 +60,12 @@ export function sight(picture, { api, settings, models, onchange, onkey }) {
     else ask(view);
   }
   const original = h("div", { className: "framed" }, h("img", { src: picture.url, alt: picture.name }), picture.region && overlay(picture.region, picture.width, picture.height));
+  const sights = h("div", { className: "sights" },
+    h("figure", {}, original, h("figcaption", {}, "The picture")),
+    views.map((view) => h("figure", {}, view.box, h("figcaption", {}, models.length > 1 ? `What ${view.model} sees` : "What the model sees"))));
+  sights.style.setProperty("--count", views.length + 1);
   const panel = h("section", { className: "sight", "aria-label": `What it sees: ${picture.name}` },
-    h("div", { className: "sights" },
-      h("figure", {}, original, h("figcaption", {}, "The picture")),
-      views.map((view) => h("figure", {}, view.box, h("figcaption", {}, models.length > 1 ? `What ${view.model} sees` : "What the model sees")))),
+    sights,
     h("div", { className: "strength" },
       shown, field("Strength", strength, "At 1 all of it comes from the encoder; lower values start from the picture."),
       button("retry", "Draw again", askAll)),

@@ -1,8 +1,11 @@
 // Conversations in the browser's own database; nothing leaves the machine. Without a database (private windows of
 // some browsers) they live as long as the page.
 
+import { titleOf } from "./conversation.js";
+
 const NAME = "deem";
-const TABLE = "conversations";
+const CONVERSATIONS = "conversations";
+const TITLES = "titles"; // apart, so that the list does not read every picture of every conversation
 
 /** Conversations by identifier. */
 export class Store {
@@ -14,7 +17,9 @@ export class Store {
     const store = new Store();
     try {
       const request = indexedDB.open(NAME, 1);
-      request.onupgradeneeded = () => request.result.createObjectStore(TABLE, { keyPath: "id" });
+      request.onupgradeneeded = () => {
+        for (const table of [CONVERSATIONS, TITLES]) request.result.createObjectStore(table, { keyPath: "id" });
+      };
       store.#database = await result(request);
     } catch {
       store.#database = null;
@@ -22,21 +27,24 @@ export class Store {
     return store;
   }
 
-  /** All conversations, the latest first. */
-  async all() {
-    const all = this.#database ? await result(this.#table("readonly").getAll()) : [...this.#memory.values()];
-    return all.sort((a, b) => b.updated - a.updated);
+  /** @returns {Promise<{id: string, title: string, updated: number}[]>} the latest first */
+  async titles() {
+    const titles = this.#database ? await result(this.#table(TITLES).getAll()) : [...this.#memory.values()].map(entry);
+    return titles.sort((a, b) => b.updated - a.updated);
+  }
+
+  async get(id) {
+    return this.#database ? result(this.#table(CONVERSATIONS).get(id)) : structuredClone(this.#memory.get(id));
   }
 
   /** @returns {Promise<boolean>} whether it is kept: false if the browser has no room left */
   async put(conversation) {
-    const copy = structuredClone(conversation);
     if (!this.#database) {
-      this.#memory.set(copy.id, copy);
+      this.#memory.set(conversation.id, structuredClone(conversation));
       return true;
     }
     try {
-      await result(this.#table("readwrite").put(copy));
+      await this.#write((table) => (table === TITLES ? ["put", entry(conversation)] : ["put", conversation]));
       return true;
     } catch {
       return false;
@@ -45,23 +53,34 @@ export class Store {
 
   async remove(id) {
     this.#memory.delete(id);
-    if (this.#database) await result(this.#table("readwrite").delete(id));
+    if (this.#database) await this.#write(() => ["delete", id]);
   }
 
-  #table(mode) {
-    return this.#database.transaction(TABLE, mode).objectStore(TABLE);
+  #table(name) {
+    return this.#database.transaction(name).objectStore(name);
   }
+
+  /** One change to each table, both or none. Lack of room shows when the transaction ends. */
+  #write(change) {
+    return new Promise((resolve, reject) => {
+      const transaction = this.#database.transaction([CONVERSATIONS, TITLES], "readwrite");
+      transaction.oncomplete = resolve;
+      transaction.onabort = () => reject(transaction.error);
+      for (const name of [CONVERSATIONS, TITLES]) {
+        const [method, value] = change(name);
+        transaction.objectStore(name)[method](value);
+      }
+    });
+  }
+}
+
+function entry(conversation) {
+  return { id: conversation.id, title: titleOf(conversation), updated: conversation.updated };
 }
 
 function result(request) {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
-    // Quota errors come when the transaction ends, not from the request.
-    if (request.transaction?.mode === "readwrite") {
-      request.onsuccess = null;
-      request.transaction.oncomplete = () => resolve(request.result);
-      request.transaction.onabort = () => reject(request.transaction.error);
-    }
   });
 }

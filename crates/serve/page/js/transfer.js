@@ -27,10 +27,11 @@ export function imported(text) {
   return file.conversations.map(conversation);
 }
 
-/** Has the browser save a conversation. */
-export function download(one) {
-  const url = URL.createObjectURL(new Blob([exported([one])], { type: "application/json" }));
-  const words = titleOf(one).toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 40);
+/** Has the browser save conversations; the file is named after the first if there is only one. */
+export function download(conversations) {
+  const url = URL.createObjectURL(new Blob([exported(conversations)], { type: "application/json" }));
+  const title = conversations.length === 1 ? titleOf(conversations[0]) : "conversations";
+  const words = title.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 40);
   h("a", { href: url, download: `deem-${words || "conversation"}.json` }).click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
@@ -47,8 +48,7 @@ function turn(from) {
   const mode = ["ask", "draw", "see"].find((one) => one === from.mode);
   if (!mode || (answers.length === 0 && mode !== "see")) throw wrong("a turn");
   return {
-    id: string(from.id, "turn.id"), mode, text: string(from.text, "turn.text"),
-    pictures: list(from.pictures, "pictures").map(picture), answers,
+    mode, text: string(from.text, "turn.text"), pictures: list(from.pictures, "pictures").map(picture), answers,
   };
 }
 

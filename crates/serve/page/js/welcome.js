@@ -16,7 +16,7 @@ const SAMPLES = [
 export function welcome(actions) {
   return h("div", { className: "welcome" },
     h("h1", {}, "Show it a picture, and ask."),
-    h("p", { className: "lead" }, "The models here are corrected by a diffusion model: it must be able to draw again what their encoder saw. ", MEANING),
+    h("p", { className: "lead" }, MEANING),
     h("ul", { className: "samples" }, SAMPLES.map((sample) => h("li", {},
       h("button", { type: "button", className: "sample", onclick: () => actions.trySample(sample) },
         h("div", { className: "framed" },
@@ -24,5 +24,5 @@ export function welcome(actions) {
           sample.box && overlay({ shapes: [{ kind: "box", box: sample.box }] }, SIDE, SIDE)),
         h("strong", {}, sample.title),
         h("span", {}, sample.text ?? "What has the encoder kept of this house?"))))),
-    h("p", { className: "hint" }, "Or drop a picture here, paste one, choose a file. Conversations stay in this browser. Sample drawings: Noto Emoji (Apache-2.0), Twemoji (CC-BY-4.0)."));
+    h("p", { className: "hint" }, "Or drop, paste or choose a picture of your own. Conversations stay in this browser. Drawings above: Noto Emoji (Apache-2.0), Twemoji (CC-BY-4.0)."));
 }

@@ -21,7 +21,7 @@ export const basics = [
       assert.match(picture.image_url.url, /^data:image\/png;base64,/);
       assert.equal(picture.mask ?? picture.box, undefined);
       assert.deepEqual(text, { type: "text", text: "How many ducks are in the image?" });
-      assert.match(await page.answers.last().locator(".figures").innerText(), /^\d+ tokens?.* first after \d+\.\d\d s$/);
+      assert.match(await page.answers.last().locator(".figures").innerText(), /^\d+ tokens?.* first token after \d+\.\d\d s$/);
       if (page.onMock) assert.match(await page.tab.locator("#announcer").innerText(), /two ducks[\s\S]*Answer complete/);
     },
   },
@@ -145,7 +145,7 @@ export const basics = [
       assert.equal(await page.tab.locator(".words").innerText(), said);
 
       const downloading = page.tab.waitForEvent("download");
-      await page.button("Export").click();
+      await exportThis(page);
       const download = await downloading;
       assert.equal(download.suggestedFilename(), "deem-what-color-is-the-snowman.json");
       const file = await readFile(await download.path());
@@ -161,7 +161,7 @@ export const basics = [
       assert.equal(await page.tab.locator(".words").innerText(), said);
       assert.equal(await page.tab.locator(".picture img").evaluate((image) => image.naturalWidth), 190);
       const again = page.tab.waitForEvent("download");
-      await page.button("Export").click();
+      await exportThis(page);
       const conversation = (buffer) => ({ ...JSON.parse(buffer).conversations[0], updated: 0 });
       assert.deepEqual(conversation(await readFile(await (await again).path())), conversation(file));
     },
@@ -180,6 +180,11 @@ export const basics = [
     },
   },
 ];
+
+async function exportThis(page) {
+  await page.button("Export").click();
+  await page.button("This conversation", page.dialog("Export")).click();
+}
 
 async function importFile(page, buffer) {
   const choosing = page.tab.waitForEvent("filechooser");
