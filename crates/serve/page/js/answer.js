@@ -5,19 +5,24 @@ import { button, h, iconButton } from "./dom.js";
 
 /**
  * @param {object} answer
- * @param {{named: boolean, last: boolean, actions: object}} context `named`: say which model it is; `last`: may be retried
+ * @param {{named: boolean, actions: object}} context `named`: say which model it is
  */
 export class AnswerView {
   #shown = []; // the text node or figure of each part
 
-  constructor(answer, { named, last, actions }) {
+  constructor(answer, { named, actions }) {
     this.answer = answer;
-    this.last = last;
+    this.changeable = false; // whether it may be asked for again
     this.actions = actions;
     this.body = h("div", { className: "words" });
     this.foot = h("div", { className: "answer-foot" });
     this.element = h("article", { className: "answer", "aria-label": `Answer of ${answer.model || "the model"}` },
       named && h("h3", { className: "model-name" }, answer.model), this.body, this.foot);
+    this.update();
+  }
+
+  set({ changeable }) {
+    this.changeable = changeable;
     this.update();
   }
 
@@ -36,22 +41,23 @@ export class AnswerView {
   }
 
   #foot() {
-    const { state, trouble, parts, wait } = this.answer;
+    const { state, trouble, parts, wait, figures } = this.answer;
     if (wait) return [h("p", { className: "waiting" }, `The server is busy: trying again in ${wait} s`)];
     if (state === "waiting") return [h("p", { className: "waiting" }, h("span", { className: "pulse", "aria-hidden": "true" }), h("span", { className: "unseen" }, "Waiting for the answer"))];
     if (state === "streaming") return [];
-    const foot = [];
-    if (trouble) foot.push(h("div", { className: "trouble" }, h("p", {}, trouble.message), this.last && this.#remedy(trouble)));
     const marks = [];
     if (state === "done" && parts.length === 0) marks.push(h("span", {}, "The model said nothing."));
     if (state === "stopped") marks.push(h("span", {}, "Stopped."));
-    marks.push(h("span", { className: "figures" }, inWords(this.answer.figures)));
+    if (figures) marks.push(h("span", { className: "figures" }, inWords(figures)));
     const copied = textOf(this.answer);
     const tools = [
       copied && iconButton("copy", "Copy answer", (event) => copy(copied, event.currentTarget)),
-      this.last && iconButton("retry", "Answer again", this.actions.retry),
-    ];
-    return [...foot, h("div", { className: "answer-line" }, marks, h("div", { className: "answer-tools" }, tools.filter(Boolean)))];
+      this.changeable && !trouble && iconButton("retry", "Answer again", this.actions.retry),
+    ].filter(Boolean);
+    return [
+      trouble && h("div", { className: "trouble" }, h("p", {}, trouble.message), this.changeable && this.#remedy(trouble)),
+      marks.length + tools.length > 0 && h("div", { className: "answer-line" }, marks, h("div", { className: "answer-tools" }, tools)),
+    ].filter(Boolean);
   }
 
   #remedy({ kind }) {
@@ -69,7 +75,6 @@ export class AnswerView {
 
 /** The line of figures below an answer. */
 function inWords(figures) {
-  if (!figures) return "";
   const words = [];
   if (figures.tokens !== undefined) words.push(`${figures.tokens} ${figures.tokens === 1 ? "token" : "tokens"}`);
   if (figures.pictures !== undefined) words.push(`${figures.pictures} ${figures.pictures === 1 ? "picture" : "pictures"} in ${figures.seconds.toFixed(1)} s`);

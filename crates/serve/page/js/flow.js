@@ -5,7 +5,7 @@ import { h } from "./dom.js";
 import { TurnView } from "./turn.js";
 import { welcome } from "./welcome.js";
 
-const NEAR_END = 120;
+const NEAR_END = 120; // pixels
 
 export class Flow {
   #views = [];
@@ -13,20 +13,24 @@ export class Flow {
   /** @param {{element: HTMLElement, actions: object, sightContext: () => object}} parts */
   constructor({ element, actions, sightContext }) {
     this.element = element;
-    this.actions = actions;
-    this.sightContext = sightContext;
+    this.context = { actions, sightContext };
     this.column = h("div", { className: "column" });
+    this.welcome = welcome(actions);
     element.append(this.column);
   }
 
-  /** Shows a conversation as it is now. */
-  show(conversation, { busy, many }) {
-    for (const view of this.#views) view.leave();
-    const { turns } = conversation;
-    this.#views = turns.map((turn, index) =>
-      new TurnView(turn, { last: index === turns.length - 1, busy, many, actions: this.actions, sightContext: this.sightContext }));
+  /** Shows a conversation as it is now. Turns that stand there already stay as they are, with their open panels. */
+  show({ turns }, { busy, many }) {
+    const there = new Map(this.#views.map((view) => [view.turn, view]));
+    this.#views = turns.map((turn) => there.get(turn) ?? new TurnView(turn, { ...this.context, many }));
+    for (const [turn, view] of there) if (!turns.includes(turn)) view.remove();
+    this.#views.forEach((view, index) => {
+      view.set({ changeable: index === turns.length - 1 && !busy });
+      if (!view.element.isConnected) this.column.append(view.element);
+    });
     this.element.classList.toggle("empty", turns.length === 0);
-    this.column.replaceChildren(...(turns.length === 0 ? [welcome(this.actions)] : this.#views.map((view) => view.element)));
+    if (turns.length === 0) this.column.append(this.welcome);
+    else this.welcome.remove();
   }
 
   /** Shows what is new in an answer. */
@@ -39,8 +43,7 @@ export class Flow {
 
   /** Scrolls to what came last; the welcome is read from its beginning. */
   toEnd() {
-    if (this.#views.length === 0) this.element.scrollTop = 0;
-    else this.element.scrollTop = this.element.scrollHeight;
+    this.element.scrollTop = this.#views.length === 0 ? 0 : this.element.scrollHeight;
   }
 
   #isAtEnd() {

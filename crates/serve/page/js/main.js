@@ -4,20 +4,17 @@ import { announce, Reader } from "./announce.js";
 import { Api } from "./api.js";
 import { Bar } from "./bar.js";
 import { Composer } from "./composer.js";
-import { newAnswer, newConversation, newTurn } from "./conversation.js";
-import { openDialog } from "./dialog.js";
-import { button, h } from "./dom.js";
+import { newAnswer, newTurn } from "./conversation.js";
 import { troubleFrom } from "./errors.js";
 import { Flow } from "./flow.js";
 import { History } from "./history.js";
 import { chooseFiles, listenForPictures } from "./intake.js";
+import { Library } from "./library.js";
 import { notify } from "./notice.js";
 import { blobOf, pictureFrom } from "./picture.js";
 import { Runner } from "./runner.js";
 import { apiKey, loadSettings, openSettings, saveSettings } from "./settings.js";
-import { Store } from "./store.js";
 import { applyTheme } from "./theme.js";
-import { download, imported } from "./transfer.js";
 
 applyTheme();
 const $ = (id) => document.getElementById(id);
@@ -25,30 +22,40 @@ const $ = (id) => document.getElementById(id);
 const settings = loadSettings();
 const api = new Api(apiKey);
 const runner = new Runner(api, settings);
-const store = await Store.open();
 let models = [];
-let conversation = newConversation();
-const removed = new Set(); // conversations that an answer still under way must not bring back
+let edited = null; // the turn whose place the next question takes
 
+const library = new Library({
+  onshow: showConversation,
+  onlist: (titles, current) => history.show(titles, current),
+  onfull: () => notify("This browser has no room left. Export this conversation, or delete others.", "Export", () => library.askToExport()),
+});
 const composer = new Composer({ element: $("composer"), actions: { send, stop: () => runner.stop(), see, take, cancelEdit } });
 const flow = new Flow({
   element: $("flow"),
   actions: { retry, edit, enterKey: () => enterKey(retry), usePicture, trySample },
-  sightContext: () => ({ api, settings, models: asked(), onchange: save, onkey: enterKey }),
+  sightContext: () => ({ api, settings, models: asked(), onchange: () => library.keep(), onkey: enterKey }),
 });
 const bar = new Bar({
   element: $("bar"), settings,
-  actions: { menu: (opener) => history.open(opener), changed: settingsChanged, settings: () => showSettings(), create },
+  actions: { menu: (opener) => history.open(opener), changed: settingsChanged, settings: () => showSettings(), create: () => library.create() },
 });
 const history = new History({
   element: $("history"), backdrop: $("backdrop"),
-  actions: { create, open, remove, save: exportFile, load: importFile },
+  actions: {
+    create: () => library.create(),
+    open: (id) => library.open(id),
+    remove: (id) => library.askToRemove(id),
+    save: () => library.askToExport(),
+    load: importFile,
+  },
 });
 
 listenForPictures(take);
 await findModels();
-await showNewest();
-composer.text.focus();
+await library.start();
+
+// Models and settings
 
 /** Models that a question goes to: one, or two to compare. */
 function asked() {
@@ -65,13 +72,12 @@ async function findModels() {
     return;
   }
   if (!models.includes(settings.model)) settings.model = models[0] ?? "";
-  if (!models.includes(settings.other) || settings.other === settings.model) settings.other = models.find((id) => id !== settings.model) ?? "";
-  bar.show(models);
+  settingsChanged();
 }
 
 function settingsChanged() {
-  // Comparing a model with itself says nothing: the two change places instead.
-  if (settings.other === settings.model) settings.other = models.find((id) => id !== settings.model) ?? "";
+  // Comparing a model with itself says nothing: of two, the other one takes its place.
+  if (!models.includes(settings.other) || settings.other === settings.model) settings.other = models.find((id) => id !== settings.model) ?? "";
   saveSettings(settings);
   bar.show(models);
 }
@@ -80,7 +86,6 @@ function showSettings(focus, then) {
   openSettings(settings, {
     models, focus,
     onsave: async () => {
-      settingsChanged();
       await findModels();
       then?.();
     },
@@ -91,108 +96,42 @@ function enterKey(then) {
   showSettings("key", then);
 }
 
-function show() {
-  flow.show(conversation, { busy: runner.busy, many: models.length > 1 });
-}
+// The conversation that is shown
 
-async function showHistory() {
-  history.show(await store.titles(), conversation.id);
-}
-
-async function save() {
-  if (conversation.turns.length === 0) return;
-  conversation.updated = Date.now();
-  if (!(await store.put(conversation))) notify("This browser has no room left for this conversation. Export it, or delete others.", "Export", () => download([conversation]));
-  await showHistory();
-}
-
-async function showNewest() {
-  const [newest] = await store.titles();
-  if (newest) conversation = settled(await store.get(newest.id));
-  show();
-  flow.toEnd();
-  await showHistory();
-}
-
-/** A conversation whose page was closed while it was being answered. */
-function settled(stored) {
-  for (const answer of stored.turns.flatMap((turn) => turn.answers)) {
-    if (answer.state === "waiting" || answer.state === "streaming") answer.state = "stopped";
-  }
-  return stored;
-}
-
-async function leave() {
+function showConversation() {
   runner.stop();
+  edited = null;
   composer.clear();
-  await save();
-}
-
-async function create() {
-  await leave();
-  conversation = newConversation();
-  show();
-  await showHistory();
-  composer.text.focus();
-}
-
-async function open(id) {
-  if (id === conversation.id) return;
-  await leave();
-  conversation = settled(await store.get(id));
   show();
   flow.toEnd();
-  await showHistory();
 }
 
-function remove(id) {
-  openDialog({ title: "Delete this conversation?" }, (close) => ({
-    body: [h("p", {}, "It is kept nowhere else, unless you exported it.")],
-    footer: [
-      button(null, "Keep", close),
-      button("trash", "Delete", async () => {
-        close();
-        removed.add(id);
-        await store.remove(id);
-        if (id === conversation.id) {
-          runner.stop();
-          conversation = newConversation();
-          show();
-        }
-        await showHistory();
-        composer.text.focus();
-      }, { className: "danger" }),
-    ],
-  }));
+function show() {
+  flow.show(library.current, { busy: runner.busy, many: models.length > 1 });
 }
-
-let edited = null; // the turn whose place the next question takes
 
 function send(question) {
-  const place = conversation.turns.indexOf(edited);
-  if (place >= 0) conversation.turns.splice(place);
+  const { turns } = library.current;
+  const place = turns.indexOf(edited);
+  if (place >= 0) turns.splice(place);
   edited = null;
-  conversation.turns.push(newTurn(question, asked()));
+  turns.push(newTurn(question, asked()));
   composer.clear();
   return answer();
 }
 
+/** Has the last turn answered. Meanwhile another conversation may be opened: this one is kept all the same. */
 async function answer() {
-  const asking = conversation;
-  const run = runner.run(asking, reporter());
+  const conversation = library.current;
+  const run = runner.run(conversation, reporter());
   composer.setBusy(true);
   show();
   flow.toEnd();
-  await save();
+  await library.keep(conversation);
   await run;
   composer.setBusy(runner.busy);
-  if (asking !== conversation) {
-    if (!removed.has(asking.id)) await store.put(asking);
-    return;
-  }
-  show();
-  flow.toEnd();
-  await save();
+  if (conversation === library.current) show();
+  await library.keep(conversation);
 }
 
 /** Shows and says what comes; of two answers only the end is said, or they would talk at the same time. */
@@ -209,7 +148,7 @@ function reporter() {
 }
 
 function retry() {
-  const last = conversation.turns.at(-1);
+  const last = library.current.turns.at(-1);
   if (!last || runner.busy) return;
   last.answers = asked().map(newAnswer);
   composer.text.focus();
@@ -217,7 +156,7 @@ function retry() {
 }
 
 function edit() {
-  edited = conversation.turns.at(-1);
+  edited = library.current.turns.at(-1);
   composer.load(edited, { editing: true });
 }
 
@@ -227,11 +166,13 @@ function cancelEdit() {
 }
 
 async function see(picture) {
-  conversation.turns.push({ ...newTurn({ mode: "see", text: "", pictures: [picture] }, []) });
+  library.current.turns.push(newTurn({ mode: "see", text: "", pictures: [picture] }, []));
   show();
   flow.toEnd();
-  await save();
+  await library.keep();
 }
+
+// Pictures and files on their way in
 
 async function take(files) {
   for (const file of files) {
@@ -255,31 +196,10 @@ async function trySample({ picture: name, alt, text, box, see: only }) {
   else await send({ mode: "ask", text, pictures: [picture] });
 }
 
-function exportFile() {
-  openDialog({ title: "Export" }, (close) => {
-    const one = button("save", "This conversation", () => {
-      close();
-      download([conversation]);
-    }, { className: "primary", disabled: conversation.turns.length === 0 });
-    const all = button("save", "All conversations", async () => {
-      close();
-      const titles = await store.titles();
-      download(await Promise.all(titles.map(({ id }) => store.get(id))));
-    });
-    return { body: [h("p", {}, "A JSON file with questions, answers, pictures and regions, to be imported here or elsewhere.")], footer: [all, one] };
-  });
-}
-
 function importFile() {
   chooseFiles({ accept: "application/json,.json" }, async ([file]) => {
     try {
-      const all = imported(await file.text());
-      for (const one of all) await store.put(one);
-      await leave();
-      conversation = all[0] ?? newConversation();
-      show();
-      flow.toEnd();
-      await showHistory();
+      await library.import(await file.text());
       announce("Imported.");
     } catch (error) {
       notify(troubleFrom(error).message);

@@ -4,7 +4,7 @@ import { openDialog } from "./dialog.js";
 import { button, h, icon } from "./dom.js";
 import { marks, regionOf, shade } from "./shapes.js";
 
-const HELP = "Draw on the picture. With the keyboard: arrow keys move the cross, Space begins and ends a mark.";
+const HELP = "Keyboard: arrow keys move a cross over the picture, with Shift further; Space begins and ends a mark.";
 
 /**
  * Lets somebody mark a region.
@@ -23,7 +23,7 @@ export function markRegion(picture) {
         close();
       };
       return {
-        body: [tools(board), h("div", { className: "board" }, board.canvas), h("p", { className: "hint" }, HELP)],
+        body: [tools(board), h("div", { className: "board" }, board.canvas), h("p", { className: "hint for-keyboard" }, HELP)],
         footer: [button(null, "Cancel", close), button("done", "Use region", finish, { className: "primary" })],
       };
     });

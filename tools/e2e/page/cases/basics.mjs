@@ -40,6 +40,45 @@ export const basics = [
     },
   },
   {
+    name: "events are read wherever their stream is cut",
+    async run({ tab }) {
+      const found = await tab.evaluate(async () => {
+        const { events } = await import(new URL("js/sse.js", document.baseURI));
+        const bytes = new TextEncoder().encode(": a comment\r\n\r\ndata: {\"é\":1}\r\n\r\ndata:two\ndata: lines\n\nevent: x\ndata: 😀\r\rdata: [DONE]");
+        const read = async (cut) => {
+          const body = new ReadableStream({
+            start(controller) {
+              for (let at = 0; at < bytes.length; at += cut) controller.enqueue(bytes.slice(at, at + cut));
+              controller.close();
+            },
+          });
+          const all = [];
+          for await (const data of events(body)) all.push(data);
+          return all;
+        };
+        return Promise.all([1, 2, 3, 5, 7, 1000].map(read));
+      });
+      for (const all of found) assert.deepEqual(all, ['{"é":1}', "two\nlines", "😀", "[DONE]"]);
+    },
+  },
+  {
+    name: "another conversation may be opened while one is answered",
+    needs: { mock: true },
+    async run(page) {
+      await page.ask("The first one");
+      await page.button("New conversation").click();
+      await page.question.fill("A long answer, please");
+      await page.question.press("Enter");
+      await page.shows("follows another");
+      await page.button("The first one").click();
+      await page.shows("You asked: The first one");
+      await page.button("Send").waitFor();
+      await page.button("A long answer, please").click();
+      await page.shows("Stopped.");
+      assert.match(await page.answers.last().innerText(), /One word follows another/);
+    },
+  },
+  {
     name: "stop before the first word",
     async run(page) {
       await page.answerWith("v1/chat/completions", null);

@@ -185,6 +185,36 @@ export const pictures = [
     },
   },
   {
+    name: "what it sees stays open while an answer ends",
+    needs: { mock: true },
+    async run(page) {
+      await page.attach(await sample("ducks"));
+      await page.question.fill("How many ducks are there?");
+      await page.question.press("Enter");
+      await page.button("What it sees").click();
+      await page.settled();
+      await page.tab.locator(".split").waitFor();
+      assert.equal(await page.button("What it sees").getAttribute("aria-expanded"), "true");
+      await page.button("What it sees").click();
+      assert.equal(await page.tab.locator(".sight").count(), 0);
+    },
+  },
+  {
+    name: "samples of the welcome",
+    async run(page) {
+      const first = await page.sent("/v1/chat/completions", () => page.tab.getByRole("button", { name: /Point at a part/ }).click());
+      assert.deepEqual(first.messages[0].content[0].box, [104, 4, 182, 98]);
+      await page.settled();
+      await page.button("New conversation").click();
+      const second = await page.sent("/v1/restore", () => page.tab.getByRole("button", { name: /See what it sees/ }).click());
+      assert.match(second.image, /^data:image\/png/);
+      await page.tab.locator(".split").waitFor();
+      await page.button("New conversation").click();
+      await page.tab.getByRole("button", { name: /Ask about a picture/ }).click();
+      await page.settled();
+    },
+  },
+  {
     name: "two models side by side",
     needs: { models: 2 },
     async run(page) {
