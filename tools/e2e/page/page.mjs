@@ -75,13 +75,13 @@ export class Page {
     });
   }
 
-  /** Serious and critical findings of axe, in words. */
+  /** Findings of axe, minor ones left out, in words. */
   async accessibility() {
     // The policy of the page forbids scripts of others: axe comes in beside it, through the debugger.
     await this.tab.evaluate(await readFile(AXE, "utf8"));
     const { violations } = await this.tab.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
     return violations
-      .filter(({ impact }) => impact === "serious" || impact === "critical")
+      .filter(({ impact }) => impact !== "minor")
       .map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join("; ")}`);
   }
 

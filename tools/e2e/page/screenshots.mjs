@@ -42,7 +42,7 @@ export const screenshots = [
   },
   {
     name: "what it sees, two models",
-    context: { ...DESK, viewport: { width: 1180, height: 1090 } },
+    context: { ...DESK, viewport: { width: 1180, height: 1150 } },
     needs: { models: 2 },
     async take(page, folder) {
       await page.tab.getByRole("switch", { name: "Compare" }).check();

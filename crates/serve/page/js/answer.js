@@ -17,7 +17,7 @@ export class AnswerView {
     this.body = h("div", { className: "words" });
     this.foot = h("div", { className: "answer-foot" });
     this.element = h("article", { className: "answer", "aria-label": `Answer of ${answer.model || "the model"}` },
-      named && h("h3", { className: "model-name" }, answer.model), this.body, this.foot);
+      named && h("h2", { className: "model-name" }, answer.model), this.body, this.foot);
     this.update();
   }
 

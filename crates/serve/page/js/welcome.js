@@ -15,7 +15,7 @@ const SAMPLES = [
 
 export function welcome(actions) {
   return h("div", { className: "welcome" },
-    h("h1", {}, "Show it a picture, and ask."),
+    h("h2", {}, "Show it a picture, and ask."),
     h("p", { className: "lead" }, MEANING),
     h("ul", { className: "samples" }, SAMPLES.map((sample) => h("li", {},
       h("button", { type: "button", className: "sample", onclick: () => actions.trySample(sample) },

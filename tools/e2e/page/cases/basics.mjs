@@ -97,7 +97,7 @@ export const basics = [
       await page.question.fill("A long answer, please");
       await page.question.press("Enter");
       await page.shows("follows another");
-      await page.button("Stop").click();
+      await page.question.press("Escape");
       await page.settled();
       const said = await page.answers.last().innerText();
       assert.match(said, /One word follows another/);

@@ -99,7 +99,7 @@ export const looks = [
     },
   },
   ...["light", "dark"].map((colorScheme) => ({
-    name: `axe finds nothing serious, ${colorScheme}`,
+    name: `axe finds nothing, ${colorScheme}`,
     context: { colorScheme, reducedMotion: "reduce" },
     async run(page) {
       const check = async (where) => assert.deepEqual(await page.accessibility(), [], where);
