@@ -66,7 +66,7 @@ async function chat({ model, messages, stream, images }, response) {
   const last = messages.at(-1).content;
   const parts = typeof last === "string" ? [{ type: "text", text: last }] : last;
   const question = parts.filter((part) => part.type === "text").map((part) => part.text).join(" ");
-  const pieces = said(question, parts, messages).match(/\s*\S+/g);
+  const pieces = said(question, parts, messages).match(/\s*\S+/g) ?? [];
   if (!stream) return fail(response, 400, "this mock only streams");
   response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
   const head = { id: "chatcmpl-mock", object: "chat.completion.chunk", created: 0, model };
@@ -95,6 +95,7 @@ function said(question, parts, messages) {
   const pictures = parts.filter((part) => part.type === "image_url");
   const turns = messages.filter((message) => message.role === "user").length;
   const region = pictures.map(regionInWords).filter(Boolean).join(" ");
+  if (pictures.length > 0 && !region && !question.trim()) throw refusal(400, "messages: expected a question about the picture, found none");
   if (region) return `${region} In this region there is a yellow snowman with a hat.`;
   if (/how many ducks/i.test(question)) return "There are two ducks in the image. They stand to the left of a red octopus.";
   if (/background/i.test(question)) return "The background is pink.";

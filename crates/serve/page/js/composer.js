@@ -3,6 +3,7 @@
 import { h, icon, iconButton } from "./dom.js";
 import { hasCamera, takePhotograph } from "./camera.js";
 import { chooseFiles } from "./intake.js";
+import { notify } from "./notice.js";
 import { markRegion } from "./region.js";
 import { overlay } from "./shapes.js";
 
@@ -85,7 +86,8 @@ export class Composer {
     }
     const text = this.text.value.trim();
     const pictures = this.mode === "draw" ? [] : this.#pictures;
-    if (!text && pictures.length === 0) {
+    if (!text && !pictures.some((picture) => picture.region)) {
+      if (pictures.length > 0) notify("Ask something about the picture, or mark a region to have it described.");
       this.text.focus();
       return;
     }

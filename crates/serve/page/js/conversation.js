@@ -55,7 +55,8 @@ export function chatRequest(conversation, model, settings) {
     if (answer.parts.length === 0) continue;
     messages.push({ role: "user", content: questionParts(turn) }, { role: "assistant", content: answerParts(answer) });
   }
-  messages.push({ role: "user", content: questionParts(conversation.turns.at(-1)) });
+  const asked = conversation.turns.at(-1);
+  messages.push({ role: "user", content: questionParts(asked) });
   return prune({
     model,
     messages,
@@ -64,7 +65,7 @@ export function chatRequest(conversation, model, settings) {
     max_tokens: settings.max_tokens,
     seed: settings.seed,
     images: settings.images ? "draw" : null,
-    adapt: settings.adapt || null,
+    adapt: asked.pictures.length > 0 ? settings.adapt || null : null, // there must be something to adapt to
   });
 }
 
@@ -73,10 +74,12 @@ export function drawRequest(turn, model, settings) {
   return prune({ model, prompt: turn.text, n: settings.draw_n, seed: settings.seed, steps: settings.steps, guidance: settings.guidance });
 }
 
-/** Body of the request that has `model` show what it sees of a picture. */
-export function restoreRequest(picture, model, strength, settings) {
-  const { steps, guidance, seed } = settings;
-  return prune({ model, image: picture.url, ...regionFields(picture.region), strength, steps, guidance, seed });
+/**
+ * Body of the request that has `model` show what it sees of a picture. The guidance that is set is that of drawings
+ * from words; here are none.
+ */
+export function restoreRequest(picture, model, strength, { steps, seed }) {
+  return prune({ model, image: picture.url, ...regionFields(picture.region), strength, steps, seed });
 }
 
 function questionParts(turn) {

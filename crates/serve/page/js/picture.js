@@ -8,6 +8,9 @@ export const LONGEST = 2048;
 /** Formats that the server reads; others are re-encoded if the browser can read them. */
 const KEPT = ["image/png", "image/jpeg", "image/webp"];
 
+/** Formats that may be transparent or hold drawings: they are not re-encoded with losses. */
+const EXACT = ["image/png", "image/gif", "image/webp", "image/svg+xml"];
+
 /**
  * A picture for a conversation out of a file. Small ones are kept byte for byte unless they have to be turned.
  *
@@ -54,7 +57,7 @@ function encode(bitmap, width, height, type) {
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, width, height);
-  return type === "image/jpeg" ? canvas.toDataURL("image/jpeg", 0.92) : canvas.toDataURL("image/png");
+  return EXACT.includes(type) ? canvas.toDataURL("image/png") : canvas.toDataURL("image/jpeg", 0.92);
 }
 
 /** Whether a JPEG says in its EXIF data that it lies on a side: the server would read its pixels as they lie. */

@@ -158,6 +158,7 @@ export const basics = [
       await settings.getByLabel("Temperature").fill("0.3");
       await settings.getByLabel("Longest answer, in tokens").fill("12");
       await settings.getByLabel("Seed").fill("7");
+      await settings.getByLabel("Adaptation steps").fill("2");
       await settings.getByLabel("System text").fill("Be brief.");
       const before = await settings.getByLabel("API key").inputValue();
       await settings.getByLabel("API key").fill(before || "sk-test");
@@ -169,6 +170,7 @@ export const basics = [
       const body = (await request).postDataJSON();
       assert.deepEqual([body.temperature, body.max_tokens, body.seed, body.messages[0].content], [0.3, 12, 7, "Be brief."]);
       assert.equal(body.top_p, undefined, "what is not set is not sent");
+      assert.equal(body.adapt, undefined, "without a picture there is nothing to adapt to");
       assert.equal((await request).headers().authorization, `Bearer ${before || "sk-test"}`);
       assert.doesNotMatch(await page.tab.evaluate(() => JSON.stringify(localStorage)), /sk-test/);
       await page.settled();

@@ -125,6 +125,15 @@ export const pictures = [
     },
   },
   {
+    name: "a picture needs a question or a region",
+    async run(page) {
+      await page.attach(await sample("ducks"));
+      await page.question.press("Enter");
+      await page.shows("Ask something about the picture, or mark a region");
+      assert.equal(await page.tab.locator(".turn").count(), 0);
+    },
+  },
+  {
     name: "a picture drawn of words",
     async run(page) {
       await page.button("Settings").click();
@@ -203,6 +212,7 @@ export const pictures = [
     name: "samples of the welcome",
     async run(page) {
       const first = await page.sent("/v1/chat/completions", () => page.tab.getByRole("button", { name: /Point at a part/ }).click());
+      assert.equal(first.messages[0].content.length, 1, "a region without a question");
       assert.deepEqual(first.messages[0].content[0].box, [104, 4, 182, 98]);
       await page.settled();
       await page.button("New conversation").click();
