@@ -7,6 +7,9 @@ use std::time::Instant;
 /// Clients that are remembered; beyond, those with full buckets are forgotten, which changes nothing for them.
 const REMEMBERED: usize = 10_000;
 
+/// What sums of seconds may be off by.
+const ROUNDING: f64 = 1e-6;
+
 /// Requests a minute for each client.
 #[derive(Debug)]
 pub(crate) struct Limiter {
@@ -52,8 +55,9 @@ impl Limiter {
         });
         bucket.tokens = fill(bucket);
         bucket.filled = now;
-        if bucket.tokens < 1.0 {
-            return Err(((1.0 - bucket.tokens) / each_second).ceil() as u64);
+        if bucket.tokens < 1.0 - ROUNDING {
+            let seconds = (1.0 - bucket.tokens) / each_second;
+            return Err((seconds - ROUNDING).ceil() as u64);
         }
         bucket.tokens -= 1.0;
         Ok(())

@@ -61,6 +61,7 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(part: &'a Value, place: &str) -> Resu
             ("", ".") => None,
             (_, ".") => Some(place.to_owned()),
             ("", _) => Some(path),
+            (_, path) if path.starts_with('[') => Some(format!("{place}{path}")),
             (_, path) => Some(format!("{place}.{path}")),
         };
         match param {
