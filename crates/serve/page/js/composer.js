@@ -23,9 +23,9 @@ export class Composer {
     });
     this.editNote = h("p", { className: "edit-note", hidden: true }, h("span", {}, "Editing the last question"),
       h("button", { type: "button", className: "link", onclick: () => actions.cancelEdit() }, "Cancel"));
-    const mode = (value, name, label) => h("label", { className: "choice" },
-      h("input", { type: "radio", name: "mode", value, checked: value === "ask", onchange: () => this.#setMode(value) }), icon(name), h("span", {}, label));
-    this.modes = h("div", { className: "choices", role: "radiogroup", "aria-label": "What to do" }, mode("ask", "picture", "Ask"), mode("draw", "draw", "Draw"));
+    const mode = (value, label) => h("label", { className: "choice" },
+      h("input", { type: "radio", name: "mode", value, checked: value === "ask", onchange: () => this.#setMode(value) }), h("span", {}, label));
+    this.modes = h("div", { className: "choices", role: "radiogroup", "aria-label": "What to do" }, mode("ask", "Ask"), mode("draw", "Draw"));
     this.submit = h("button", { type: "submit", className: "send" });
     this.adders = h("div", { className: "adders" },
       iconButton("plus", "Add pictures", () => chooseFiles({ accept: "image/*", multiple: true }, actions.take)),

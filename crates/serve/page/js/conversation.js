@@ -40,7 +40,7 @@ export function textOf(answer) {
 export function titleOf(conversation) {
   const first = conversation.turns[0];
   if (!first) return "New conversation";
-  const words = first.text.trim().replace(/\s+/g, " ") || (first.mode === "see" ? "What it sees" : "A picture");
+  const words = first.text.trim().replace(/\s+/g, " ") || first.pictures[0]?.name || "A picture";
   return words.length > 60 ? `${words.slice(0, 59)}…` : words;
 }
 

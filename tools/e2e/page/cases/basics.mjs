@@ -44,7 +44,7 @@ export const basics = [
     async run({ tab }) {
       const found = await tab.evaluate(async () => {
         const { events } = await import(new URL("js/sse.js", document.baseURI));
-        const bytes = new TextEncoder().encode(": a comment\r\n\r\ndata: {\"é\":1}\r\n\r\ndata:two\ndata: lines\n\nevent: x\ndata: 😀\r\rdata: [DONE]");
+        const bytes = new TextEncoder().encode(": a comment\r\n\r\ndata: {\"é\":1}\r\n\r\ndata:two\r\ndata: lines\n\nevent: x\ndata: 😀\r\rdata: [DONE]");
         const read = async (cut) => {
           const body = new ReadableStream({
             start(controller) {
@@ -76,6 +76,23 @@ export const basics = [
       await page.button("A long answer, please").click();
       await page.shows("Stopped.");
       assert.match(await page.answers.last().innerText(), /One word follows another/);
+    },
+  },
+  {
+    name: "what is deleted while it is answered stays deleted",
+    needs: { mock: true },
+    async run(page) {
+      await page.question.fill("A long answer, please");
+      await page.question.press("Enter");
+      await page.shows("follows another");
+      await page.tab.locator(".conversations li").hover();
+      await page.button("Delete “A long answer, please”").click();
+      await page.button("Delete", page.dialog("Delete this conversation?")).click();
+      await page.tab.locator(".welcome").waitFor();
+      await page.button("Send").waitFor();
+      await page.tab.reload();
+      await page.tab.locator(".welcome").waitFor();
+      assert.equal(await page.tab.locator(".conversations li").count(), 0);
     },
   },
   {
@@ -214,7 +231,7 @@ export const basics = [
       await page.shows("This file is no JSON");
       await importFile(page, Buffer.from("{}"));
       await page.shows("holds no conversations of this page");
-      const hostile = { id: "x", created: 0, updated: 0, turns: [{ id: "t", mode: "ask", text: "", pictures: [{ url: "https://elsewhere.example/a.png", width: 1, height: 1, name: "" }], answers: [] }] };
+      const hostile = { id: "x", created: 0, updated: 0, turns: [{ id: "t", mode: "ask", text: "", pictures: [{ url: "https://elsewhere.example/a.png", width: 1, height: 1, name: "" }], answers: [{ model: "", parts: [], state: "done" }] }] };
       await importFile(page, Buffer.from(JSON.stringify({ format: "deem-conversations", version: 1, conversations: [hostile] })));
       await page.shows("This file is damaged");
       assert.equal(await page.tab.locator(".conversations li").count(), 0);
