@@ -114,10 +114,10 @@ mod tests {
             tokens: 2,
         };
         // exp(-1000) is 0 in f64; the ratio is not.
-        let scores = [scored(-1000.0), scored(-1000.0 - 3f64.ln())];
+        let scores = [scored(-1000.0), scored(-1000.0 - std::f64::consts::LN_2)];
         let found = normalised(&scores);
         assert!(
-            (found[0] - 0.75).abs() < 1e-9 && (found[1] - 0.25).abs() < 1e-9,
+            (found[0] - 2.0 / 3.0).abs() < 1e-9 && (found[1] - 1.0 / 3.0).abs() < 1e-9,
             "{found:?}"
         );
     }
