@@ -593,6 +593,55 @@ pub enum BenchPart {
     Ops(BenchOps),
     /// Decoding pictures and cutting their views, and what the loader adds to it.
     Data(BenchData),
+    /// Clients of a server that runs (`deem serve`), many at once.
+    Serve(BenchServe),
+}
+
+/// Arguments of `deem bench serve`.
+#[derive(clap::Args, Debug)]
+pub struct BenchServe {
+    /// Where the server is.
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// A key of the server's.
+    #[arg(long)]
+    pub key: Option<String>,
+    /// Which of its models; default: its first.
+    #[arg(long, value_name = "ID")]
+    pub served: Option<String>,
+    /// Clients at the same time.
+    #[arg(long, default_value_t = 1)]
+    pub clients: usize,
+    /// Requests of all clients together.
+    #[arg(long, default_value_t = 64)]
+    pub requests: u64,
+    /// Instead, go on for so many seconds.
+    #[arg(long)]
+    pub seconds: Option<u64>,
+    /// Different pictures that are asked about; 0: a text is continued.
+    #[arg(long, default_value_t = 0)]
+    pub pictures: usize,
+    /// The question, or the text.
+    #[arg(long, default_value = "What is in the image?")]
+    pub question: String,
+    /// Tokens of an answer at most.
+    #[arg(long, default_value_t = 64)]
+    pub tokens: usize,
+    /// No answer ends before it has so many tokens.
+    #[arg(long)]
+    pub exactly: bool,
+    /// Share of clients that go away after the first piece of their answer.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    pub hang_up: f64,
+    /// Share of clients that read slowly.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    pub slow: f64,
+    /// Process of the server, whose memory is watched (Linux).
+    #[arg(long)]
+    pub pid: Option<u32>,
+    /// Write a line of JSON every ten seconds here.
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
 }
 
 /// Arguments of `deem bench data`.

@@ -26,6 +26,7 @@
 #![recursion_limit = "256"]
 
 mod answer;
+mod answering;
 mod conversation;
 mod description;
 mod dialogue;
@@ -42,10 +43,14 @@ mod resolve;
 mod result;
 
 pub use answer::Likely;
+pub use answering::{AnswerOptions, Answering, Chorus, Said, TokenSaid};
 pub use conversation::Conversation;
 pub use deem_engine::config::ModelSpec;
-pub use deem_engine::generate::{AdaptOptions, ImageOptions, SamplerKind, Sampling, TextOptions};
+pub use deem_engine::generate::{
+    AdaptOptions, End, ImageOptions, Reading, SamplerKind, Sampling, TextOptions,
+};
 pub use deem_engine::{Compute, Precision};
+pub use deem_model::deem::EncodedImages;
 pub use description::{Base, DESCRIPTION, Description, Part, Progress as Trained};
 pub use dialogue::{Dialogue, Exchange, Piece};
 pub use error::Error;

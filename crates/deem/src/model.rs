@@ -9,7 +9,7 @@ use deem_engine::generate::{
     AdaptOptions, ImageOptions, TextOptions, adapt, generate_image, restore,
 };
 use deem_engine::pictures::{from_tensor, to_tensor};
-use deem_model::deem::Deem;
+use deem_model::deem::{Deem, EncodedImages};
 use image::RgbImage;
 
 use crate::{Connection, Conversation, Error, Parts, Picture, Purpose};
@@ -98,6 +98,14 @@ impl Model {
         &self.spec
     }
 
+    /// The same model, for sequences of at most so many tokens.
+    #[must_use]
+    pub fn with_context(mut self, tokens: usize) -> Self {
+        let longest = &mut self.spec.model.llama.max_position_embeddings;
+        *longest = tokens.min(*longest);
+        self
+    }
+
     /// How much its parts understand of each other.
     pub fn connection(&self) -> Connection {
         self.connection
@@ -149,10 +157,20 @@ impl Model {
     /// # }
     /// ```
     pub fn draw(&self, text: &str, options: &ImageOptions) -> Result<RgbImage, Error> {
+        let tokens = self.drawing_prompt(text)?;
+        self.draw_after(&tokens, None, options)
+    }
+
+    /// The picture that follows tokens which end in `<soi>`.
+    pub(crate) fn draw_after(
+        &self,
+        tokens: &[i64],
+        encoded: Option<&EncodedImages>,
+        options: &ImageOptions,
+    ) -> Result<RgbImage, Error> {
         self.for_everything("drawing")?;
         check_drawing(options)?;
-        let tokens = self.drawing_prompt(text)?;
-        let pixels = generate_image(&self.network, &tokens, None, options)?;
+        let pixels = generate_image(&self.network, tokens, encoded, options)?;
         Ok(from_tensor(pixels).remove(0))
     }
 

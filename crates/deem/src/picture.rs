@@ -119,6 +119,11 @@ impl Picture {
         self.0.mask.is_some()
     }
 
+    /// The region that is asked about, if any: what is not black.
+    pub fn region(&self) -> Option<&GrayImage> {
+        self.0.mask.as_ref()
+    }
+
     pub(crate) fn sample(&self) -> &SampleImage {
         &self.0
     }

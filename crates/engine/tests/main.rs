@@ -15,6 +15,7 @@ mod options;
 mod parity_deem;
 mod precision;
 mod probe;
+mod reading;
 mod reproducible;
 mod resume;
 mod stored_16;

@@ -292,9 +292,24 @@ impl Deem {
         images: Option<&LlamaImages>,
         cache: Option<&mut LlamaCache>,
     ) -> Tensor<3> {
+        self.read_until(layout.seq, layout, encoded, images, cache)
+    }
+
+    /// As [`Self::read_on`], of the positions before `until` only: long prompts can be read in pieces.
+    ///
+    /// # Shapes
+    /// - returns `[batch, until − cached, llm_dim]`
+    pub fn read_until(
+        &self,
+        until: usize,
+        layout: &Layout,
+        encoded: Option<&EncodedImages>,
+        images: Option<&LlamaImages>,
+        cache: Option<&mut LlamaCache>,
+    ) -> Tensor<3> {
         let device = self.soi_token.lazy_device();
-        let (batch, seq) = (layout.batch, layout.seq);
-        let fresh = cache.as_ref().map_or(0, |cache| cache.len())..seq;
+        let batch = layout.batch;
+        let fresh = cache.as_ref().map_or(0, |cache| cache.len())..until;
         let count = fresh.len();
         let per_row = layout.images_per_row();
         let look = images.map(|images| {
@@ -302,14 +317,58 @@ impl Deem {
             let relative = Layout::int(relative, [batch, count, per_row], &device);
             (images, relative)
         });
+        let padding = layout.is_padded().then(|| {
+            let valid = layout.valid(&device);
+            valid.narrow(1, 0, until)
+        });
         self.llama
             .forward(LlamaInput {
                 positions: layout.positions_at(fresh.clone()),
                 embeds: self.embed(layout, encoded, fresh, &device),
-                key_padding: layout.is_padded().then(|| layout.valid(&device)),
+                key_padding: padding,
                 images: look,
                 cache,
             })
+            .hidden
+    }
+
+    /// Reads the last token of each of several sequences that were read apart from each other up to it. It is none
+    /// of an image's. A sequence's result does not depend on the others.
+    ///
+    /// # Shapes
+    /// - `layouts`: of one sequence each
+    /// - `images`: those of all sequences, [side by side](LlamaImages::side_by_side)
+    /// - `caches`: one for each sequence
+    /// - returns `[sequences, 1, llm_dim]`
+    pub fn read_last(
+        &self,
+        layouts: &[&Layout],
+        images: Option<&LlamaImages>,
+        caches: Vec<&mut LlamaCache>,
+    ) -> Tensor<3> {
+        let device = self.soi_token.lazy_device();
+        let rows = layouts.len();
+        let last = |layout: &Layout| layout.seq - 1..layout.seq;
+        let all = |of: &dyn Fn(&Layout) -> Vec<i64>| -> Vec<i64> {
+            layouts.iter().flat_map(|layout| of(layout)).collect()
+        };
+        let look = images.map(|images| {
+            let width = images.per_row();
+            let relative = all(&|layout| {
+                let mut relative = layout.relative(last(layout));
+                relative.resize(width, 0);
+                relative
+            });
+            (images, Layout::int(relative, [rows, 1, width], &device))
+        });
+        let ids = all(&|layout| layout.tokens_at(last(layout)));
+        let soi = layouts
+            .iter()
+            .flat_map(|layout| layout.soi_mask(last(layout)));
+        let embeds = self.embed_words(ids, soi.collect(), [rows, 1], &device);
+        let positions = all(&|layout| layout.positions_at(last(layout)));
+        self.llama
+            .step_apart(embeds, &positions, look, caches)
             .hidden
     }
 
@@ -322,22 +381,33 @@ impl Deem {
     ) -> Tensor<3> {
         let (batch, count) = (layout.batch, columns.len());
         let ids = layout.tokens_at(columns.clone());
-        let text = wide(self.llama.embed(Layout::int(ids, [batch, count], device)));
-        let [_, _, width] = text.dims();
         let soi = layout.soi_mask(columns.clone());
-        let soi = Tensor::<3>::from_data(TensorData::new(soi, [batch, count, 1]), device);
-        let text = self.enter(text + soi * self.soi_token.val().reshape([1, 1, width]));
+        let text = self.embed_words(ids, soi, [batch, count], device);
         let rows = layout.embedding_rows(columns);
         let (Some(encoded), Some(rows)) = (encoded, rows) else {
             return text;
         };
-        let [images, queries, _] = encoded.embeddings.dims();
+        let ([_, _, width], [images, queries, _]) = (text.dims(), encoded.embeddings.dims());
         let visual = encoded
             .embeddings
             .clone()
             .reshape([images * queries, width]);
         let table = Tensor::cat(vec![text.reshape([batch * count, width]), visual], 0);
         kernels::select(table, &rows).reshape([batch, count, width])
+    }
+
+    /// Embeddings of tokens, with the learned vector where `soi` is 1.
+    fn embed_words(
+        &self,
+        ids: Vec<i64>,
+        soi: Vec<f32>,
+        shape: [usize; 2],
+        device: &Device,
+    ) -> Tensor<3> {
+        let text = wide(self.llama.embed(Layout::int(ids, shape, device)));
+        let width = text.dims()[2];
+        let soi = Tensor::<3>::from_data(TensorData::new(soi, [shape[0], shape[1], 1]), device);
+        self.enter(text + soi * self.soi_token.val().reshape([1, 1, width]))
     }
 
     /// Logits over the extended vocabulary.

@@ -35,6 +35,16 @@ impl EncodedImages {
         })
     }
 
+    /// Memory that its numbers take.
+    pub fn bytes(&self) -> usize {
+        let of = |dims: &[usize], size: usize| dims.iter().product::<usize>() * size;
+        let flat = [&self.embeddings, &self.condition];
+        let flat = flat.map(|x| of(&x.dims(), x.dtype().size()));
+        let levels = self.pyramid.clone().into_array();
+        let levels = levels.map(|x| of(&x.dims(), x.dtype().size()));
+        flat.iter().chain(&levels).sum()
+    }
+
     /// Some of the images, in a given order, possibly repeated.
     pub fn select(&self, which: &[usize]) -> Self {
         let pyramid = self.pyramid.clone();

@@ -39,6 +39,35 @@ pub struct MmfsValues {
     images: usize,
 }
 
+impl MmfsValues {
+    /// Images of each row.
+    pub(crate) fn images(&self) -> usize {
+        self.images
+    }
+
+    /// One row of images each, as rows of a batch; images that are missing to the longest row are zeros. `None` if
+    /// there are none at all.
+    pub(crate) fn side_by_side(rows: &[Option<&Self>]) -> Option<Self> {
+        let largest = rows.iter().flatten().max_by_key(|row| row.images)?;
+        let [_, positions, heads, dim] = largest.value.dims();
+        let (device, dtype) = (largest.value.device(), largest.value.dtype());
+        let zeros = |count: usize| Tensor::zeros([1, count, heads, dim], (&device, dtype));
+        let filled = rows.iter().map(|row| match row {
+            None => zeros(positions),
+            Some(row) if row.images == largest.images => row.value.clone(),
+            Some(row) => {
+                let missing = positions - row.value.dims()[1];
+                Tensor::cat(vec![row.value.clone(), zeros(missing)], 1)
+            }
+        });
+        Some(Self {
+            value: Tensor::cat(filled.collect(), 0),
+            shapes: largest.shapes.clone(),
+            images: largest.images,
+        })
+    }
+}
+
 /// Deformable attention over several images.
 ///
 /// Each level also has an "ignore" slot with the constant logit −ln(images · levels), for a value

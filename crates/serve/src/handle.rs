@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
@@ -14,6 +15,8 @@ pub struct Submitted {
     pub job: Job,
     /// Hears what happens.
     pub events: mpsc::UnboundedSender<Event>,
+    /// When it came.
+    pub arrived: Instant,
     /// Its place in the queue.
     _place: Place,
 }
@@ -81,6 +84,7 @@ impl Handle {
         let submitted = Submitted {
             job,
             events,
+            arrived: Instant::now(),
             _place: place,
         };
         self.jobs.send(submitted).map_err(|_| Refused::Closing)?;

@@ -1,6 +1,6 @@
 //! What is asked of a model, and what it tells meanwhile.
 
-use deem::{Dialogue, Picture, Sampling};
+use deem::{Dialogue, Picture, Sampling, TokenSaid};
 use image::RgbImage;
 
 /// A piece of work for a model.
@@ -24,6 +24,8 @@ pub struct Choice {
     /// Tokens that were asked for at most; a prompt that leaves fewer is `TooLong`. Absent: as many as the model's
     /// length leaves, up to `ceiling`.
     pub max_tokens: Option<usize>,
+    /// Tokens before which no answer ends.
+    pub least: usize,
     /// Tokens at most of an answer to which nobody set a length.
     pub ceiling: usize,
     /// How tokens are chosen. Choice `k` of several is drawn with the seed plus `k`.
@@ -87,17 +89,6 @@ pub struct ScoreJob {
     pub dialogue: Dialogue,
     /// Possible answers to it.
     pub answers: Vec<String>,
-}
-
-/// A token of an answer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TokenSaid {
-    /// Its text alone; a character that takes several tokens is a replacement character in each.
-    pub text: String,
-    /// Its log-probability in nats.
-    pub log_probability: f64,
-    /// The most probable tokens in its place, with theirs.
-    pub top: Vec<(String, f64)>,
 }
 
 /// Why an answer ended.

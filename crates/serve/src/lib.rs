@@ -23,13 +23,13 @@ mod picture;
 mod schedule;
 
 pub use app::Served;
+pub use deem::TokenSaid;
 pub use error::ServeError;
 pub use handle::{Events, Handle, Refused, Submitted};
 pub use http::serve;
 pub use job::{
-    AnswerJob, Choice, DrawJob, EndReason, Event, Job, ReadJob, RestoreJob, ScoreJob, Scored,
-    TokenSaid, Usage,
+    AnswerJob, Choice, DrawJob, EndReason, Event, Job, ReadJob, RestoreJob, ScoreJob, Scored, Usage,
 };
 pub use metrics::Metrics;
 pub use options::Options;
-pub use schedule::schedule;
+pub use schedule::Schedule;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use deem_serve::Options;
+use deem_serve::{Options, Schedule};
 
 use super::{Fit, ModelChoice, Reading};
 
@@ -41,6 +41,18 @@ pub struct Serve {
     /// Requests that are being answered or wait at most, for each model; more get 429.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = super::at_least_one)]
     pub queue: usize,
+    /// Answers that grow side by side at most; more wait.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = super::at_least_one)]
+    pub max_batch: usize,
+    /// Tokens of a prompt that are read between two tokens of the others.
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = super::at_least_one)]
+    pub prompt_piece: usize,
+    /// Tokens of a prompt and its answer at most; default: what the model can read.
+    #[arg(long, value_name = "N", value_parser = super::at_least_one)]
+    pub context: Option<usize>,
+    /// Megabytes (2^20) for encoded pictures, and as many for prompts, that may be asked about again.
+    #[arg(long, value_name = "MB", default_value_t = 256)]
+    pub cache: usize,
     /// Connections at most.
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = super::at_least_one)]
     pub connections: usize,
@@ -80,6 +92,16 @@ pub struct Serve {
 }
 
 impl Serve {
+    /// How much is done at once, and how much is kept.
+    pub fn schedule(&self) -> Schedule {
+        Schedule {
+            batch: self.max_batch,
+            piece: self.prompt_piece,
+            pictures: self.cache << 20,
+            prefixes: self.cache << 20,
+        }
+    }
+
     /// The same for the library.
     pub fn options(&self) -> Options {
         Options {
@@ -123,5 +145,6 @@ mod tests {
         };
         let (found, expected) = (args.options(), Options::default());
         assert_eq!(format!("{found:?}"), format!("{expected:?}"));
+        assert_eq!(args.schedule(), Schedule::default());
     }
 }

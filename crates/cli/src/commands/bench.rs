@@ -9,6 +9,7 @@ mod data;
 mod dump;
 mod generate;
 mod ops;
+mod serve;
 mod train_step;
 
 use std::time::Instant;
@@ -35,6 +36,7 @@ pub fn run(setup: &Setup, args: &Bench) -> Result<()> {
         BenchPart::Generate(part) => generate::run(setup, args, part)?,
         BenchPart::Ops(part) => ops::run(setup, args, part)?,
         BenchPart::Data(part) => data::run(args, part)?,
+        BenchPart::Serve(part) => serve::run(part)?,
     };
     if args.profile {
         report["operations"] = profile(args.runs);
@@ -166,8 +168,17 @@ fn cpu_seconds() -> Option<f64> {
     Some(nanoseconds as f64 * 1e-9)
 }
 
+/// Memory that another process holds now, where the system tells (Linux).
+fn memory_of(pid: u32) -> Option<u64> {
+    memory_in(&format!("/proc/{pid}/status"), "VmRSS:")
+}
+
 fn process_memory(field: &str) -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    memory_in("/proc/self/status", field)
+}
+
+fn memory_in(path: &str, field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(path).ok()?;
     let line = status.lines().find(|line| line.starts_with(field))?;
     let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kilobytes * 1024)

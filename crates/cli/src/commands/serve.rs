@@ -1,10 +1,11 @@
 //! `deem serve`: models over HTTP.
 
 use std::net::SocketAddr;
+use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, bail};
 use deem::{Model, Purpose};
-use deem_serve::{Handle, Metrics, Options, Served, schedule, serve};
+use deem_serve::{Handle, Metrics, Options, Schedule, Served, serve};
 
 use super::setup::Setup;
 use crate::args::{ModelChoice, Serve};
@@ -15,21 +16,28 @@ pub fn run(setup: &Setup, args: &Serve) -> Result<()> {
     interrupt::outlive_readers();
     let options = args.options();
     options.check()?; // before anything is loaded
-    let mut models = vec![setup.load(&args.model, Purpose::Everything)?];
+    let load = |choice: &ModelChoice| -> Result<Model> {
+        let model = setup.load(choice, Purpose::Everything)?;
+        Ok(match args.context {
+            Some(tokens) => model.with_context(tokens),
+            None => model,
+        })
+    };
+    let mut models = vec![load(&args.model)?];
     if let Some(compare) = &args.compare {
         let other = ModelChoice {
             model: Some(compare.clone()),
             ..args.model.clone()
         };
-        models.push(setup.load(&other, Purpose::Everything)?);
+        models.push(load(&other)?);
     }
     let ids = ids(args, &models)?;
     let metrics = Metrics::new(&ids[0]);
     let (mut served, mut threads) = (Vec::new(), Vec::new());
     for (model, id) in models.into_iter().zip(ids) {
-        let (one, thread) = start(model, &id, &options, &metrics)?;
+        let (one, of_model) = start(&model, &id, &options, args.schedule(), &metrics)?;
         served.push(one);
-        threads.push(thread);
+        threads.extend(of_model);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -59,13 +67,14 @@ pub fn run(setup: &Setup, args: &Serve) -> Result<()> {
     Ok(())
 }
 
-/// Starts a model's thread.
+/// Starts a model's threads.
 fn start(
-    model: Model,
+    model: &Model,
     id: &str,
     options: &Options,
+    schedule: Schedule,
     metrics: &Metrics,
-) -> Result<(Served, std::thread::JoinHandle<()>)> {
+) -> Result<(Served, Vec<JoinHandle<()>>)> {
     let (handle, arriving) = Handle::new(options.queue);
     let spec = model.spec();
     let served = Served {
@@ -74,8 +83,8 @@ fn start(
         drawing_size: spec.model.diffusion_size,
         context: spec.model.llama.max_position_embeddings,
     };
-    let thread = schedule(model, arriving, metrics.of(id)).context("the model's thread")?;
-    Ok((served, thread))
+    let threads = schedule.start(model, arriving, &metrics.of(id));
+    Ok((served, threads.context("the model's threads")?))
 }
 
 /// The models' names in requests, which differ.

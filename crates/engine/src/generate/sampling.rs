@@ -75,7 +75,7 @@ pub(super) fn argmax(values: &[f32]) -> usize {
 }
 
 /// Log-probabilities of logits.
-pub(super) fn log_softmax(logits: &[f32]) -> Vec<f64> {
+pub fn log_softmax(logits: &[f32]) -> Vec<f64> {
     let highest = f64::from(logits[argmax(logits)]);
     let terms = logits.iter().map(|l| libm::exp(f64::from(*l) - highest));
     let norm = highest + libm::log(terms.sum());

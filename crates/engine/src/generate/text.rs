@@ -1,13 +1,17 @@
 //! Autoregressive text: greedy, nucleus and beam search over a key-value cache.
 
-use burn::tensor::Tensor;
 use deem_data::text::TextTokenizer;
 use deem_model::deem::{Deem, EncodedImages};
 use deem_model::layout::Layout;
 use deem_model::llama::{LlamaCache, LlamaImages};
 use serde::{Deserialize, Serialize};
 
-use super::sampling::{Sampling, choose, log_softmax};
+use super::continuation::{Continuation, End, Ending};
+use super::reading::{host_rows, push_fitting};
+use super::sampling::{Sampling, log_softmax};
+
+/// Random decisions of a row of a batch.
+const DRAWS: u64 = 4096;
 
 /// How text is generated.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,90 +92,37 @@ pub fn generate_text_streaming(
     }
     let ends = Ending::new(model, ends);
     let mut reader = Reader::new(model, prompts.clone(), encoded.cloned());
+    let rows = (0..batch as u64).map(|row| Continuation::new(*options, row * DRAWS));
+    let mut rows: Vec<Continuation> = rows.collect();
     let mut answers: Vec<Answer> = Vec::new();
-    let mut finished = vec![false; batch];
-    for step in 0..options.max_new_tokens {
+    let mut finished = vec![options.max_new_tokens == 0; batch];
+    while finished.iter().any(|finished| !finished) {
         let logits = reader.next_logits();
-        if step == 0 {
-            answers = logits
-                .iter()
-                .map(|logits| Answer {
-                    tokens: Vec::new(),
-                    first_logits: logits.clone(),
-                })
-                .collect();
+        if answers.is_empty() {
+            let first = logits.iter().map(|logits| Answer {
+                tokens: Vec::new(),
+                first_logits: logits.clone(),
+            });
+            answers = first.collect();
         }
         let mut column = vec![ends.eos; batch];
-        for row in 0..batch {
+        for (row, continuation) in rows.iter_mut().enumerate() {
             if finished[row] {
                 continue;
             }
-            let mut logits = logits[row].clone();
-            if step < options.min_new_tokens {
-                for token in ends.tokens() {
-                    logits[token as usize] = f32::NEG_INFINITY;
-                }
-            }
-            let token = choose(&logits, options.sampling, (row * 4096 + step) as u64) as u32;
-            if i64::from(token) == ends.eos {
-                finished[row] = true;
-                continue;
-            }
-            answers[row].tokens.push(token);
-            finished[row] = ends.is_end(token) || ends.is_last(&answers[row].tokens);
-            if i64::from(token) != ends.soi {
+            let (token, end) = continuation.choose(&ends, &logits[row]);
+            answers[row].tokens = continuation.tokens().to_vec();
+            finished[row] = end.is_some();
+            if end != Some(End::Picture) {
                 column[row] = token.into();
             }
         }
         on_step(&answers);
-        if finished.iter().all(|f| *f) {
-            break;
+        if finished.contains(&false) {
+            reader.push(&column);
         }
-        reader.push(&column);
     }
     answers
-}
-
-/// What ends an answer.
-struct Ending<'a> {
-    eos: i64,
-    soi: i64,
-    tokenizer: Option<&'a TextTokenizer>,
-}
-
-impl<'a> Ending<'a> {
-    fn new(model: &Deem, tokenizer: Option<&'a TextTokenizer>) -> Self {
-        let special = model.tokens();
-        Self {
-            eos: special.eos,
-            soi: special.soi,
-            tokenizer,
-        }
-    }
-
-    /// Tokens that end an answer.
-    fn tokens(&self) -> impl Iterator<Item = u32> {
-        let others = self
-            .tokenizer
-            .iter()
-            .flat_map(|tokenizer| &tokenizer.ends().tokens);
-        std::iter::once(self.eos as u32).chain(others.copied())
-    }
-
-    fn is_end(&self, token: u32) -> bool {
-        self.tokens().any(|end| end == token)
-    }
-
-    /// Whether an answer is over with its last token.
-    fn is_last(&self, answer: &[u32]) -> bool {
-        let drawn = answer
-            .last()
-            .is_some_and(|token| i64::from(*token) == self.soi);
-        drawn
-            || self
-                .tokenizer
-                .is_some_and(|tokenizer| tokenizer.ends_with_text(answer))
-    }
 }
 
 struct Hypothesis {
@@ -304,18 +255,8 @@ impl<'a> Reader<'a> {
         host_rows(self.model.logits(last))
     }
 
-    /// Appends a token to each row. A placeholder that the model writes after an image's last is none of the
-    /// image's: an end stands in its place.
     fn push(&mut self, column: &[i64]) {
-        let end = self.model.tokens().eos;
-        let fitting = column.iter().enumerate();
-        let fitting = fitting.map(|(row, token)| match self.layout.accepts(row, *token) {
-            true => *token,
-            false => end,
-        });
-        let fitting: Vec<i64> = fitting.collect();
-        let pushed = self.layout.push(&fitting);
-        pushed.expect("no row ends in a bare <soi>");
+        push_fitting(&mut self.layout, self.model, column);
     }
 
     /// Replaces the rows by copies of some of them, which all have the same images.
@@ -336,14 +277,4 @@ impl<'a> Reader<'a> {
             self.images = self.model.prepare(&self.layout, self.encoded.as_ref());
         }
     }
-}
-
-fn host_rows(logits: Tensor<2>) -> Vec<Vec<f32>> {
-    let [_, vocabulary] = logits.dims();
-    let values: Vec<f32> = logits
-        .into_data()
-        .convert::<f32>()
-        .try_into_vec()
-        .expect("converted to f32");
-    values.chunks(vocabulary).map(<[f32]>::to_vec).collect()
 }

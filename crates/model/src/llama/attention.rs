@@ -42,8 +42,20 @@ pub(super) struct AttentionContext {
     pub sin: Tensor<3>,
     /// `[batch, keys]`, true = visible
     pub key_padding: Option<Tensor<2, Bool>>,
-    /// `[1, 1, seq, keys]`, added to scores in layers with a window; absent if it hides nothing
-    pub window: Option<Tensor<4>>,
+    /// `[1, 1, seq, keys]`, added to scores in layers with a window; absent if it hides nothing. One for all rows, or
+    /// for rows that were read apart one each.
+    pub windows: Vec<Option<Tensor<4>>>,
+}
+
+/// What a layer has read before.
+#[derive(Debug)]
+pub(super) enum Past<'a> {
+    /// Nothing that is to be remembered.
+    None,
+    /// All rows together.
+    Together(&'a mut LayerCache),
+    /// Each row for itself.
+    Apart(Vec<&'a mut LayerCache>),
 }
 
 impl LlamaAttention {
@@ -76,7 +88,7 @@ impl LlamaAttention {
         &self,
         x: Tensor<3>,
         context: &AttentionContext,
-        cache: Option<&mut LayerCache>,
+        past: Past,
     ) -> Tensor<3> {
         let heads = |x: Tensor<3>| {
             let count = x.dims()[2] / self.head_dim;
@@ -102,15 +114,26 @@ impl LlamaAttention {
             Some(scale) => query.mul_scalar(scale),
             None => query,
         };
-        let (key, value) = match cache {
-            None => (key, value),
-            Some(cache) => cache.append(key, value),
-        };
-        let mask = AttentionMask {
+        let mask = |row: usize| AttentionMask {
             causal: true,
             key_padding: context.key_padding.clone(),
-            bias: context.window.clone().filter(|_| self.slides),
+            bias: context.windows[row].clone().filter(|_| self.slides),
         };
-        self.o_proj.forward(mix_heads(query, key, value, mask))
+        let mixed = match past {
+            Past::None => mix_heads(query, key, value, mask(0)),
+            Past::Together(cache) => {
+                let (key, value) = cache.append(key, value);
+                mix_heads(query, key, value, mask(0))
+            }
+            Past::Apart(caches) => {
+                let rows = caches.into_iter().enumerate().map(|(row, cache)| {
+                    let own = |x: &Tensor<4>| x.clone().narrow(0, row, 1);
+                    let (key, value) = cache.append(own(&key), own(&value));
+                    mix_heads(own(&query), key, value, mask(row))
+                });
+                Tensor::cat(rows.collect(), 0)
+            }
+        };
+        self.o_proj.forward(mixed)
     }
 }

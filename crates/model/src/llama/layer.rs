@@ -3,8 +3,7 @@ use burn::tensor::{Device, Int, Tensor};
 use deem_kernels as kernels;
 use deem_kernels::precision::like;
 
-use super::attention::{AttentionContext, LlamaAttention};
-use super::cache::LayerCache;
+use super::attention::{AttentionContext, LlamaAttention, Past};
 use super::{LlamaConfig, LlamaMmfsConfig};
 use crate::activation::Activation;
 use crate::checkpointing::checkpoint;
@@ -94,20 +93,22 @@ impl LlamaLayer {
         x: Tensor<3>,
         context: &AttentionContext,
         images: Option<(&MmfsValues, Tensor<3, Int>)>,
-        cache: Option<&mut LayerCache>,
+        past: Past,
         recompute: bool,
     ) -> Tensor<3> {
-        let recompute = recompute && cache.is_none();
+        let recompute = recompute && matches!(past, Past::None);
         let shared = context.clone();
         if recompute && self.mmfs.is_none() {
             return checkpoint(self, [x], move |layer, [x]| {
-                layer.feed(layer.attend(x, &shared, None))
+                layer.feed(layer.attend(x, &shared, Past::None))
             });
         }
         let x = if recompute {
-            checkpoint(self, [x], move |layer, [x]| layer.attend(x, &shared, None))
+            checkpoint(self, [x], move |layer, [x]| {
+                layer.attend(x, &shared, Past::None)
+            })
         } else {
-            self.attend(x, context, cache)
+            self.attend(x, context, past)
         };
         let x = match (&self.mmfs, images) {
             (Some(mmfs), Some((values, relative))) => x.clone() + mmfs.attend(x, values, relative),
@@ -121,14 +122,9 @@ impl LlamaLayer {
         }
     }
 
-    fn attend(
-        &self,
-        x: Tensor<3>,
-        context: &AttentionContext,
-        cache: Option<&mut LayerCache>,
-    ) -> Tensor<3> {
+    fn attend(&self, x: Tensor<3>, context: &AttentionContext, past: Past) -> Tensor<3> {
         let normed = self.input_layernorm.forward(x.clone());
-        x + self.added(self.self_attn.forward(normed, context, cache))
+        x + self.added(self.self_attn.forward(normed, context, past))
     }
 
     fn feed(&self, x: Tensor<3>) -> Tensor<3> {

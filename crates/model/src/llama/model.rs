@@ -2,7 +2,8 @@ use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use deem_kernels as kernels;
 
-use super::attention::AttentionContext;
+use super::attention::{AttentionContext, Past};
+use super::cache::LayerCache;
 use super::rope::Rotary;
 use super::{Family, LlamaCache, LlamaConfig, LlamaLayer, LlamaMmfsConfig};
 use crate::mmfs::{ImageFeatures, MmfsValues};
@@ -87,6 +88,28 @@ pub struct LlamaInput<'a> {
 pub struct LlamaOutput {
     /// `[batch, seq, hidden_size]`, after the last norm.
     pub hidden: Tensor<3>,
+}
+
+impl LlamaImages {
+    /// The images of several sequences as those of a batch, in which each sequence is a row. Rows with fewer images
+    /// than others are filled up with images that must stay invisible. `None` if no row has images.
+    ///
+    /// - `rows`: the images of one sequence each
+    pub fn side_by_side(rows: &[Option<&Self>]) -> Option<Self> {
+        let blocks = rows.iter().flatten().next()?.values.len();
+        let values = (0..blocks).map(|block| {
+            let rows = rows.iter().map(|row| row.map(|row| &row.values[block]));
+            MmfsValues::side_by_side(&rows.collect::<Vec<_>>())
+        });
+        Some(Self {
+            values: values.collect::<Option<_>>()?,
+        })
+    }
+
+    /// Images of each row.
+    pub fn per_row(&self) -> usize {
+        self.values.first().map_or(0, MmfsValues::images)
+    }
 }
 
 impl Llama {
@@ -184,26 +207,87 @@ impl Llama {
             cos,
             sin,
             key_padding,
-            window: self.window_bias(read, &embeds),
+            windows: vec![self.window_bias(read, &embeds)],
         };
         let layers = self.model.layers.len();
-        if let Some(cache) = cache.as_mut() {
-            cache.layers.resize_with(layers, Default::default);
-        }
+        let past: Vec<Past> = match cache.as_mut() {
+            None => std::iter::repeat_with(|| Past::None).take(layers).collect(),
+            Some(cache) => self.layers_of(cache).map(Past::Together).collect(),
+        };
+        let hidden = self.through(embeds, &context, images, past);
+        LlamaOutput { hidden }
+    }
+
+    /// Hidden states of one new position in each of several rows that were read apart from each other, each with a
+    /// length of its own. A row's result does not depend on the others.
+    ///
+    /// # Shapes
+    /// - `embeds`: `[rows, 1, hidden_size]`
+    /// - `positions`: `[rows]`, not negative
+    /// - `images`: of all rows, see [`LlamaImages::side_by_side`]; `[rows, 1, images]` as in [`LlamaInput`]
+    /// - `caches`: one for each row; the new position is appended
+    /// - returns `[rows, 1, hidden_size]`
+    ///
+    /// # Panics
+    /// If shapes do not fit together.
+    pub fn step_apart(
+        &self,
+        embeds: Tensor<3>,
+        positions: &[i64],
+        images: Option<(&LlamaImages, Tensor<3, Int>)>,
+        caches: Vec<&mut LlamaCache>,
+    ) -> LlamaOutput {
+        let [rows, new, _] = embeds.dims();
+        assert_eq!(
+            [rows, new],
+            [caches.len(), 1],
+            "one new position in each row"
+        );
+        let (cos, sin) = self.rotary.apart(positions, &embeds);
+        let windows = caches
+            .iter()
+            .map(|cache| self.window_bias(cache.len(), &embeds));
+        let context = AttentionContext {
+            cos,
+            sin,
+            key_padding: None,
+            windows: windows.collect(),
+        };
+        let caches = caches.into_iter();
+        let mut caches: Vec<_> = caches.map(|cache| self.layers_of(cache)).collect();
+        let layers = 0..self.model.layers.len();
+        let past =
+            layers.map(|_| Past::Apart(caches.iter_mut().filter_map(Iterator::next).collect()));
+        let hidden = self.through(embeds, &context, images, past.collect());
+        LlamaOutput { hidden }
+    }
+
+    /// What each layer has read, which may be nothing yet.
+    fn layers_of<'a>(&self, cache: &'a mut LlamaCache) -> std::slice::IterMut<'a, LayerCache> {
+        let layers = self.model.layers.len();
+        cache.layers.resize_with(layers, Default::default);
+        cache.layers.iter_mut()
+    }
+
+    /// All layers and the last norm; `past` is what each layer has read before.
+    fn through(
+        &self,
+        embeds: Tensor<3>,
+        context: &AttentionContext,
+        images: Option<(&LlamaImages, Tensor<3, Int>)>,
+        past: Vec<Past>,
+    ) -> Tensor<3> {
         let mut prepared = images.as_ref().map(|(images, _)| images.values.iter());
         let mut hidden = times(embeds, self.factors.embeds);
-        for (index, layer) in self.model.layers.iter().enumerate() {
+        for (layer, past) in self.model.layers.iter().zip(past) {
             let values = match (&layer.mmfs, prepared.as_mut()) {
                 (Some(_), Some(prepared)) => prepared.next(),
                 _ => None,
             };
             let look = values.zip(images.as_ref().map(|(_, relative)| relative.clone()));
-            let cache = cache.as_mut().map(|cache| &mut cache.layers[index]);
-            hidden = layer.forward(hidden, &context, look, cache, self.checkpoint);
+            hidden = layer.forward(hidden, context, look, past, self.checkpoint);
         }
-        LlamaOutput {
-            hidden: self.model.norm.forward(hidden),
-        }
+        self.model.norm.forward(hidden)
     }
 
     /// Logits over the model's own vocabulary.

@@ -263,6 +263,18 @@ impl Rotary {
         (pick(table.cos), pick(table.sin))
     }
 
+    /// As [`Self::at`], of rows that know nothing of each other's lengths.
+    pub(super) fn apart(&self, positions: &[i64], embeds: &Tensor<3>) -> (Tensor<3>, Tensor<3>) {
+        if !self.by_length {
+            return self.at(positions, embeds);
+        }
+        let rows = positions.iter().enumerate();
+        let rows =
+            rows.map(|(row, position)| self.at(&[*position], &embeds.clone().narrow(0, row, 1)));
+        let (cos, sin) = rows.unzip();
+        (Tensor::cat(cos, 0), Tensor::cat(sin, 0))
+    }
+
     fn table(&self, length: usize, device: &Device, dtype: DType) -> Table {
         let mut slot = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let key = if self.by_length { length } else { 0 };

@@ -22,6 +22,8 @@ pub(crate) struct SamplingFields {
     n: Option<u64>,
     max_tokens: Option<u64>,
     max_completion_tokens: Option<u64>,
+    /// Not OpenAI's: tokens before which no answer ends, as vLLM has it.
+    min_tokens: Option<u64>,
 }
 
 /// One stop text, or several.
@@ -55,11 +57,24 @@ impl SamplingFields {
         Ok(Choice {
             max_tokens,
             ceiling: options.max_tokens,
+            least: self.least(max_tokens, options)?,
             sampling: self.sampling()?,
             stop: self.stops()?,
             top,
             n,
         })
+    }
+
+    fn least(&self, most: Option<usize>, options: &Options) -> Result<usize, ApiError> {
+        let least = self.min_tokens.unwrap_or(1).max(1);
+        let least = up_to("min_tokens", least, options.max_tokens, "--max-tokens")?;
+        match most {
+            Some(most) if most < least => {
+                let problem = format!("expected at most max_tokens ({most}), found {least}");
+                Err(ApiError::field("min_tokens", problem))
+            }
+            _ => Ok(least),
+        }
     }
 
     /// Differs from OpenAI: without `temperature` and `top_p` the most probable token is chosen, as by `deem ask`;
@@ -121,6 +136,7 @@ mod tests {
         let expected = Choice {
             max_tokens: None,
             ceiling: 50,
+            least: 1,
             sampling: Sampling::Greedy,
             stop: vec![],
             top: None,
@@ -147,6 +163,7 @@ mod tests {
         let expected = Choice {
             max_tokens: Some(9),
             ceiling: 50,
+            least: 1,
             sampling: Sampling::Nucleus {
                 temperature: 0.5,
                 top_p: 0.25,
