@@ -78,7 +78,7 @@ pub(crate) fn response(head: &Head, answers: &[String], told: &Told) -> Value {
 fn normalised(scores: &[Scored]) -> Vec<f64> {
     let logs = scores.iter().map(|scored| scored.log_probability);
     let highest = logs.clone().fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> = logs.map(|log| (log - highest).exp()).collect();
+    let weights: Vec<f64> = logs.map(|log| libm::exp(log - highest)).collect();
     let total: f64 = weights.iter().sum();
     weights.iter().map(|weight| weight / total).collect()
 }
