@@ -54,3 +54,12 @@ pub fn end_with_the_reader() {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
 }
+
+/// Undoes [`end_with_the_reader`]: a client that hangs up does not end a server.
+pub fn outlive_readers() {
+    // SAFETY: ignores a signal, before the server's threads exist
+    #[cfg(unix)]
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    }
+}

@@ -65,7 +65,7 @@ function operation(path, method, described) {
   const examples = Object.values(content?.examples ?? {});
   const answers = Object.entries(described.responses).map(([status, response]) => {
     const kinds = Object.entries(response.content ?? {});
-    const shapes = kinds.flatMap(([kind, { schema }]) => [" ", element("code", {}, kind), ": ", ...type(schema)]);
+    const shapes = kinds.flatMap(([kind, { schema }]) => [" ", element("code", {}, kind), ...(schema ? [": ", ...type(schema)] : [])]);
     const problem = response.$ref ? ["error: ", element("a", { href: anchor("Error") }, "Error")] : prose(response.description);
     return element("li", {}, element("code", {}, status), " ", ...problem, ...shapes);
   });

@@ -48,7 +48,7 @@ start
 "$venv/bin/python" "$here/client.py" "$url"
 "$venv/bin/python" "$here/curl.py" "$root/docs/serving.md" "$url"
 "$venv/bin/schemathesis" run "$url/openapi.json" --url "$url" --max-examples "${EXAMPLES:-15}" --seed 1 \
-    --request-timeout 60 --suppress-health-check all \
+    --request-timeout 60 --suppress-health-check all --phases examples,coverage,fuzzing \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance
 stop
 

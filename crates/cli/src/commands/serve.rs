@@ -13,6 +13,7 @@ use crate::interrupt;
 
 /// Runs the command, until it is told to end.
 pub fn run(setup: &Setup, args: &Serve) -> Result<()> {
+    interrupt::outlive_readers();
     let options = args.options();
     options.check()?; // before anything is loaded
     let load = |choice: &ModelChoice| -> Result<Model> {

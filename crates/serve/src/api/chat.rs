@@ -105,11 +105,11 @@ impl ChatRequest {
                 ));
             }
         };
-        let adapt = within(
-            "adapt",
-            fields.adapt.unwrap_or(0),
-            0..=options.max_adapt as u64,
-        )?;
+        let (adapt, most) = (fields.adapt.unwrap_or(0), options.max_adapt as u64);
+        if adapt > most {
+            let problem = format!("expected at most {most}, found {adapt}");
+            return Err(ApiError::limit("adapt", problem, "--max-adapt"));
+        }
         let draft = Draft::of(fields.messages)?;
         if adapt > 0 && !draft.shows_picture() {
             let problem = "expected a picture in the last message, which the encoder adapts to";

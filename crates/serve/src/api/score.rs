@@ -78,7 +78,7 @@ pub(crate) fn response(head: &Head, answers: &[String], told: &Told) -> Value {
 fn normalised(scores: &[Scored]) -> Vec<f64> {
     let logs = scores.iter().map(|scored| scored.log_probability);
     let highest = logs.clone().fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> = logs.map(|log| (log - highest).exp()).collect();
+    let weights: Vec<f64> = logs.map(|log| libm::exp(log - highest)).collect();
     let total: f64 = weights.iter().sum();
     weights.iter().map(|weight| weight / total).collect()
 }
@@ -114,10 +114,10 @@ mod tests {
             tokens: 2,
         };
         // exp(-1000) is 0 in f64; the ratio is not.
-        let scores = [scored(-1000.0), scored(-1000.0 - 3f64.ln())];
+        let scores = [scored(-1000.0), scored(-1000.0 - std::f64::consts::LN_2)];
         let found = normalised(&scores);
         assert!(
-            (found[0] - 0.75).abs() < 1e-9 && (found[1] - 0.25).abs() < 1e-9,
+            (found[0] - 2.0 / 3.0).abs() < 1e-9 && (found[1] - 1.0 / 3.0).abs() < 1e-9,
             "{found:?}"
         );
     }

@@ -171,7 +171,7 @@ pub fn answer(submitted: Submitted) {
         Job::Restore(_) => draw(0),
         Job::Score(job) => {
             let scored = |index: usize| Scored {
-                log_probability: -1.0 - index as f64 * 2f64.ln(),
+                log_probability: -1.0 - index as f64 * std::f64::consts::LN_2,
                 tokens: 2,
             };
             tell(Event::Scores((0..job.answers.len()).map(scored).collect()));

@@ -110,7 +110,7 @@ async fn hostile_pictures_are_refused() {
 #[tokio::test]
 async fn a_full_queue_and_a_rate() {
     fn slow(submitted: Submitted) {
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(Duration::from_millis(1200));
         let _ = submitted.events.send(Event::Scores(vec![]));
         let _ = submitted.events.send(Event::Done(Usage::default()));
     }
@@ -121,7 +121,7 @@ async fn a_full_queue_and_a_rate() {
     };
     let fake = Fake::with(one, slow).await;
     let (first, second) = tokio::join!(fake.post("/v1/score", &score), async {
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
         fake.post("/v1/score", &score).await
     });
     assert_eq!(

@@ -107,7 +107,7 @@ async fn pages_elsewhere_may_not_ask() {
 #[tokio::test]
 async fn requests_are_finished_before_the_end() {
     fn slow(submitted: Submitted) {
-        std::thread::sleep(Duration::from_millis(400));
+        std::thread::sleep(Duration::from_millis(1000));
         let _ = submitted.events.send(Event::Scores(vec![]));
         let _ = submitted.events.send(Event::Done(Usage::default()));
     }
@@ -118,7 +118,7 @@ async fn requests_are_finished_before_the_end() {
         .post(format!("{url}/v1/score"))
         .header("content-type", "application/json");
     let asked = tokio::spawn(request.body(score.to_string()).send());
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
     fake.end().await;
     assert_eq!(asked.await.unwrap().unwrap().status(), 200);
     assert!(client.get(format!("{url}/health")).send().await.is_err());
