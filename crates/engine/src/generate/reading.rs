@@ -72,7 +72,7 @@ impl Reading {
     /// nothing was left to read.
     pub fn read(&mut self, model: &Deem, most: usize) -> Option<Vec<f32>> {
         let before = self.cache.len();
-        let until = self.len().min(before + most);
+        let until = self.len().min(before.saturating_add(most));
         if until == before {
             return None;
         }

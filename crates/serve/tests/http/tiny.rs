@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use deem::{ImageOptions, Open, Picture, TextOptions};
-use deem_serve::{Handle, Metrics, Options, Served, schedule};
+use deem_serve::{Handle, Metrics, Options, Schedule, Served};
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
 
@@ -46,7 +46,10 @@ async fn as_asked_directly() {
         drawing_size: model.spec().model.diffusion_size,
         context: model.spec().model.llama.max_position_embeddings,
     };
-    let thread = schedule(model, arriving, Metrics::new("tiny")).unwrap();
+    let metrics = Metrics::new("tiny");
+    let threads = Schedule::default()
+        .start(&model, arriving, &metrics)
+        .unwrap();
     let fake = Fake::of(Options::default(), vec![served], Arc::new(Mutex::default())).await;
     let mut bytes = std::io::Cursor::new(Vec::new());
     pixels
@@ -103,5 +106,7 @@ async fn as_asked_directly() {
     assert_eq!(status, 200, "{told}");
     assert_eq!(told["choices"][0]["finish_reason"], "length");
     fake.end().await;
-    thread.join().unwrap();
+    for thread in threads {
+        thread.join().unwrap();
+    }
 }

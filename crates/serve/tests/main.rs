@@ -1,0 +1,4 @@
+//! The server's integration tests, linked once.
+
+mod http;
+mod schedule;
