@@ -127,6 +127,7 @@ impl Answering {
         self.reading.show(model.network(), &encoded);
         self.continuation.resume();
         self.told.clear();
+        self.logits = None;
         Ok(())
     }
 
