@@ -144,11 +144,12 @@ impl Plan {
 
     /// Spread evenly over the requests.
     fn manner(self, number: u64) -> Manner {
-        let reaches =
-            |share: f64| ((number + 1) as f64 * share).floor() > (number as f64 * share).floor();
-        if reaches(self.hang_up) {
+        let reaches = |number: u64, share: f64| {
+            ((number + 1) as f64 * share).floor() > (number as f64 * share).floor()
+        };
+        if reaches(number, self.hang_up) {
             Manner::HangsUp
-        } else if reaches(self.slow) {
+        } else if reaches(number + 1, self.slow) {
             Manner::Slow
         } else {
             Manner::Patient

@@ -55,6 +55,8 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(part: &BenchServe) -> Result<Self> {
+        // Another part of the program may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .build()
             .context("an HTTP client")?;
