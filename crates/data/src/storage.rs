@@ -6,7 +6,9 @@ mod cache;
 mod location;
 mod pictures;
 mod remote;
+mod tls;
 
 pub use blob::{Blob, Reader};
 pub use location::Location;
 pub use pictures::Pictures;
+pub use tls::choose_tls_provider;

@@ -1,14 +1,13 @@
 //! Answers of a model: to a question, to a conversation, and how probable given ones are.
 
 use burn::tensor::{Tensor, TensorData};
-use deem_data::image::{Crop, ViewConfig};
-use deem_data::{Dice, IGNORED};
-use deem_engine::generate::{Answer, TextOptions, generate_text_streaming, log_likelihoods};
-use deem_engine::pictures::planes;
+use deem_data::IGNORED;
+use deem_engine::generate::{TextOptions, generate_text, log_likelihoods};
+use deem_engine::pictures::{centre_view, planes};
 use deem_model::deem::EncodedImages;
 
 use crate::model::check_text;
-use crate::{Dialogue, Error, Exchange, Model, Picture};
+use crate::{AnswerOptions, Dialogue, Error, Exchange, Model, Picture};
 
 /// How probable a given answer is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,31 +63,52 @@ impl Model {
         check_text(options)?;
         let tokens = self.prompt(dialogue)?;
         self.check_length(tokens.len(), options.max_new_tokens)?;
-        let encoded = self.encode_all(dialogue.pictures())?;
-        let (network, tokenizer) = (self.network(), self.tokenizer());
-        let words = |answer: &Answer| {
-            let soi = tokenizer.special().soi;
-            let words = answer.tokens.iter().copied().filter(|token| *token != soi);
-            tokenizer.decode(&words.collect::<Vec<u32>>())
+        let pictures = self.encode_each(dialogue)?;
+        if options.beams > 1 {
+            return self.best_beam(&tokens, pictures, options);
+        }
+        let chosen = AnswerOptions {
+            max_tokens: Some(options.max_new_tokens),
+            ceiling: options.max_new_tokens,
+            min_tokens: options.min_new_tokens,
+            sampling: options.sampling,
+            stop: Vec::new(),
+            top: None,
         };
-        let mut told = String::new();
-        let mut tell = |answers: &[Answer]| {
-            // A character may take several tokens, and is not one before the last.
-            let now = answers.first().and_then(|answer| words(answer).ok());
-            let now = now.filter(|now| !now.ends_with(char::REPLACEMENT_CHARACTER));
-            let fresh = now
-                .as_ref()
-                .and_then(|now| now.trim_start().strip_prefix(&told));
-            if let Some(fresh) = fresh.filter(|fresh| !fresh.is_empty()) {
-                on_piece(fresh);
-                told.push_str(fresh);
+        let mut answering = self.growing(tokens, pictures, chosen, true)?;
+        let mut answer = String::new();
+        loop {
+            answering.read(self, usize::MAX);
+            let said = answering.begin(self)?;
+            if !said.text.is_empty() {
+                on_piece(&said.text);
+                answer.push_str(&said.text);
             }
-        };
-        let prompt = network.layout(&tokens, 1);
-        let ends = Some(tokenizer);
-        let encoded = encoded.as_ref();
-        let answers = generate_text_streaming(network, ends, &prompt, encoded, options, &mut tell);
-        Ok(words(&answers[0])?.trim().to_owned())
+            if said.end.is_some() {
+                return Ok(answer.trim().to_owned());
+            }
+        }
+    }
+
+    /// The best answer that beam search finds.
+    fn best_beam(
+        &self,
+        prompt: &[i64],
+        pictures: Vec<EncodedImages>,
+        options: &TextOptions,
+    ) -> Result<String, Error> {
+        let (network, tokenizer) = (self.network(), self.tokenizer());
+        let encoded = EncodedImages::cat(pictures);
+        let prompt = network.layout(prompt, 1);
+        let answers = generate_text(network, Some(tokenizer), &prompt, encoded.as_ref(), options);
+        Ok(self.words(&answers[0].tokens)?.trim().to_owned())
+    }
+
+    /// The words among an answer's tokens, without the mark of a picture that the model wants to draw.
+    pub(crate) fn words(&self, tokens: &[u32]) -> Result<String, Error> {
+        let soi = self.tokenizer().special().soi;
+        let words = tokens.iter().copied().filter(|token| *token != soi);
+        Ok(self.tokenizer().decode(&words.collect::<Vec<u32>>())?)
     }
 
     /// How probable each of some answers to the last question of a conversation is, in their order.
@@ -119,12 +139,10 @@ impl Model {
             labels.extend(given);
         }
         let layout = self.network().layout(&tokens, given.len());
-        let encoded = self.encode_all(dialogue.pictures())?;
-        let rows = |encoded: EncodedImages| {
-            let pictures: Vec<usize> = (0..dialogue.pictures().count()).collect();
-            encoded.select(&pictures.repeat(given.len()))
-        };
-        let encoded = encoded.map(rows);
+        let pictures = self.encode_each(dialogue)?;
+        let rows: Vec<usize> = (0..pictures.len()).collect();
+        let rows = rows.repeat(given.len());
+        let encoded = EncodedImages::cat(pictures).map(|encoded| encoded.select(&rows));
         let device = self.device();
         let sums = log_likelihoods(self.network(), &layout, encoded.as_ref(), &labels, device);
         let likely = sums.into_iter().zip(&given).map(|(sum, given)| Likely {
@@ -153,19 +171,13 @@ impl Model {
     pub fn encode(&self, picture: &Picture) -> Result<EncodedImages, Error> {
         self.for_answers("looking at a picture")?;
         let side = self.spec().model.image_size;
-        let config = ViewConfig {
-            encoder: side as u32,
-            diffusion: 0,
-            crop: Crop::Center,
-        };
         let sample = picture.sample();
-        let mut dice = Dice::new(0, "crop", 0);
-        let views = config.views(&sample.id, &sample.image, sample.mask.as_ref(), &mut dice)?;
-        let mask = views.mask.map(|mask| {
+        let seen = centre_view(&sample.id, &sample.image, sample.mask.as_ref(), side)?;
+        let mask = seen.mask.map(|mask| {
             let mask = TensorData::new(mask, [1, side, side]);
             Tensor::from_data(mask, self.device())
         });
-        let pixels = planes(views.encoder, side, self.device());
+        let pixels = planes(seen.encoder, side, self.device());
         Ok(self.network().encode_images(pixels, mask))
     }
 
@@ -182,12 +194,9 @@ impl Model {
         })
     }
 
-    fn encode_all<'a>(
-        &self,
-        pictures: impl Iterator<Item = &'a Picture>,
-    ) -> Result<Option<EncodedImages>, Error> {
-        let encoded: Result<Vec<_>, _> = pictures.map(|picture| self.encode(picture)).collect();
-        Ok(EncodedImages::cat(encoded?))
+    fn encode_each(&self, dialogue: &Dialogue) -> Result<Vec<EncodedImages>, Error> {
+        let pictures = dialogue.pictures();
+        pictures.map(|picture| self.encode(picture)).collect()
     }
 }
 

@@ -106,7 +106,7 @@ impl Answering {
         other
     }
 
-    /// Says the next token, after the prompt or a picture was read.
+    /// Says the next token, after everything before it was read.
     ///
     /// # Errors
     /// `Data` if the tokenizer cannot decode.
@@ -162,10 +162,7 @@ impl Answering {
 
     /// What can be told now.
     fn tell(&mut self, model: &Model, end: Option<End>) -> Result<Said, Error> {
-        let soi = model.tokenizer().special().soi;
-        let tokens = self.continuation.tokens().iter().copied();
-        let tokens: Vec<u32> = tokens.filter(|token| *token != soi).collect();
-        let now = model.tokenizer().decode(&tokens)?;
+        let now = model.words(self.continuation.tokens())?;
         let now = if self.trims { now.trim_start() } else { &now };
         let stopped = self
             .options
@@ -302,7 +299,10 @@ impl Model {
         self.growing(tokens, Vec::new(), options, false)
     }
 
-    fn growing(
+    /// An answer to given tokens, which has not begun.
+    ///
+    /// - `trims`: whether white space at its beginning and end is left out
+    pub(crate) fn growing(
         &self,
         tokens: Vec<i64>,
         pictures: Vec<EncodedImages>,

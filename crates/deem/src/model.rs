@@ -206,7 +206,7 @@ impl Model {
                 found: strength.to_string(),
             });
         }
-        let [_, target] = self.views(picture)?;
+        let target = self.view(picture, self.spec.model.diffusion_size)?;
         let encoded = self.encode(picture)?;
         let pixels = restore(&self.network, &encoded, target, strength, options)?;
         Ok(from_tensor(pixels).remove(0))
@@ -230,7 +230,8 @@ impl Model {
     /// ```
     pub fn adapted(&self, picture: &Picture, options: &AdaptOptions) -> Result<Self, Error> {
         self.for_everything("adapting")?;
-        let [seen, target] = self.views(picture)?;
+        let seen = self.view(picture, self.spec.model.image_size)?;
+        let target = self.view(picture, self.spec.model.diffusion_size)?;
         Ok(Self {
             network: adapt(&self.network, seen, target, options)?,
             ..self.clone()
@@ -257,15 +258,10 @@ impl Model {
         })
     }
 
-    /// Encoder view and diffusion view of a picture.
-    fn views(&self, picture: &Picture) -> Result<[Tensor<4>; 2], Error> {
-        let pictures = [picture.pixels().clone()];
-        let device = &self.compute.device;
-        let dims = &self.spec.model;
-        Ok([
-            to_tensor(&pictures, dims.image_size, device)?,
-            to_tensor(&pictures, dims.diffusion_size, device)?,
-        ])
+    /// The centre square of a picture: `[1, 3, side, side]`.
+    fn view(&self, picture: &Picture, side: usize) -> Result<Tensor<4>, Error> {
+        let pixels = std::slice::from_ref(picture.pixels());
+        Ok(to_tensor(pixels, side, &self.compute.device)?)
     }
 }
 

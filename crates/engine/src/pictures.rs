@@ -1,9 +1,9 @@
 //! Pictures become tensors, and tensors pictures.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use deem_data::Dice;
-use deem_data::image::{Crop, ViewConfig};
-use image::{Rgb, RgbImage};
+use deem_data::image::{Crop, ViewConfig, Views};
+use deem_data::{DataError, Dice};
+use image::{GrayImage, Rgb, RgbImage};
 
 use crate::EngineError;
 
@@ -19,18 +19,30 @@ pub fn to_tensor(
     side: usize,
     device: &Device,
 ) -> Result<Tensor<4>, EngineError> {
+    let mut values = Vec::with_capacity(pictures.len() * 3 * side * side);
+    for (index, picture) in pictures.iter().enumerate() {
+        let view = centre_view(&format!("picture {index}"), picture, None, side)?;
+        values.extend(view.encoder);
+    }
+    Ok(planes(values, side, device))
+}
+
+/// The centre square of a picture, and of its mask, resampled to `side` pixels; no view for the diffusion model.
+///
+/// # Errors
+/// `Config` or `MaskSize` naming the picture, see [`ViewConfig::views`].
+pub fn centre_view(
+    name: &str,
+    picture: &RgbImage,
+    mask: Option<&GrayImage>,
+    side: usize,
+) -> Result<Views, DataError> {
     let config = ViewConfig {
         encoder: side as u32,
         diffusion: 0,
         crop: Crop::Center,
     };
-    let mut values = Vec::with_capacity(pictures.len() * 3 * side * side);
-    for (index, picture) in pictures.iter().enumerate() {
-        let mut dice = Dice::new(0, "crop", 0);
-        let views = config.views(&format!("picture {index}"), picture, None, &mut dice)?;
-        values.extend(views.encoder);
-    }
-    Ok(planes(values, side, device))
+    config.views(name, picture, mask, &mut Dice::new(0, "crop", 0))
 }
 
 /// Square pictures that lie plane by plane on the host, as a tensor.

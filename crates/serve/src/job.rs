@@ -1,6 +1,6 @@
 //! What is asked of a model, and what it tells meanwhile.
 
-use deem::{Dialogue, Picture, Sampling, TokenSaid};
+use deem::{AnswerOptions, Dialogue, Likely, Picture, TokenSaid};
 use image::RgbImage;
 
 /// A piece of work for a model.
@@ -21,19 +21,8 @@ pub enum Job {
 /// How text is continued.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
-    /// Tokens that were asked for at most; a prompt that leaves fewer is `TooLong`. Absent: as many as the model's
-    /// length leaves, up to `ceiling`.
-    pub max_tokens: Option<usize>,
-    /// Tokens before which no answer ends.
-    pub least: usize,
-    /// Tokens at most of an answer to which nobody set a length.
-    pub ceiling: usize,
-    /// How tokens are chosen. Choice `k` of several is drawn with the seed plus `k`.
-    pub sampling: Sampling,
-    /// Texts that end an answer and are not part of it.
-    pub stop: Vec<String>,
-    /// How many of the most probable tokens are told with each token; absent: not even its own probability.
-    pub top: Option<usize>,
+    /// How an answer is chosen. Answer `k` of several is drawn with the seed plus `k`.
+    pub options: AnswerOptions,
     /// Number of independent answers.
     pub n: usize,
 }
@@ -111,15 +100,6 @@ pub struct Usage {
     pub completion: usize,
 }
 
-/// How probable a given answer is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Scored {
-    /// Summed log-probability in nats, the end of the answer included.
-    pub log_probability: f64,
-    /// Tokens of the answer.
-    pub tokens: usize,
-}
-
 /// What happens to a job. After `Done` or `Failed` nothing follows.
 #[derive(Debug)]
 pub enum Event {
@@ -147,7 +127,7 @@ pub enum Event {
         reason: EndReason,
     },
     /// How probable the given answers are, in their order.
-    Scores(Vec<Scored>),
+    Scores(Vec<Likely>),
     /// The job is done.
     Done(Usage),
     /// It cannot be done.

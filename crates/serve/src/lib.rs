@@ -23,12 +23,12 @@ mod picture;
 mod schedule;
 
 pub use app::Served;
-pub use deem::TokenSaid;
+pub use deem::{AnswerOptions, Likely, TokenSaid};
 pub use error::ServeError;
 pub use handle::{Events, Handle, Refused, Submitted};
 pub use http::serve;
 pub use job::{
-    AnswerJob, Choice, DrawJob, EndReason, Event, Job, ReadJob, RestoreJob, ScoreJob, Scored, Usage,
+    AnswerJob, Choice, DrawJob, EndReason, Event, Job, ReadJob, RestoreJob, ScoreJob, Usage,
 };
 pub use metrics::Metrics;
 pub use options::Options;

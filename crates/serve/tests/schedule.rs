@@ -3,7 +3,10 @@
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use deem::{Dialogue, End, Exchange, ImageOptions, Model, Open, Picture, Sampling, TextOptions};
+use deem::{
+    AnswerOptions, Dialogue, End, Exchange, ImageOptions, Model, Open, Picture, Sampling,
+    TextOptions,
+};
 use deem_serve::{
     AnswerJob, Choice, DrawJob, EndReason, Event, Events, Handle, Job, Metrics, ReadJob,
     RestoreJob, Schedule, ScoreJob, Usage,
@@ -64,14 +67,20 @@ fn dialogue(pictures: Vec<Picture>, question: &str) -> Dialogue {
     }
 }
 
-fn choice(max_tokens: usize) -> Choice {
-    Choice {
+fn answer_options(max_tokens: usize) -> AnswerOptions {
+    AnswerOptions {
         max_tokens: Some(max_tokens),
-        least: 1,
         ceiling: 100,
+        min_tokens: 1,
         sampling: Sampling::Greedy,
         stop: Vec::new(),
         top: None,
+    }
+}
+
+fn choice(max_tokens: usize) -> Choice {
+    Choice {
+        options: answer_options(max_tokens),
         n: 1,
     }
 }
@@ -161,10 +170,8 @@ fn answers_are_those_of_the_model_alone() {
     let twice = questions.iter().chain(&questions);
     let asked: Vec<_> = twice
         .map(|(pictures, question, sampling)| {
-            let how = Choice {
-                sampling: *sampling,
-                ..choice(12)
-            };
+            let mut how = choice(12);
+            how.options.sampling = *sampling;
             let events = running.submit(ask(dialogue(pictures.clone(), question), how));
             (pictures, question, sampling, events)
         })
@@ -198,10 +205,12 @@ fn several_answers_stop_texts_and_probabilities() {
         seed,
     };
     let several = Choice {
-        sampling: sampling(40),
-        top: Some(2),
+        options: AnswerOptions {
+            sampling: sampling(40),
+            top: Some(2),
+            ..answer_options(8)
+        },
         n: 3,
-        ..choice(8)
     };
     let question = "What is this?";
     let found = told(
@@ -240,10 +249,8 @@ fn several_answers_stop_texts_and_probabilities() {
     let Some(word) = words.get(1).filter(|word| words[0] != **word) else {
         panic!("{words:?}: two different words are needed");
     };
-    let stopped = Choice {
-        stop: vec!["never said".into(), (*word).to_owned()],
-        ..choice(10)
-    };
+    let mut stopped = choice(10);
+    stopped.options.stop = vec!["never said".into(), (*word).to_owned()];
     let found = told(
         running.submit(Job::Read(ReadJob {
             text: "there is a".into(),
@@ -345,19 +352,7 @@ fn who_goes_away_leaves_no_trace() {
 #[test]
 fn pictures_within_answers() {
     let model = model();
-    let mut begun = model
-        .continuing(
-            "a red fox",
-            deem::AnswerOptions {
-                max_tokens: Some(40),
-                min_tokens: 1,
-                ceiling: 100,
-                sampling: Sampling::Greedy,
-                stop: Vec::new(),
-                top: None,
-            },
-        )
-        .unwrap();
+    let mut begun = model.continuing("a red fox", answer_options(40)).unwrap();
     let few = ImageOptions {
         steps: 2,
         ..ImageOptions::default()

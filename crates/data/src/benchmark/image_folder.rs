@@ -179,17 +179,8 @@ fn lines(name: &str, text: &str) -> Result<BTreeMap<String, String>, DataError> 
 
 #[cfg(test)]
 mod tests {
+    use super::super::picture::tests::folder;
     use super::*;
-
-    fn folder(files: &[&str]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        for file in files {
-            let path = folder.path().join(file);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "x").unwrap();
-        }
-        folder
-    }
 
     fn read(folder: &Path, labels: &str) -> Result<ImageFolder, DataError> {
         let file = folder.join("labels");

@@ -12,8 +12,8 @@ use object_store::{ObjectStore, ObjectStoreExt, ObjectStoreScheme};
 use tokio::runtime::{Builder, Handle};
 use url::Url;
 
-use super::Location;
 use super::cache::Cache;
+use super::{Location, choose_tls_provider};
 use crate::DataError;
 
 /// Length of a block.
@@ -39,8 +39,7 @@ struct Store {
 
 /// Where requests are made.
 static REQUESTS: LazyLock<Result<Handle, String>> = LazyLock::new(|| {
-    // Of several providers of TLS in one program none is the default.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    choose_tls_provider();
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()

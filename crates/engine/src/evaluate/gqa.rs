@@ -44,7 +44,7 @@ impl Benchmark for Gqa {
     /// The whole, then binary and open questions.
     fn family(&self, answers: &[Answered<'_>], mode: ParseMode) -> Result<Family, EngineError> {
         let figures = |answers: &[Answered<'_>]| {
-            let accuracy = accuracy(&vqa::scored(answers, mode)?)?;
+            let accuracy = accuracy(&parts::scored(answers, mode)?)?;
             Ok(vec![Figure::percent("accuracy", accuracy)])
         };
         Ok(Family {

@@ -2,12 +2,21 @@
 
 use deem_metrics::answer::ParseMode;
 use deem_metrics::figures::{Figure, Part};
+use deem_metrics::statistics::Scored;
 
 use super::{Answered, Worth};
 use crate::EngineError;
 
 /// Name of the part that stands for the whole.
 const ALL: &str = "all";
+
+/// What each answer is worth.
+pub(super) fn scored(
+    answers: &[Answered<'_>],
+    mode: ParseMode,
+) -> Result<Vec<Scored>, EngineError> {
+    answers.iter().map(|a| a.scored("", mode)).collect()
+}
 
 /// The whole and each pattern, in order of their names; a single pattern says nothing more.
 pub(super) fn by_pattern<F>(answers: &[Answered<'_>], figures: F) -> Result<Vec<Part>, EngineError>

@@ -10,7 +10,7 @@ use deem_metrics::answer::ParseMode;
 use deem_metrics::figures::{Family, Figure};
 use deem_metrics::statistics::accuracy;
 
-use super::{AnswerForm, Answered, Answering, Benchmark, Question, Worth, captions, parts, vqa};
+use super::{AnswerForm, Answered, Answering, Benchmark, Question, Worth, captions, parts};
 use crate::EngineError;
 
 /// One of these benchmarks: they differ in their files only.
@@ -91,7 +91,7 @@ impl Benchmark for Region {
     fn family(&self, answers: &[Answered<'_>], mode: ParseMode) -> Result<Family, EngineError> {
         let figures = |answers: &[Answered<'_>]| {
             let mut figures = captions::figures(answers)?;
-            let exact = accuracy(&vqa::scored(answers, mode)?)?;
+            let exact = accuracy(&parts::scored(answers, mode)?)?;
             figures.insert(1, Figure::percent("exact", exact).titled("exact match"));
             Ok(figures)
         };

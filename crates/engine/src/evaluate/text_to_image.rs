@@ -7,9 +7,9 @@ use deem_data::benchmark::{Item, read_coco_texts, read_narratives};
 use deem_data::image::ImageLimits;
 use deem_metrics::answer::ParseMode;
 use deem_metrics::figures::{Family, Figure, Part, Unit};
-use deem_metrics::statistics::{Scored, mean};
+use deem_metrics::statistics::mean;
 
-use super::{AnswerForm, Answered, Answering, Asked, Benchmark, Question, Worth};
+use super::{AnswerForm, Answered, Answering, Asked, Benchmark, Question, Worth, parts};
 use crate::EngineError;
 
 /// One of the two: they differ in their files only.
@@ -77,7 +77,7 @@ impl Benchmark for TextToImage {
     /// How near pictures are to their texts, and how many there are; the Fréchet distance is of whole sets of features (see
     /// [`deem_metrics::frechet`]).
     fn family(&self, answers: &[Answered<'_>], mode: ParseMode) -> Result<Family, EngineError> {
-        let scored = scored(answers, mode)?;
+        let scored = parts::scored(answers, mode)?;
         let nearness = mean(&scored)?.scaled(100.0);
         let count = answers.len() as f64;
         let all = Part::new(
@@ -95,16 +95,9 @@ impl Benchmark for TextToImage {
     }
 
     fn worth(&self, answers: &[Answered<'_>], mode: ParseMode) -> Result<Vec<Worth>, EngineError> {
-        Ok(scored(answers, mode)?
+        Ok(parts::scored(answers, mode)?
             .into_iter()
             .map(Worth::from)
             .collect())
     }
-}
-
-fn scored(answers: &[Answered<'_>], mode: ParseMode) -> Result<Vec<Scored>, EngineError> {
-    answers
-        .iter()
-        .map(|answered| answered.scored("", mode))
-        .collect()
 }

@@ -11,7 +11,7 @@ use deem_metrics::figures::{Family, Figure, Part};
 use deem_metrics::ndcg::ndcg;
 use deem_metrics::statistics::{Scored, accuracy};
 
-use super::{AnswerForm, Answered, Answering, Benchmark, Question, Worth};
+use super::{AnswerForm, Answered, Answering, Benchmark, Question, Worth, parts};
 use crate::EngineError;
 
 /// The benchmark.
@@ -48,8 +48,7 @@ impl Benchmark for VisDial {
     }
 
     fn family(&self, answers: &[Answered<'_>], mode: ParseMode) -> Result<Family, EngineError> {
-        let first = answers.iter().map(|a| a.scored("", mode));
-        let first = accuracy(&first.collect::<Result<Vec<_>, _>>()?)?;
+        let first = accuracy(&parts::scored(answers, mode)?)?;
         let all = Part::new(
             "all",
             [

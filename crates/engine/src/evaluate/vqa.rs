@@ -8,7 +8,7 @@ use deem_data::image::ImageLimits;
 use deem_data::text::{protocol, question_prompt};
 use deem_metrics::answer::ParseMode;
 use deem_metrics::figures::{Family, Figure};
-use deem_metrics::statistics::{Scored, accuracy};
+use deem_metrics::statistics::accuracy;
 use deem_metrics::vqa::vqa_accuracy;
 
 use super::{AnswerForm, Answered, Answering, Benchmark, Question, Worth, parts};
@@ -83,7 +83,7 @@ impl Benchmark for Vqa {
     /// all annotators agree.
     fn family(&self, answers: &[Answered<'_>], mode: ParseMode) -> Result<Family, EngineError> {
         let figures = |answers: &[Answered<'_>]| {
-            let scored = scored(answers, mode)?;
+            let scored = parts::scored(answers, mode)?;
             let official = Figure::percent("accuracy", accuracy(&scored)?);
             let mut normalized = scored;
             for (scored, answered) in normalized.iter_mut().zip(answers) {
@@ -119,11 +119,4 @@ pub(super) fn ask(item: &Item, form: AnswerForm) -> Question {
         text,
         form,
     }
-}
-
-pub(super) fn scored(
-    answers: &[Answered<'_>],
-    mode: ParseMode,
-) -> Result<Vec<Scored>, EngineError> {
-    answers.iter().map(|a| a.scored("", mode)).collect()
 }

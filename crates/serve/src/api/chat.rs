@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::conversation::{Draft, Message};
-use super::fields::{Body, Refused, check, empty, is_auto, read, refuse, within};
+use super::fields::{Refused, check, empty, is_auto, read, refuse, within};
 use super::heard::{Answer, Part, Told};
 use super::image::Drawing;
 use super::sampling::SamplingFields;
@@ -30,13 +30,7 @@ const REFUSED: &[Refused] = &[
     refuse("audio", empty),
     refuse("prediction", empty),
     refuse("web_search_options", |_| false),
-    refuse("logit_bias", empty),
-    refuse("frequency_penalty", empty),
-    refuse("presence_penalty", empty),
     refuse("reasoning_effort", |value| value == "none"),
-    refuse("top_k", |value| empty(value) || *value == -1),
-    refuse("min_p", empty),
-    refuse("repetition_penalty", |value| value.as_f64() == Some(1.0)),
 ];
 
 #[derive(Debug, Deserialize)]
@@ -90,10 +84,10 @@ impl ChatRequest {
     /// The field that is wrong or not supported.
     pub fn of(body: &Value, options: &Options) -> Result<Self, ApiError> {
         if let Some(body) = body.as_object() {
-            check_fields(body)?;
+            check(body, REFUSED)?;
         }
         let fields: Fields = read(body, "")?;
-        let sampling: SamplingFields = read(body, "")?;
+        let sampling = SamplingFields::of(body)?;
         let drawing: Drawing = read(body, "")?;
         let top = match (fields.logprobs.unwrap_or(false), fields.top_logprobs) {
             (true, top) => Some(within("top_logprobs", top.unwrap_or(0), 0..=TOP)? as usize),
@@ -129,10 +123,6 @@ impl ChatRequest {
             include_usage: StreamOptions::usage(fields.stream_options),
         })
     }
-}
-
-fn check_fields(body: &Body) -> Result<(), ApiError> {
-    check(body, REFUSED)
 }
 
 /// The whole response.
@@ -208,7 +198,7 @@ mod tests {
         assert_eq!(plain.model.as_deref(), Some("m"));
         assert!(!plain.stream && !plain.include_usage);
         assert_eq!(
-            (plain.adapt, plain.drawing, plain.choice.top),
+            (plain.adapt, plain.drawing, plain.choice.options.top),
             (0, None, None)
         );
         let full = request(json!({
@@ -217,11 +207,15 @@ mod tests {
         }))
         .unwrap();
         assert!(full.stream && full.include_usage);
-        assert_eq!(full.choice.top, Some(3));
+        assert_eq!(full.choice.options.top, Some(3));
         let drawing = full.drawing.unwrap();
         assert_eq!((drawing.steps, drawing.guidance, drawing.seed), (7, 2.5, 9));
         assert_eq!(
-            request(json!({ "logprobs": true })).unwrap().choice.top,
+            request(json!({ "logprobs": true }))
+                .unwrap()
+                .choice
+                .options
+                .top,
             Some(0)
         );
         assert_eq!(request(json!({ "images": "never" })).unwrap().drawing, None);

@@ -18,12 +18,6 @@ const REFUSED: &[Refused] = &[
     refuse("suffix", empty),
     refuse("echo", empty),
     refuse("best_of", |value| *value == 1),
-    refuse("logit_bias", empty),
-    refuse("frequency_penalty", empty),
-    refuse("presence_penalty", empty),
-    refuse("top_k", |value| empty(value) || *value == -1),
-    refuse("min_p", empty),
-    refuse("repetition_penalty", |value| value.as_f64() == Some(1.0)),
 ];
 
 #[derive(Debug, Deserialize)]
@@ -63,7 +57,7 @@ impl CompletionRequest {
             check(body, REFUSED)?;
         }
         let fields: Fields = read(body, "")?;
-        let sampling: SamplingFields = read(body, "")?;
+        let sampling = SamplingFields::of(body)?;
         let top = fields
             .logprobs
             .map(|top| within("logprobs", top, 0..=TOP))
@@ -125,7 +119,10 @@ mod tests {
     fn one_prompt_or_several() {
         let one = request(json!({ "prompt": "a", "max_tokens": 3, "logprobs": 2 })).unwrap();
         assert_eq!(one.prompts, ["a"]);
-        assert_eq!((one.choice.max_tokens, one.choice.top), (Some(3), Some(2)));
+        assert_eq!(
+            (one.choice.options.max_tokens, one.choice.options.top),
+            (Some(3), Some(2))
+        );
         let harmless = json!({ "prompt": ["a", "b"], "echo": false, "best_of": 1, "suffix": null, "user": "u" });
         assert_eq!(request(harmless).unwrap().prompts, ["a", "b"]);
     }

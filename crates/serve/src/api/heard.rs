@@ -102,7 +102,7 @@ impl Answer {
 pub(crate) struct Told {
     /// The answers or pictures; those of the first job first.
     pub answers: Vec<Answer>,
-    pub scores: Vec<crate::Scored>,
+    pub scores: Vec<crate::Likely>,
     pub usage: Usage,
 }
 

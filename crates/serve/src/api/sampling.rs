@@ -2,11 +2,12 @@
 
 use deem::Sampling;
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::fields::{up_to, within};
+use super::fields::{Refused, check, empty, read, refuse, up_to, within};
 use super::random;
 use crate::error::ApiError;
-use crate::{Choice, Options};
+use crate::{AnswerOptions, Choice, Options};
 
 /// Most stop texts of a request, as OpenAI has it.
 const STOPS: usize = 4;
@@ -34,7 +35,28 @@ enum Stop {
     Several(Vec<String>),
 }
 
+/// What would change how tokens are chosen, and this server cannot do.
+const REFUSED: &[Refused] = &[
+    refuse("logit_bias", empty),
+    refuse("frequency_penalty", empty),
+    refuse("presence_penalty", empty),
+    refuse("top_k", |value| empty(value) || *value == -1),
+    refuse("min_p", empty),
+    refuse("repetition_penalty", |value| value.as_f64() == Some(1.0)),
+];
+
 impl SamplingFields {
+    /// Reads them from a request's body.
+    ///
+    /// # Errors
+    /// The field that is of another kind or not supported.
+    pub fn of(body: &Value) -> Result<Self, ApiError> {
+        if let Some(body) = body.as_object() {
+            check(body, REFUSED)?;
+        }
+        read(body, "")
+    }
+
     /// - `top`: most probable tokens that are told with each, if log-probabilities are asked for
     ///
     /// # Errors
@@ -54,15 +76,15 @@ impl SamplingFields {
             options.max_choices,
             "--max-choices",
         )?;
-        Ok(Choice {
+        let options = AnswerOptions {
             max_tokens,
             ceiling: options.max_tokens,
-            least: self.least(max_tokens, options)?,
+            min_tokens: self.least(max_tokens, options)?,
             sampling: self.sampling()?,
             stop: self.stops()?,
             top,
-            n,
-        })
+        };
+        Ok(Choice { options, n })
     }
 
     fn least(&self, most: Option<usize>, options: &Options) -> Result<usize, ApiError> {
@@ -119,8 +141,7 @@ impl SamplingFields {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::fields::read;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn choice(body: Value) -> Result<Choice, ApiError> {
         let options = Options {
@@ -128,20 +149,20 @@ mod tests {
             max_choices: 3,
             ..Options::default()
         };
-        read::<SamplingFields>(&body, "")?.choice(None, &options)
+        SamplingFields::of(&body)?.choice(None, &options)
     }
 
     #[test]
     fn nothing_said_is_greedy() {
-        let expected = Choice {
+        let options = AnswerOptions {
             max_tokens: None,
             ceiling: 50,
-            least: 1,
+            min_tokens: 1,
             sampling: Sampling::Greedy,
             stop: vec![],
             top: None,
-            n: 1,
         };
+        let expected = Choice { options, n: 1 };
         assert_eq!(choice(json!({})).unwrap(), expected);
         let nulls =
             json!({ "temperature": null, "top_p": null, "stop": null, "n": null, "seed": null });
@@ -151,7 +172,7 @@ mod tests {
             json!({ "top_p": 0.0, "temperature": 1 }),
             json!({ "seed": 3 }),
         ] {
-            assert_eq!(choice(greedy).unwrap().sampling, Sampling::Greedy);
+            assert_eq!(choice(greedy).unwrap().options.sampling, Sampling::Greedy);
         }
     }
 
@@ -160,10 +181,10 @@ mod tests {
         let body = json!({
             "temperature": 0.5, "top_p": 0.25, "seed": 7, "stop": ["a", "b"], "n": 2, "max_tokens": 9,
         });
-        let expected = Choice {
+        let options = AnswerOptions {
             max_tokens: Some(9),
             ceiling: 50,
-            least: 1,
+            min_tokens: 1,
             sampling: Sampling::Nucleus {
                 temperature: 0.5,
                 top_p: 0.25,
@@ -171,13 +192,13 @@ mod tests {
             },
             stop: vec!["a".into(), "b".into()],
             top: None,
-            n: 2,
         };
+        let expected = Choice { options, n: 2 };
         assert_eq!(choice(body).unwrap(), expected);
-        assert_eq!(choice(json!({ "stop": "x" })).unwrap().stop, ["x"]);
+        assert_eq!(choice(json!({ "stop": "x" })).unwrap().options.stop, ["x"]);
         let both = json!({ "max_tokens": 9, "max_completion_tokens": 5 });
-        assert_eq!(choice(both).unwrap().max_tokens, Some(5));
-        let seed = |body| match choice(body).unwrap().sampling {
+        assert_eq!(choice(both).unwrap().options.max_tokens, Some(5));
+        let seed = |body| match choice(body).unwrap().options.sampling {
             Sampling::Nucleus { seed, .. } => seed,
             Sampling::Greedy => panic!("greedy"),
         };

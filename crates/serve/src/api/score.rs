@@ -8,7 +8,7 @@ use super::fields::read;
 use super::heard::Told;
 use super::{Head, usage};
 use crate::error::ApiError;
-use crate::{Options, Scored};
+use crate::{Likely, Options};
 
 #[derive(Debug, Deserialize)]
 struct Fields {
@@ -75,7 +75,7 @@ pub(crate) fn response(head: &Head, answers: &[String], told: &Told) -> Value {
 }
 
 /// Probabilities that sum to 1.
-fn normalised(scores: &[Scored]) -> Vec<f64> {
+fn normalised(scores: &[Likely]) -> Vec<f64> {
     let logs = scores.iter().map(|scored| scored.log_probability);
     let highest = logs.clone().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = logs.map(|log| libm::exp(log - highest)).collect();
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn probabilities_by_hand() {
-        let scored = |log_probability| Scored {
+        let scored = |log_probability| Likely {
             log_probability,
             tokens: 2,
         };

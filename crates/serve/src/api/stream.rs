@@ -32,32 +32,21 @@ pub(crate) trait Chunks: Send + 'static {
     /// If a picture cannot be written.
     fn of(&mut self, job: usize, event: Event) -> Result<Vec<Value>, ApiError>;
 
-    /// The chunk that tells the tokens used, if the client wants one.
-    fn usage(&self, used: Usage) -> Option<Value>;
+    /// What all of them have in common.
+    fn frame(&self) -> &Frame;
 }
 
-/// Chunks of `/v1/chat/completions`.
+/// What the chunks of a stream have in common.
 #[derive(Debug)]
-pub(crate) struct ChatChunks {
+pub(crate) struct Frame {
     head: Head,
+    kind: &'static str,
     include_usage: bool,
-    logprobs: bool,
-    /// Which choices have begun.
-    begun: Vec<bool>,
 }
 
-impl ChatChunks {
-    pub fn new(head: Head, n: usize, include_usage: bool, logprobs: bool) -> Self {
-        Self {
-            head,
-            include_usage,
-            logprobs,
-            begun: vec![false; n],
-        }
-    }
-
+impl Frame {
     fn chunk(&self, choices: Value) -> Value {
-        let mut chunk = self.head.object("chat.completion.chunk");
+        let mut chunk = self.head.object(self.kind);
         chunk["choices"] = choices;
         if self.include_usage {
             chunk["usage"] = Value::Null;
@@ -65,11 +54,42 @@ impl ChatChunks {
         chunk
     }
 
+    /// The chunk that tells the tokens used, if the client wants one.
+    fn usage(&self, used: Usage) -> Option<Value> {
+        let mut chunk = self.chunk(json!([]));
+        chunk["usage"] = usage(used);
+        self.include_usage.then_some(chunk)
+    }
+}
+
+/// Chunks of `/v1/chat/completions`.
+#[derive(Debug)]
+pub(crate) struct ChatChunks {
+    frame: Frame,
+    logprobs: bool,
+    /// Which choices have begun.
+    begun: Vec<bool>,
+}
+
+impl ChatChunks {
+    pub fn new(head: Head, n: usize, include_usage: bool, logprobs: bool) -> Self {
+        let frame = Frame {
+            head,
+            kind: "chat.completion.chunk",
+            include_usage,
+        };
+        Self {
+            frame,
+            logprobs,
+            begun: vec![false; n],
+        }
+    }
+
     fn delta(&self, choice: usize, delta: Value, logprobs: Value, reason: Value) -> Value {
         let choice = json!({
             "index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": reason,
         });
-        self.chunk(json!([choice]))
+        self.frame.chunk(json!([choice]))
     }
 
     /// The first chunk of a choice says whose the answer is.
@@ -111,19 +131,16 @@ impl Chunks for ChatChunks {
         Ok(chunks)
     }
 
-    fn usage(&self, used: Usage) -> Option<Value> {
-        let mut chunk = self.chunk(json!([]));
-        chunk["usage"] = usage(used);
-        self.include_usage.then_some(chunk)
+    fn frame(&self) -> &Frame {
+        &self.frame
     }
 }
 
 /// Chunks of `/v1/completions`.
 #[derive(Debug)]
 pub(crate) struct TextChunks {
-    head: Head,
+    frame: Frame,
     n: usize,
-    include_usage: bool,
     /// With `logprobs`: characters so far of each choice, its prompt included.
     offsets: Option<Vec<usize>>,
 }
@@ -137,21 +154,12 @@ impl TextChunks {
                 .flat_map(|length| std::iter::repeat_n(*length, n));
             each.collect()
         });
-        Self {
+        let frame = Frame {
             head,
-            n,
+            kind: "text_completion",
             include_usage,
-            offsets,
-        }
-    }
-
-    fn chunk(&self, choices: Value) -> Value {
-        let mut chunk = self.head.object("text_completion");
-        chunk["choices"] = choices;
-        if self.include_usage {
-            chunk["usage"] = Value::Null;
-        }
-        chunk
+        };
+        Self { frame, n, offsets }
     }
 }
 
@@ -188,13 +196,11 @@ impl Chunks for TextChunks {
         let choice = json!({
             "text": text, "index": index, "logprobs": logprobs, "finish_reason": reason,
         });
-        Ok(vec![self.chunk(json!([choice]))])
+        Ok(vec![self.frame.chunk(json!([choice]))])
     }
 
-    fn usage(&self, used: Usage) -> Option<Value> {
-        let mut chunk = self.chunk(json!([]));
-        chunk["usage"] = usage(used);
-        self.include_usage.then_some(chunk)
+    fn frame(&self) -> &Frame {
+        &self.frame
     }
 }
 
@@ -222,7 +228,11 @@ impl<C: Chunks> Streaming<C> {
             None => {
                 self.record.used(self.used);
                 self.ended = true;
-                let usage = self.chunks.usage(self.used).map(|chunk| chunk.to_string());
+                let usage = self
+                    .chunks
+                    .frame()
+                    .usage(self.used)
+                    .map(|chunk| chunk.to_string());
                 self.waiting
                     .extend(usage.into_iter().chain(["[DONE]".to_owned()]));
                 return;
@@ -346,11 +356,11 @@ mod tests {
             cached: 0,
             completion: 3,
         };
-        let usage = chunks.usage(used).unwrap();
+        let usage = chunks.frame().usage(used).unwrap();
         assert_eq!(usage["choices"], json!([]));
         assert_eq!(usage["usage"]["total_tokens"], 5);
         let silent = ChatChunks::new(Head::new("chatcmpl", "m"), 1, false, false);
-        assert!(silent.usage(used).is_none());
+        assert!(silent.frame().usage(used).is_none());
     }
 
     #[test]

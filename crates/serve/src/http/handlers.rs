@@ -47,7 +47,7 @@ pub(super) async fn chat(
         .pictures
         .all(std::mem::take(&mut request.draft.sources))
         .await?;
-    let (n, logprobs) = (request.choice.n, request.choice.top.is_some());
+    let (n, logprobs) = (request.choice.n, request.choice.options.top.is_some());
     let job = AnswerJob {
         dialogue: request.draft.with(&pictures)?,
         choice: request.choice,
@@ -75,7 +75,7 @@ pub(super) async fn completion(
     let served = app.model(request.model.as_deref())?;
     let n = request.choice.n;
     let lengths = request.prompts.iter().map(|prompt| prompt.chars().count());
-    let lengths: Option<Vec<usize>> = request.choice.top.map(|_| lengths.collect());
+    let lengths: Option<Vec<usize>> = request.choice.options.top.map(|_| lengths.collect());
     let count = request.prompts.len();
     let jobs = request.prompts.into_iter().map(|text| {
         let choice = request.choice.clone();

@@ -2,9 +2,9 @@
 //! address that was looked at, so that a name cannot change in between.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Once;
 use std::time::Duration;
 
+use deem_data::storage::choose_tls_provider;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, header};
 use url::{Host, Url};
@@ -75,11 +75,7 @@ impl Fetcher {
     async fn ask(&self, url: &Url) -> Result<Response, String> {
         let addresses = self.checked(url).await?;
         let failed = |_| "the picture's host cannot be reached".to_owned();
-        static TLS: Once = Once::new();
-        TLS.call_once(|| {
-            // An error means that there is a provider already.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        });
+        choose_tls_provider();
         let client = Client::builder()
             .no_proxy()
             .redirect(Policy::none())

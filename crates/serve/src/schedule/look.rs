@@ -2,12 +2,12 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use deem::{AdaptOptions, EncodedImages, Error, Model, Picture};
+use deem::{AdaptOptions, EncodedImages, Error, Likely, Model, Picture};
 use sha2::{Digest, Sha256};
 
 use super::kept::Kept;
 use super::speak::Message;
-use crate::{AnswerJob, Event, Job, Metrics, ScoreJob, Scored, Submitted, Usage};
+use crate::{AnswerJob, Event, Job, Metrics, ScoreJob, Submitted, Usage};
 
 /// A picture by its content: pixels and region.
 pub(super) type PictureKey = [u8; 32];
@@ -122,19 +122,15 @@ impl Looker {
         Ok(Looked { key, encoded })
     }
 
-    fn score(&self, job: &ScoreJob) -> Result<(Vec<Scored>, Usage), Error> {
+    fn score(&self, job: &ScoreJob) -> Result<(Vec<Likely>, Usage), Error> {
         let answers: Vec<&str> = job.answers.iter().map(String::as_str).collect();
         let likely = self.model.likelihoods(&job.dialogue, &answers)?;
-        let scored = likely.iter().map(|likely| Scored {
-            log_probability: likely.log_probability,
-            tokens: likely.tokens,
-        });
         let usage = Usage {
             prompt: self.model.prompt(&job.dialogue)?.len(),
             cached: 0,
             completion: likely.iter().map(|likely| likely.tokens).sum(),
         };
-        Ok((scored.collect(), usage))
+        Ok((likely, usage))
     }
 }
 

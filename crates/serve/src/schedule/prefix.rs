@@ -36,19 +36,17 @@ impl Prefixes {
     /// Lets an answer that has not begun take over what it shares with an earlier one; how many tokens that are.
     pub(super) fn find(&mut self, answering: &mut Answering, pictures: &[PictureKey]) -> usize {
         let tokens = answering.reading().tokens();
-        let shared = |(known, prefix): (&Vec<i64>, &Prefix)| {
+        let beginnings = self.kept.iter().map(|(known, prefix)| {
             let read = known.len() - prefix.reading.unread();
-            let shared = shared(
-                [&tokens, &known[..read]],
-                [pictures, &prefix.pictures],
-                self.soi,
-            );
-            (shared, known.clone())
-        };
-        let best = self.kept.iter().map(shared).max();
+            let tokens = [&tokens, &known[..read]];
+            let shared = shared(tokens, [pictures, &prefix.pictures], self.soi);
+            (shared, known)
+        });
+        let best = beginnings.max();
         let Some((positions, key)) = best.filter(|(shared, _)| *shared >= WORTH) else {
             return 0;
         };
+        let key = key.clone();
         let before = answering.unread();
         if let Some(prefix) = self.kept.get(&key) {
             answering.take_over(&prefix.reading, positions);

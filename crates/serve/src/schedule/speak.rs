@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use deem::{AnswerOptions, Answering, Chorus, End, Error, ImageOptions, Model, Said, Sampling};
+use deem::{Answering, Chorus, End, Error, ImageOptions, Model, Said, Sampling};
 use image::RgbImage;
 
 use super::Schedule;
@@ -211,10 +211,11 @@ impl Speaker {
         let (pictures, encoded): (Vec<_>, Vec<_>) =
             looked.into_iter().map(|one| (one.key, one.encoded)).unzip();
         let made = match &submitted.job {
-            Job::Answer(job) => self
-                .model
-                .answering(&job.dialogue, encoded, options(&job.choice)),
-            Job::Read(job) => self.model.continuing(&job.text, options(&job.choice)),
+            Job::Answer(job) => {
+                self.model
+                    .answering(&job.dialogue, encoded, job.choice.options.clone())
+            }
+            Job::Read(job) => self.model.continuing(&job.text, job.choice.options.clone()),
             Job::Draw(_) | Job::Restore(_) | Job::Score(_) => return,
         };
         let mut answering = match made {
@@ -390,20 +391,9 @@ impl Speaker {
     }
 }
 
-fn options(choice: &Choice) -> AnswerOptions {
-    AnswerOptions {
-        max_tokens: choice.max_tokens,
-        ceiling: choice.ceiling,
-        min_tokens: choice.least,
-        sampling: sampling(choice, 0),
-        stop: choice.stop.clone(),
-        top: choice.top,
-    }
-}
-
 /// How the tokens of one of several answers are chosen.
 fn sampling(choice: &Choice, which: usize) -> Sampling {
-    match choice.sampling {
+    match choice.options.sampling {
         Sampling::Greedy => Sampling::Greedy,
         Sampling::Nucleus {
             temperature,

@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
+use deem_data::storage::choose_tls_provider;
 use deem_serve::{
-    EndReason, Event, Handle, Job, Metrics, Options, Scored, Served, Submitted, TokenSaid, Usage,
+    EndReason, Event, Handle, Job, Likely, Metrics, Options, Served, Submitted, TokenSaid, Usage,
     serve,
 };
 use image::RgbImage;
@@ -54,8 +55,7 @@ impl Fake {
     /// With these models.
     pub async fn of(options: Options, models: Vec<Served>, jobs: Arc<Mutex<Vec<Job>>>) -> Self {
         let options = Options { port: 0, ..options };
-        // An error means that there is a provider already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        choose_tls_provider();
         let metrics = Metrics::new(&models[0].id);
         let (told, address) = oneshot::channel();
         let (end, ending) = oneshot::channel();
@@ -165,12 +165,12 @@ pub fn answer(submitted: Submitted) {
         }
     };
     match &submitted.job {
-        Job::Answer(job) => say(job.choice.n, job.choice.top, job.drawing.is_some()),
-        Job::Read(job) => say(job.choice.n, job.choice.top, false),
+        Job::Answer(job) => say(job.choice.n, job.choice.options.top, job.drawing.is_some()),
+        Job::Read(job) => say(job.choice.n, job.choice.options.top, false),
         Job::Draw(job) => (0..job.n).for_each(draw),
         Job::Restore(_) => draw(0),
         Job::Score(job) => {
-            let scored = |index: usize| Scored {
+            let scored = |index: usize| Likely {
                 log_probability: -1.0 - index as f64 * std::f64::consts::LN_2,
                 tokens: 2,
             };

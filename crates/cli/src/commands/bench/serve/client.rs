@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use deem_data::storage::choose_tls_provider;
 use image::{ImageFormat, Rgb, RgbImage};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -55,8 +56,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(part: &BenchServe) -> Result<Self> {
-        // Another part of the program may have been first.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        choose_tls_provider();
         let http = reqwest::Client::builder()
             .build()
             .context("an HTTP client")?;
