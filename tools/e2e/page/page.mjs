@@ -57,6 +57,24 @@ export class Page {
     await this.tab.waitForFunction(() => [...document.querySelectorAll(".answer")].every((answer) => answer.getAttribute("aria-busy") === "false"));
   }
 
+  /** Reloads once what is shown is kept: the end of an answer is kept right after it is shown. */
+  async reload() {
+    await this.settled();
+    await this.tab.waitForFunction(() => new Promise((resolve, reject) => {
+      const open = indexedDB.open("deem");
+      open.onerror = () => reject(open.error);
+      open.onsuccess = () => {
+        const all = open.result.transaction("conversations").objectStore("conversations").getAll();
+        all.onsuccess = () => {
+          open.result.close();
+          const answers = all.result.flatMap((conversation) => conversation.turns).flatMap((turn) => turn.answers);
+          resolve(answers.every((answer) => ["done", "stopped", "failed"].includes(answer.state)));
+        };
+      };
+    }));
+    await this.tab.reload();
+  }
+
   /** Body of the next request to a path, as JSON. */
   async sent(path, act) {
     const request = this.tab.waitForRequest((one) => one.url().endsWith(path) && one.method() === "POST");

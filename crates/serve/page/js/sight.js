@@ -17,7 +17,7 @@ const FIRST_STRENGTH = 1;
  * `picture.seen`.
  *
  * @param {object} picture
- * @param {{api: object, settings: object, models: string[], onchange: () => void, onkey: (again: () => void) => void}} context
+ * @param {{api: object, settings: object, models: string[], onchange: () => Promise<void>, onkey: (again: () => void) => void}} context
  */
 export function sight(picture, { api, settings, models, onchange, onkey }) {
   const views = models.map((model) => ({ model, box: h("div", { className: "seen", "aria-live": "off" }), abort: null }));
@@ -39,9 +39,10 @@ export function sight(picture, { api, settings, models, onchange, onkey }) {
     try {
       const url = await patiently(() => api.restore(request, abort.signal), { signal: abort.signal, onwait });
       picture.seen = [...picture.seen.filter((one) => one.model !== view.model), { model: view.model, strength: request.strength, url }];
+      await onchange(); // what is shown is kept: a reload right after it shows it again
+      if (view.abort !== abort) return;
       show(view);
       announce(`${view.model}: what it sees is drawn.`);
-      onchange();
     } catch (error) {
       const trouble = troubleFrom(error);
       if (trouble.kind === "stopped") return;

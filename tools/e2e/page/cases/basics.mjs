@@ -119,7 +119,7 @@ export const basics = [
       const said = await page.answers.last().innerText();
       assert.match(said, /One word follows another/);
       assert.match(said, /Stopped\./);
-      await page.tab.reload();
+      await page.reload();
       assert.match(await page.answers.last().innerText(), /One word follows another/);
     },
   },
@@ -198,7 +198,7 @@ export const basics = [
     async run(page) {
       await page.attach(await sample("snowman"));
       const said = await page.ask("What color is the snowman?");
-      await page.tab.reload();
+      await page.reload();
       await page.tab.locator(".asked").waitFor();
       assert.equal(await page.tab.locator(".words").innerText(), said);
 
