@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from timm.models.convnext import ConvNeXt
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVisionConfig
-from transformers import CLIPVisionModelWithProjection
+from transformers import CLIPVisionModelWithProjection, SiglipTextConfig, SiglipTextModel, SiglipVisionConfig, SiglipVisionModel
 
 from deformable import bilinear_sample
 from golden import export, generator, normal, parameters, randomize
@@ -149,6 +149,46 @@ def convnext_pyramid(name, seed):
     grads = ["visual.trunk.stem.0.weight", "adapter_c2.weight", "adapter_c5.bias"]
     grads += ["adapter_cls.weight", "visual.head.mlp.fc1.weight"]
     export(name, config, parameters(model), {"pixels": x}, outputs, list(outputs), grads)
+
+
+def apart(weights):
+    """Queries, keys and values of torch's attention, which keeps them in one tensor, one by one."""
+    result = {}
+    for key, tensor in weights.items():
+        if "in_proj_" in key:
+            parts = tensor.chunk(3)
+            result |= {key.replace("in_proj_", f"{part}_proj."): value for part, value in zip("qkv", parts)}
+        else:
+            result[key] = tensor
+    return result
+
+
+def siglip_vit(name, seed, size, **config):
+    model = randomize(SiglipVisionModel(SiglipVisionConfig(**config, attn_implementation="eager")), seed)
+    x = pixels(seed + 1, 2, 3, *size)
+    out = model(pixel_values=x, interpolate_pos_encoding=size != (config["image_size"],) * 2)
+    outputs = {"last_hidden_state": out.last_hidden_state, "pooler_output": out.pooler_output}
+    grads = [
+        "embeddings.patch_embedding.bias",
+        "embeddings.position_embedding.weight",
+        "encoder.layers.0.self_attn.v_proj.weight",
+        "post_layernorm.weight",
+        "head.probe",
+        "head.attention.out_proj.weight",
+        "head.layernorm.bias",
+        "head.mlp.fc1.weight",
+    ]
+    export(name, config, apart(parameters(model)), {"pixel_values": x}, outputs, ["pooler_output"], grads)
+
+
+def siglip_text(name, seed, ids, **config):
+    model = randomize(SiglipTextModel(SiglipTextConfig(**config, attn_implementation="eager")), seed)
+    ids = torch.tensor(ids)
+    out = model(input_ids=ids)
+    outputs = {"last_hidden_state": out.last_hidden_state, "pooler_output": out.pooler_output}
+    weights = {key.replace("head.", "text_projection."): value for key, value in parameters(model).items()}
+    grads = ["embeddings.position_embedding.weight", "encoder.layers.1.mlp.fc2.weight", "text_projection.bias"]
+    export(name, config, weights, {"input_ids": ids}, outputs, ["pooler_output"], grads)
 
 
 class DeformableAttention(nn.Module):
@@ -378,6 +418,14 @@ if __name__ == "__main__":
     clip_text("clip_text", 20, ids, None, eos_token_id=2, hidden_act="gelu", **text)
     mask = [[1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 0, 0, 0, 0], [1] * 7]
     clip_text("clip_text_masked", 21, ids, mask, eos_token_id=29, hidden_act="quick_gelu", **text)
+    siglip = dict(hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=3, patch_size=7, image_size=28)
+    siglip_vit("siglip_vit", 50, (28, 28), **siglip)
+    siglip_vit("siglip_vit_resized", 51, (21, 35), **siglip)
+    siglip_text(
+        "siglip_text", 52, [[20, 4, 5, 1, 1, 1], [20, 7, 29, 3, 2, 1]],
+        vocab_size=30, hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=6, projection_size=24,
+    )
     convnext_pyramid("convnext_pyramid", 30)
     vit_pyramid("vit_pyramid", 31)
     mask_extractor("mask_extractor", 40)

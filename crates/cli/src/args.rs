@@ -250,7 +250,7 @@ pub struct Eval {
     pub weights: Option<String>,
     /// What to evaluate on; repeatable. Vision and language: robust-vqa, pope, mmvp, vqav2, okvqa, vizwiz, textvqa, gqa,
     /// visdial, mmbench. Descriptions: coco-captions, nocaps, flickr30k, image2paragraph, region, refcoco, refcoco-plus,
-    /// refcocog. The encoder alone: mmvp-vlm. Drawings: coco-generation, ln-coco-generation. docs/benchmarks has a page on each.
+    /// refcocog. The encoder alone: mmvp-vlm, zero-shot, retrieval. Drawings: coco-generation, ln-coco-generation. docs/benchmarks has a page on each.
     #[arg(long, required = true, value_name = "NAME", value_delimiter = ',')]
     pub benchmark: Vec<String>,
     /// Folder of the benchmark in its published layout (docs/evaluation.md); one for each --benchmark, in the same
@@ -276,10 +276,23 @@ pub struct Eval {
     /// Drawings of each text, of which the one nearest to it by --encoder is kept.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub tries: u64,
-    /// Encoder for benchmarks of an encoder alone, and to choose among drawings: `clip` or `miner` of the stand-ins, or the folder of a CLIP in
-    /// transformers' layout.
+    /// Encoder for benchmarks of an encoder alone, and to choose among drawings: `clip` or `miner` of the stand-ins, or the folder of a CLIP,
+    /// MetaCLIP or SigLIP in transformers' or open_clip's layout.
     #[arg(long, value_name = "NAME", default_value = "clip")]
     pub encoder: String,
+    /// The encoder before it was changed, for benchmarks of an encoder alone: it is asked the same, its answers go into `before` below
+    /// --output, and what is printed are the differences, paired, with intervals.
+    #[arg(long, value_name = "NAME")]
+    pub encoder_before: Option<String>,
+    /// zero-shot: labels, a line each, or of folders as for `deem data build-robustvqa`; default: the folders' names.
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// zero-shot: sentences about a label, a line each, with {} in its place, whose embeddings are averaged; default: a short list.
+    #[arg(long, value_name = "FILE")]
+    pub templates: Option<PathBuf>,
+    /// retrieval: the caption in the records of shards, a field or words as "a photo of {label}".
+    #[arg(long, value_name = "TEXT")]
+    pub caption: Option<String>,
     /// Also write a page with figures, bars and failures into --output.
     #[arg(long)]
     pub report: bool,

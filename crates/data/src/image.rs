@@ -10,5 +10,5 @@ mod view;
 pub use crop::{Crop, mask_on_square, on_square};
 pub use decode::{ImageLimits, decode_image, decode_mask, read_image, read_mask};
 pub use mask::{decode_region, read_region};
-pub use resample::{resize_gray, resize_rgb, resize_rgba_premultiplied};
-pub use view::{ViewConfig, Views};
+pub use resample::{Filter, resize_gray, resize_rgb, resize_rgba_premultiplied};
+pub use view::{ViewConfig, Views, square_view};

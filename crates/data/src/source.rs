@@ -36,6 +36,7 @@ pub use registry::{
 };
 pub use rules::CaptionRules;
 pub use statistics::{Spread, Statistics};
+pub use webdataset::CaptionedShards;
 
 use serde::Deserialize;
 

@@ -2,15 +2,16 @@
 
 mod byte_pairs;
 mod chat;
-mod clip;
+mod encoder;
 pub mod protocol;
+mod sentencepiece;
 mod special;
 mod template;
 mod tokenizer;
 
 pub use byte_pairs::{BytePairs, TokenKind};
 pub use chat::{Said, Turn};
-pub use clip::ClipTokenizer;
+pub use encoder::EncoderTokenizer;
 pub use protocol::{
     answer, caption_prompt, dialogue_prompt, question_prompt, question_turn, region_prompt,
     text_question_prompt,

@@ -1,24 +1,19 @@
 //! An encoder of pictures and one of texts that meet in one space (CLIP, Radford et al. 2021): what zero-shot
 //! classification and the benchmarks of encoders alone need.
 
-use std::fs;
+mod folder;
+mod pixels;
+
 use std::path::Path;
 
-use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
-use deem_data::text::ClipTokenizer;
-use deem_model::clip::config::{ClipTextConfig, ClipVisionConfig};
-use deem_model::clip::pyramid::clip_normalize;
-use deem_model::clip::text::ClipText;
-use deem_model::clip::vit::ClipVit;
 use deem_model::layout::Layout;
-use deem_model::nn::param;
-use deem_model::weights::{LoadOptions, WeightsFile, find, load};
 use image::RgbImage;
-use serde::Deserialize;
 
 use crate::EngineError;
-use crate::pictures::to_tensor;
+use crate::pictures::{SquareView, views};
+pub use folder::EncoderFolder;
+pub use pixels::PixelForm;
 
 /// A text to ids.
 pub type Words = dyn Fn(&str) -> Result<Vec<i64>, EngineError>;
@@ -35,10 +30,12 @@ pub struct Towers {
     pub words: Box<Words>,
     /// Fills up shorter texts at the right.
     pub fill: i64,
-    /// Side of the pictures in pixels.
-    pub side: usize,
+    /// The square that is seen of a picture.
+    pub view: SquareView,
     /// Inverse temperature.
     pub scale: f64,
+    /// What is added to a logit (sigmoid loss), else 0.
+    pub bias: f64,
     /// Checksum of the weights.
     pub weights: String,
 }
@@ -52,104 +49,21 @@ pub struct DualEncoder {
 /// Pictures or texts embedded together.
 const CHUNK: usize = 32;
 
-/// The whole of a public checkpoint's `config.json` that concerns the towers.
-#[derive(Deserialize)]
-struct ClipConfig {
-    #[serde(default)]
-    projection_dim: Option<usize>,
-    vision_config: ClipVisionConfig,
-    text_config: ClipTextConfig,
-}
-
-/// transformers' `CLIPModel`.
-#[derive(Module, Debug)]
-struct PublicClip {
-    vision_model: ClipVit,
-    text_model: ClipText,
-    logit_scale: Param<Tensor<1>>,
-}
-
 impl DualEncoder {
     /// An encoder of the given parts.
     pub fn new(towers: Towers, device: Device) -> Self {
         Self { towers, device }
     }
 
-    /// A CLIP as transformers publishes it: a folder with `config.json`, weights in safetensors, `tokenizer.json`.
+    /// A published encoder: the folder of transformers' `CLIPModel` (MetaCLIP's, too) or `SiglipModel`, or of an open_clip
+    /// model; see [`EncoderFolder`].
     ///
     /// # Errors
-    /// `Io`, `File`, `Config`, `Weights` or `Data`, naming what is missing or does not fit.
+    /// `Io`, `File`, `Weights` or `Data`, naming what is missing or does not fit.
     pub fn open(folder: &Path, device: &Device) -> Result<Self, EngineError> {
-        let path = folder.join("config.json");
-        let text = fs::read_to_string(&path).map_err(EngineError::io(&path))?;
-        let config: ClipConfig = serde_json::from_str(&text).map_err(|error| EngineError::File {
-            path: path.clone(),
-            problem: format!(
-                "not the configuration of a CLIPModel with vision_config and text_config ({error}); give a CLIP in \
-                 transformers' layout"
-            ),
-        })?;
-        let mut vision = config.vision_config;
-        let mut words = config.text_config;
-        if let Some(width) = config.projection_dim {
-            vision.projection_dim = width;
-            words.projection_dim = Some(width);
-        }
-        let invalid = |error: deem_model::clip::config::ClipError| EngineError::File {
-            path: path.clone(),
-            problem: error.to_string(),
-        };
-        vision.validate().map_err(invalid)?;
-        words.validate().map_err(invalid)?;
-        let model = PublicClip {
-            vision_model: ClipVit::new(&vision, device).with_projection(&vision, device),
-            text_model: ClipText::new(&words, device).with_projection(&words, device),
-            logit_scale: param([1], libm::logf(1.0 / 0.07), device),
-        };
-        let rename = |path: &str| match path {
-            "vision_model.visual_projection.weight" => "visual_projection.weight".to_owned(),
-            "text_model.text_projection.weight" => "text_projection.weight".to_owned(),
-            other => other.to_owned(),
-        };
-        let options = LoadOptions {
-            rename: Some(&rename),
-            // Published without dimensions, so that its shape is no vector's.
-            skip: &["logit_scale"],
-            allow_unused: &["logit_scale", "*.position_ids"],
-            ..LoadOptions::default()
-        };
-        let file = WeightsFile::open(&find(folder)?)?;
-        let scale = file
-            .f32("logit_scale")
-            .and_then(|values| values.first().copied());
-        let scale = libm::exp(f64::from(scale.unwrap_or(libm::logf(1.0 / 0.07))));
-        let model = load(model, &file, &options)?.no_grad();
-        let tokenizer = ClipTokenizer::load(&folder.join("tokenizer.json"))?;
-        let longest = words.max_position_embeddings;
-        let fill = i64::from(tokenizer.end());
-        let (image, text) = (model.vision_model, model.text_model);
-        Ok(Self::new(
-            Towers {
-                name: folder.display().to_string(),
-                image: Box::new(move |pixels| {
-                    let output = image.forward(clip_normalize(pixels), &[]);
-                    output.image_embeds.expect("made with a projection")
-                }),
-                text: Box::new(move |ids| {
-                    let output = text.forward(ids, None);
-                    output.text_embeds.expect("made with a projection")
-                }),
-                words: Box::new(move |text| {
-                    let ids = tokenizer.encode(text, longest)?;
-                    Ok(ids.into_iter().map(i64::from).collect())
-                }),
-                fill,
-                side: vision.image_size,
-                scale,
-                weights: file.checksum().to_string(),
-            },
-            device.clone(),
-        ))
+        let published = EncoderFolder::read(folder)?;
+        let weights = published.weights().checksum();
+        published.encoder(published.load(device)?, weights, device)
     }
 
     /// Whose it is.
@@ -167,14 +81,19 @@ impl DualEncoder {
         self.towers.scale
     }
 
-    /// Embeddings of pictures (their centre squares), of unit length.
+    /// What is then added to it: 0, but for encoders that were trained with the sigmoid loss.
+    pub fn bias(&self) -> f64 {
+        self.towers.bias
+    }
+
+    /// Embeddings of pictures, of unit length.
     ///
     /// # Errors
     /// `Data` naming a picture without pixels by its position.
     pub fn images(&self, pictures: &[RgbImage]) -> Result<Vec<Vec<f64>>, EngineError> {
         let mut rows = Vec::with_capacity(pictures.len());
         for chunk in pictures.chunks(CHUNK) {
-            let pixels = to_tensor(chunk, self.towers.side, &self.device)?;
+            let pixels = views(chunk, self.towers.view, &self.device)?;
             rows.extend(matrix((self.towers.image)(pixels)).into_iter().map(unit));
         }
         Ok(rows)

@@ -9,7 +9,7 @@
 pub mod batches;
 pub mod config;
 mod device;
-mod dual_encoder;
+pub mod dual_encoder;
 mod error;
 pub mod evaluate;
 pub mod foundation;
@@ -26,7 +26,7 @@ pub mod train;
 pub mod zero_shot;
 
 pub use device::{Compute, device};
-pub use dual_encoder::{DualEncoder, Towers, Words};
+pub use dual_encoder::{DualEncoder, EncoderFolder, Towers, Words};
 pub use error::EngineError;
 pub use lock::RunLock;
 pub use precision::Precision;

@@ -1,11 +1,33 @@
 //! Pictures become tensors, and tensors pictures.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use deem_data::image::{Crop, ViewConfig, Views};
+use deem_data::image::{Crop, Filter, ViewConfig, Views, square_view};
 use deem_data::{DataError, Dice};
 use image::{GrayImage, Rgb, RgbImage};
 
 use crate::EngineError;
+
+/// The square that is seen of a picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SquareView {
+    /// Side in pixels.
+    pub side: usize,
+    /// How a square is made of a picture.
+    pub crop: Crop,
+    /// How it is resampled.
+    pub filter: Filter,
+}
+
+impl SquareView {
+    /// CLIP's: the centre square, bicubically.
+    pub fn centre(side: usize) -> Self {
+        Self {
+            side,
+            crop: Crop::Center,
+            filter: Filter::Bicubic,
+        }
+    }
+}
 
 /// The centre squares of pictures, resampled to `side` pixels.
 ///
@@ -19,10 +41,26 @@ pub fn to_tensor(
     side: usize,
     device: &Device,
 ) -> Result<Tensor<4>, EngineError> {
+    views(pictures, SquareView::centre(side), device)
+}
+
+/// The squares that an encoder sees of pictures.
+///
+/// # Shapes
+/// - returns `[pictures, 3, side, side]` in [0, 1]
+///
+/// # Errors
+/// `Data` naming a picture without pixels by its position.
+pub fn views(
+    pictures: &[RgbImage],
+    view: SquareView,
+    device: &Device,
+) -> Result<Tensor<4>, EngineError> {
+    let SquareView { side, crop, filter } = view;
     let mut values = Vec::with_capacity(pictures.len() * 3 * side * side);
     for (index, picture) in pictures.iter().enumerate() {
-        let view = centre_view(&format!("picture {index}"), picture, None, side)?;
-        values.extend(view.encoder);
+        let name = format!("picture {index}");
+        values.extend(square_view(&name, picture, side as u32, crop, filter)?);
     }
     Ok(planes(values, side, device))
 }

@@ -16,7 +16,8 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use deem_model::weights::{self, LoadOptions, WeightsFile, load};
+use deem_model::clip::dual::DualLayout;
+use deem_model::weights::{self, Place, WeightsFile, load_placed};
 use safetensors::Dtype;
 
 use crate::{Compute, EngineError, Precision};
@@ -96,6 +97,8 @@ struct Keys<'a> {
     buffers: &'a [&'a str],
     /// What else a file with the prefix holds: beginnings of keys.
     beside: &'a [&'a str],
+    /// Where the parameters of a tower of two lie, by their paths with the prefix.
+    layout: Option<DualLayout>,
 }
 
 /// Fills a module from the probe's weights.
@@ -103,24 +106,29 @@ fn filled<M: Module>(probe: &Probe, module: M, keys: &Keys) -> Result<M, EngineE
     let file = probe.weights()?;
     let prefix = keys.prefix;
     let prefixed = !prefix.is_empty() && file.keys().any(|key| key.starts_with(prefix));
-    let rename = |path: &str| {
-        if prefixed {
-            format!("{prefix}{path}")
-        } else {
-            path.to_owned()
+    let place = |path: &str| match keys.layout {
+        Some(layout) => {
+            let place = layout.place(&format!("{prefix}{path}"));
+            let bare = place
+                .key
+                .strip_prefix(prefix)
+                .filter(|_| !prefixed)
+                .map(str::to_owned);
+            Place {
+                key: bare.unwrap_or(place.key),
+                ..place
+            }
         }
+        None if prefixed => Place::whole(format!("{prefix}{path}")),
+        None => Place::whole(path.to_owned()),
     };
     let is_buffer = |key: &&str| keys.buffers.iter().any(|ending| key.ends_with(ending));
-    let mut unused: Vec<&str> = file.keys().filter(is_buffer).collect();
+    let mut unused: Vec<String> = file.keys().filter(is_buffer).map(str::to_owned).collect();
     if prefixed {
-        unused.extend(keys.beside);
+        unused.extend(keys.beside.iter().map(|key| (*key).to_owned()));
     }
-    let options = LoadOptions {
-        rename: Some(&rename),
-        allow_unused: &unused,
-        ..LoadOptions::default()
-    };
-    Ok(load(module, &file, &options)?)
+    let unused: Vec<&str> = unused.iter().map(String::as_str).collect();
+    Ok(load_placed(module, file, &place, &unused)?)
 }
 
 fn channels_first(x: Tensor<4>) -> Tensor<4> {

@@ -1,14 +1,17 @@
-//! A CLIP in transformers' layout, against `CLIPModel`. The golden folder comes from
-//! `tools/parity/export_dual_encoder.py`.
+//! Published encoders against the public classes. The golden folders come from
+//! `tools/parity/export_dual_encoder.py` and `export_encoders.py`.
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Device, Tensor};
 use deem_data::benchmark::{ImageFolder, LabelledPicture};
 use deem_data::image::ImageLimits;
+use deem_engine::probe::{Network, Probe};
 use deem_engine::zero_shot::{Classifier, mine};
-use deem_engine::{DualEncoder, EngineError};
+use deem_engine::{Compute, DualEncoder, EncoderFolder, EngineError};
 use deem_metrics::answer::ParseMode;
+use deem_model::weights::{StateTensor, WeightsFile, write};
 use image::{Rgb, RgbImage};
 use serde_json::Value;
 
@@ -115,6 +118,257 @@ fn mining_goes_on_where_it_was_stopped() {
         true
     });
     assert_eq!((resumed.unwrap(), first), (whole, Some(32)));
+}
+
+/// Layouts of which there is a golden folder.
+const LAYOUTS: [&str; 6] = [
+    "metaclip",
+    "siglip",
+    "siglip2",
+    "open_clip_vit",
+    "open_clip_convnext",
+    "open_clip_siglip",
+];
+
+fn published(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/encoders");
+    folder.join(name)
+}
+
+fn expected(name: &str) -> Value {
+    let text = std::fs::read_to_string(published(name).join("expected.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn near(found: &[f64], expected: &[f64], bound: f64, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(
+            (found - expected).abs() < bound,
+            "{what}: {found} {expected}"
+        );
+    }
+}
+
+fn unit(row: &[f64]) -> Vec<f64> {
+    let norm = row.iter().map(|v| v * v).sum::<f64>().sqrt();
+    row.iter().map(|v| v / norm).collect()
+}
+
+/// Embeddings and logits of an encoder are those that the public package gave.
+fn embeds_as(encoder: &DualEncoder, name: &str) {
+    let expected = expected(name);
+    let image = encoder.images(&[picture()]).unwrap().remove(0);
+    near(&image, &numbers(&expected["image"]), 1e-5, name);
+    let texts = expected["texts"].as_array().unwrap();
+    let texts: Vec<&str> = texts.iter().map(|text| text.as_str().unwrap()).collect();
+    let embedded = encoder.texts(&texts).unwrap();
+    let wanted = expected["text"].as_array().unwrap();
+    let mut logits = Vec::new();
+    for (row, wanted) in embedded.iter().zip(wanted) {
+        let row = unit(row);
+        near(&row, &numbers(wanted), 1e-5, name);
+        let cosine: f64 = row.iter().zip(&image).map(|(a, b)| a * b).sum();
+        logits.push(encoder.scale() * cosine + encoder.bias());
+    }
+    near(&logits, &numbers(&expected["logits"]), 1e-3, name);
+}
+
+#[test]
+fn every_layout_embeds_as_its_public_class() {
+    for name in LAYOUTS {
+        let encoder = DualEncoder::open(&published(name), &Device::flex()).unwrap();
+        embeds_as(&encoder, name);
+    }
+}
+
+#[test]
+fn what_is_saved_untouched_is_bit_for_bit_what_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in LAYOUTS {
+        let source = EncoderFolder::read(&published(name)).unwrap();
+        let device = Device::flex().autodiff(); // as for training: the towers are trainable
+        let output = folder.path().join(name);
+        source
+            .save(&source.load(&device).unwrap(), &output)
+            .unwrap();
+        let saved = EncoderFolder::read(&output).unwrap();
+        let (before, after) = (source.weights(), saved.weights());
+        assert!(before.keys().eq(after.keys()), "{name}");
+        for key in before.keys() {
+            assert_eq!(before.dtype(key), after.dtype(key), "{name} {key}");
+            assert_eq!(before.shape(key), after.shape(key), "{name} {key}");
+            assert_eq!(before.bytes(key), after.bytes(key), "{name} {key}");
+        }
+        for entry in std::fs::read_dir(published(name)).unwrap() {
+            let path = entry.unwrap().path();
+            let file = path.file_name().unwrap();
+            if file == "expected.json" || path.extension().is_some_and(|end| end == "safetensors") {
+                continue;
+            }
+            assert_eq!(
+                std::fs::read(&path).unwrap(),
+                std::fs::read(output.join(file)).unwrap(),
+                "{name} {file:?}"
+            );
+        }
+        embeds_as(&DualEncoder::open(&output, &Device::flex()).unwrap(), name);
+        let error = source
+            .save(&source.load(&device).unwrap(), &output)
+            .unwrap_err();
+        assert!(error.to_string().contains("already there"), "{error}");
+    }
+    // For `tools/parity/export_encoders.py --check`.
+    if let Some(kept) = std::env::var_os("DEEM_KEEP_ENCODERS") {
+        for name in LAYOUTS {
+            let target = Path::new(&kept).join(name);
+            std::fs::create_dir_all(&target).unwrap();
+            for entry in std::fs::read_dir(folder.path().join(name)).unwrap() {
+                let path = entry.unwrap().path();
+                std::fs::copy(&path, target.join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn corrected_towers_are_saved_under_the_same_keys() {
+    struct Doubled;
+    impl ModuleMapper for Doubled {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|value| value * 2.0)
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for name in LAYOUTS {
+        let source = EncoderFolder::read(&published(name)).unwrap();
+        let towers = source.load(&Device::flex()).unwrap().map(&mut Doubled);
+        let output = folder.path().join(name);
+        source.save(&towers, &output).unwrap();
+        let after = EncoderFolder::read(&output).unwrap();
+        for key in source.weights().keys() {
+            let (before, after) = (source.weights().f32(key), after.weights().f32(key));
+            let doubled =
+                before.map(|values| values.into_iter().map(|v| v * 2.0).collect::<Vec<_>>());
+            assert_eq!(after, doubled, "{name} {key}");
+        }
+    }
+}
+
+#[test]
+fn siglip_is_probed_by_its_published_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (inputs, outputs) = (
+        folder.path().join("in.safetensors"),
+        folder.path().join("out.safetensors"),
+    );
+    let source = published("siglip");
+    let probed = |component, tensor: StateTensor| {
+        write(
+            &[tensor],
+            &inputs,
+            safetensors::Dtype::F32,
+            Default::default(),
+        )
+        .unwrap();
+        let probe = Probe {
+            component,
+            config: &source.join("config.json"),
+            weights: Some(&source.join("model.safetensors")),
+            inputs: &inputs,
+            gradients: true,
+            compute: Compute::cpu(),
+        };
+        probe
+            .run(&outputs)
+            .map(|()| WeightsFile::open(&outputs).unwrap())
+    };
+    let values = picture();
+    let plane = |channel: usize| {
+        values
+            .pixels()
+            .map(move |pixel| f32::from(pixel.0[channel]) / 127.5 - 1.0)
+    };
+    let pixels = StateTensor {
+        name: "pixel_values".into(),
+        shape: vec![1, 3, 32, 32],
+        values: (0..3).flat_map(plane).collect(),
+    };
+    let found = probed(Network::Siglip, pixels).unwrap();
+    let pooled: Vec<f64> = found
+        .f32("pooler_output")
+        .unwrap()
+        .into_iter()
+        .map(f64::from)
+        .collect();
+    near(
+        &unit(&pooled),
+        &numbers(&expected("siglip")["image"]),
+        1e-5,
+        "siglip",
+    );
+    assert_eq!(found.shape("grad.pixel_values"), Some(&[1, 3, 32, 32][..]));
+    // Ids are integers: the text tower refuses others by name.
+    let ids = StateTensor {
+        name: "input_ids".into(),
+        shape: vec![1, 4],
+        values: vec![0.0; 4],
+    };
+    let error = probed(Network::SiglipText, ids).err().unwrap().to_string();
+    assert!(
+        error.contains("input_ids") && error.contains("integers"),
+        "{error}"
+    );
+}
+
+#[test]
+fn encoders_without_a_tower_are_named() {
+    let error = |folder: &Path| EncoderFolder::read(folder).err().unwrap().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |name: &str, change: &dyn Fn(String) -> String| {
+        let source = published(name);
+        for entry in std::fs::read_dir(&source).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+        }
+        let config = folder.path().join("config.json");
+        let text = std::fs::read_to_string(source.join("config.json")).unwrap();
+        std::fs::write(config, change(text)).unwrap();
+    };
+    copy("siglip", &|text| text.replace("text_config", "other"));
+    assert!(error(folder.path()).contains("text_config"));
+    copy("siglip", &|text| text.replace("\"siglip", "\"siglip2"));
+    assert!(error(folder.path()).contains("model_type"));
+    // The picture half of a file alone.
+    copy("siglip", &|text| text);
+    let whole = WeightsFile::open(&published("siglip").join("model.safetensors")).unwrap();
+    let half: Vec<StateTensor> = whole
+        .keys()
+        .filter(|key| key.starts_with("vision_model."))
+        .map(|key| StateTensor {
+            name: key.to_owned(),
+            shape: whole.shape(key).unwrap().to_vec(),
+            values: whole.f32(key).unwrap(),
+        })
+        .collect();
+    write(
+        &half,
+        &folder.path().join("model.safetensors"),
+        safetensors::Dtype::F32,
+        Default::default(),
+    )
+    .unwrap();
+    assert!(error(folder.path()).contains("no text tower"));
+    // Towers of another encoder.
+    let other = EncoderFolder::read(&published("metaclip")).unwrap();
+    let source = EncoderFolder::read(&published("siglip")).unwrap();
+    let towers = other.load(&Device::flex()).unwrap();
+    let target = folder.path().join("saved");
+    let error = source.save(&towers, &target).unwrap_err().to_string();
+    assert!(
+        error.contains("another checkpoint") && !target.exists(),
+        "{error}"
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod common;
 mod dual_encoder;
+mod encoder_benchmarks;
 mod feedback;
 mod foundation;
 mod full_size;

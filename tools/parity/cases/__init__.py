@@ -9,6 +9,8 @@ from . import clip, diffusion, language, own, samplers
 COMPONENTS = {
     "clip-vit": clip.vit,
     "clip-text": clip.text,
+    "siglip": clip.siglip,
+    "siglip-text": clip.siglip_text,
     "convnext": clip.convnext,
     "perceiver": language.perceiver,
     "llama": language.llama,

@@ -3,6 +3,7 @@
 import torch
 from timm.models.convnext import ConvNeXt
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
+from transformers import SiglipTextConfig, SiglipTextModel, SiglipVisionConfig, SiglipVisionModel
 
 ACTIVATIONS = [
     "gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_pytorch_tanh", "hardswish",
@@ -104,6 +105,60 @@ def text(choice):
 
     strangers = ["text_projection.weight", "visual_projection.weight", "logit_scale", "vision_model.post_layernorm.bias"]
     return config.to_dict(), with_prefix(choice, model, "text_model.", strangers), inputs, run
+
+
+def siglip(choice):
+    heads = choice.choice([1, 2, 3, 4])
+    patch = choice.randint(2, 9)
+    config = SiglipVisionConfig(
+        hidden_size=heads * size(choice, (3, 14), 100),
+        intermediate_size=size(choice, (5, 60), 700),
+        num_hidden_layers=choice.randint(0, 4),
+        num_attention_heads=heads,
+        num_channels=choice.choice([3, 3, 1, 4]),
+        image_size=patch * choice.randint(1, 6) + choice.choice([0, 0, choice.randrange(patch)]),
+        patch_size=patch,
+        hidden_act=choice.choice(["gelu_pytorch_tanh", "gelu_pytorch_tanh", activation(choice)]),
+        layer_norm_eps=choice.choice([1e-5, 1e-6, 1e-3]),
+    )
+    model = SiglipVisionModel(config)
+    inputs = {"pixel_values": torch.randn(choice.randint(1, 3), config.num_channels, config.image_size, config.image_size)}
+
+    def run(pixel_values):
+        output = model(pixel_values=pixel_values)
+        return {"last_hidden_state": output.last_hidden_state, "pooler_output": output.pooler_output}
+
+    strangers = ["logit_scale", "logit_bias", "text_model.head.bias"]
+    return config.to_dict(), below(choice, model, "vision_model.", strangers), inputs, run
+
+
+def siglip_text(choice):
+    heads = choice.choice([1, 2, 3, 4])
+    width = heads * size(choice, (3, 14), 100)
+    config = SiglipTextConfig(
+        vocab_size=choice.randint(8, 90),
+        hidden_size=width,
+        intermediate_size=size(choice, (5, 60), 700),
+        num_hidden_layers=choice.randint(0, 4),
+        num_attention_heads=heads,
+        max_position_embeddings=choice.randint(5, 64),
+        projection_size=choice.choice([width, choice.randint(3, 40)]),
+    )
+    model = SiglipTextModel(config)
+    inputs = {"input_ids": torch.randint(0, config.vocab_size, (choice.randint(1, 3), choice.randint(1, config.max_position_embeddings)))}
+
+    def run(input_ids):
+        output = model(input_ids=input_ids)
+        return {"last_hidden_state": output.last_hidden_state, "pooler_output": output.pooler_output}
+
+    strangers = ["logit_scale", "logit_bias", "vision_model.post_layernorm.bias"]
+    return config.to_dict(), below(choice, model, "text_model.", strangers), inputs, run
+
+
+def below(choice, module, prefix, strangers):
+    """The module's own keys, those with the prefix, or the latter and the rest of a whole SigLIP."""
+    kind = choice.randrange(3)
+    return Prefixed(module, "", "" if kind == 0 else prefix, strangers if kind == 1 else [])
 
 
 def convnext(choice):

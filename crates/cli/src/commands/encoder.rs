@@ -8,7 +8,7 @@ use deem_experiment::standins::StandIns;
 
 use super::setup::Setup;
 
-/// The stand-ins `clip` and `miner` of the preset, or a CLIP in a folder.
+/// The stand-ins `clip` and `miner` of the preset, or a published encoder in a folder.
 pub fn open(setup: &Setup, name: &str) -> Result<DualEncoder> {
     let device = setup.compute()?.device;
     let folder = Path::new(name);
@@ -19,8 +19,8 @@ pub fn open(setup: &Setup, name: &str) -> Result<DualEncoder> {
         return Ok(setup.open()?.encoder(name, &device)?);
     }
     bail!(
-        "--encoder {name}: neither a folder nor one of {}; give a CLIP in transformers' layout (config.json, \
-         model.safetensors, tokenizer.json)",
+        "--encoder {name}: neither a folder nor one of {}; give a CLIP or SigLIP in transformers' layout (config.json, \
+         model.safetensors, tokenizer.json) or open_clip's (open_clip_config.json, open_clip_model.safetensors)",
         StandIns::ENCODERS.join(", ")
     )
 }

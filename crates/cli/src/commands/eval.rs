@@ -2,16 +2,20 @@
 
 mod page;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use deem::{ImageOptions, Model, Purpose};
+use deem_data::benchmark::LabelOptions;
 use deem_data::image::ImageLimits;
 use deem_engine::evaluate::{
     Asked, BenchmarkRegistry, DrawingExaminer, EncoderExaminer, Evaluation, Exam, Examiner,
-    ModelIdentity, summary, table, weights_digest,
+    ModelIdentity, Retrieval, SavedRun, ZeroShot, compare, saved_records, summary, table,
+    weights_digest,
 };
 use deem_engine::{EngineError, RunLock};
+use deem_metrics::answer::ParseMode;
 use deem_metrics::figures::Family;
 use serde_json::Value;
 
@@ -34,6 +38,11 @@ pub fn run(setup: &Setup, args: &Eval) -> Result<()> {
     if exams.iter().any(|exam| exam.benchmark.asked() != asked) {
         bail!(
             "benchmarks of a whole model, of an encoder alone and of drawings have different answers; evaluate them apart"
+        );
+    }
+    if args.encoder_before.is_some() && asked != Asked::Encoder {
+        bail!(
+            "--encoder-before is for benchmarks of an encoder alone: mmvp-vlm, zero-shot, retrieval"
         );
     }
     match asked {
@@ -65,20 +74,73 @@ fn ask_encoder(
     exams: &[Exam],
     limits: ImageLimits,
 ) -> Result<()> {
-    let encoder = encoder::open(setup, &args.encoder)?;
+    let Some(before) = &args.encoder_before else {
+        let (evaluation, families, source) = asked_encoder(
+            setup,
+            args,
+            (&args.encoder, &args.output),
+            lock,
+            exams,
+            limits,
+        )?;
+        return shown(args, &evaluation, &families, &source, exams);
+    };
+    if !args.shard.is_whole() {
+        bail!(
+            "--encoder-before with --shard: evaluate both encoders in shares, and `deem compare` their outputs"
+        );
+    }
+    let folder = args.output.join(BEFORE);
+    let earlier = RunLock::acquire(&folder)?;
+    asked_encoder(setup, args, (before, &folder), earlier, exams, limits)?;
+    asked_encoder(
+        setup,
+        args,
+        (&args.encoder, &args.output),
+        lock,
+        exams,
+        limits,
+    )?;
+    let saved = |folder: &Path, name: &str| {
+        Ok::<_, EngineError>(SavedRun {
+            name: name.to_owned(),
+            seeds: BTreeMap::from([(1, saved_records(folder)?)]),
+        })
+    };
+    let (run, control) = (saved(&args.output, &args.encoder)?, saved(&folder, before)?);
+    let registry = registry(args);
+    let comparison = compare(&run, &control, &registry, ParseMode::Strict)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&comparison.json(false))?);
+    } else {
+        print!("{}", comparison.table(false));
+    }
+    Ok(())
+}
+
+/// Where the answers of the encoder before its change go, below those of the one after.
+const BEFORE: &str = "before";
+
+/// An encoder's answers, into a folder.
+fn asked_encoder(
+    setup: &Setup,
+    args: &Eval,
+    (name, folder): (&str, &Path),
+    lock: RunLock,
+    exams: &[Exam],
+    limits: ImageLimits,
+) -> Result<(Evaluation, Vec<(Exam, Family)>, String)> {
+    let encoder = encoder::open(setup, name)?;
     let model = ModelIdentity {
         weights: encoder.weights().to_owned(),
         precision: setup.compute()?.precision.to_string(),
         max_tokens: 0, // an encoder alone reads no sequences of pictures and text
         drawing: None,
     };
-    let examiner = EncoderExaminer {
-        encoder: &encoder,
-        batch: args.batch,
-        limits,
-    };
-    let evaluation = Evaluation::open(&args.output, lock, &model, exams, args.shard)?;
-    answer(args, evaluation, &examiner, exams, encoder.name())
+    let examiner = EncoderExaminer::new(&encoder, args.batch, limits);
+    let mut evaluation = Evaluation::open(folder, lock, &model, exams, args.shard)?;
+    let families = asked(args, &mut evaluation, &examiner, exams)?;
+    Ok((evaluation, families, encoder.name().to_owned()))
 }
 
 fn ask_to_draw(setup: &Setup, args: &Eval, lock: RunLock, exams: &[Exam]) -> Result<()> {
@@ -137,7 +199,17 @@ fn answer(
     exams: &[Exam],
     source: &str,
 ) -> Result<()> {
-    let mut results = Vec::new();
+    let families = asked(args, &mut evaluation, examiner, exams)?;
+    shown(args, &evaluation, &families, source, exams)
+}
+
+/// The figures of all benchmarks of which everything is answered.
+fn asked(
+    args: &Eval,
+    evaluation: &mut Evaluation,
+    examiner: &dyn Examiner,
+    exams: &[Exam],
+) -> Result<Vec<(Exam, Family)>> {
     let mut families: Vec<(Exam, Family)> = Vec::new();
     for exam in exams {
         let exam = match args.limit {
@@ -167,20 +239,36 @@ fn answer(
             );
             continue;
         };
-        if !args.json {
-            print!("{}", table(&family));
-        }
-        results.push(summary(&family, source));
         families.push((exam, family));
     }
+    Ok(families)
+}
+
+/// Prints figures, and writes the page if it is asked for.
+fn shown(
+    args: &Eval,
+    evaluation: &Evaluation,
+    families: &[(Exam, Family)],
+    source: &str,
+    exams: &[Exam],
+) -> Result<()> {
+    if !args.json {
+        for (_, family) in families {
+            print!("{}", table(family));
+        }
+    }
     if args.report && families.len() == exams.len() {
-        let path = page::write(args, &evaluation, &families, source)?;
+        let path = page::write(args, evaluation, families, source)?;
         eprintln!("{}", path.display());
     }
-    if results.is_empty() {
+    if families.is_empty() {
         return Ok(());
     }
     if args.json {
+        let mut results: Vec<Value> = families
+            .iter()
+            .map(|(_, family)| summary(family, source))
+            .collect();
         let all = if results.len() == 1 {
             results.remove(0)
         } else {
@@ -193,9 +281,23 @@ fn answer(
     Ok(())
 }
 
+/// The benchmarks that there are, read and asked as the arguments say.
+fn registry(args: &Eval) -> BenchmarkRegistry {
+    BenchmarkRegistry::standard()
+        .with(ZeroShot {
+            options: LabelOptions {
+                labels: args.labels.clone(),
+                templates: args.templates.clone(),
+            },
+        })
+        .with(Retrieval {
+            caption: args.caption.clone(),
+        })
+}
+
 /// The benchmarks asked for, read from their folders: one for each, or one that has them all below it.
 fn exams(args: &Eval, limits: ImageLimits) -> Result<Vec<Exam>> {
-    let registry = BenchmarkRegistry::standard();
+    let registry = registry(args);
     let (names, folders) = (&args.benchmark, &args.data);
     if folders.len() != 1 && folders.len() != names.len() {
         bail!(

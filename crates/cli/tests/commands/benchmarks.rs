@@ -281,6 +281,75 @@ fn every_published_layout_is_evaluated() {
 }
 
 #[test]
+fn an_encoder_is_compared_with_what_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    for (class, shade) in [("cat", 40u8), ("dog", 90), ("bus", 200)] {
+        for number in 0..2u8 {
+            let name = format!("classes/{class}/{number}.png");
+            picture(&folder.path().join(name), shade + 20 * number);
+        }
+    }
+    let lines = "image,caption\ncat/0.png,a cat\ndog/0.png,a dog\nbus/1.png,a bus\n";
+    write(&folder.path().join("classes/captions.csv"), lines);
+    write(&folder.path().join("templates.txt"), "a photo of a {}\n");
+    let arguments = [
+        "eval",
+        "--benchmark",
+        "zero-shot,retrieval",
+        "--data",
+        "classes",
+        "--data",
+        "classes",
+        "--templates",
+        "templates.txt",
+        "--encoder-before",
+        "miner",
+        "--output",
+        "out",
+        "--json",
+    ];
+    let result = json_of(&succeeds(&arguments, folder.path()));
+    assert_eq!(
+        (&result["run"], &result["control"]),
+        (&json!("clip"), &json!("miner"))
+    );
+    let figures = |at: usize| &result["benchmarks"][at]["figures"];
+    assert_eq!(result["benchmarks"][0]["samples"], json!(6));
+    let difference = &figures(0)["all"]["accuracy"]["difference"];
+    assert_eq!(difference["questions"], json!(6));
+    assert_eq!(keys(figures(1)), ["mean", "text_to_image", "image_to_text"]);
+    let saved = |file: &str| fs::read_to_string(folder.path().join(file)).unwrap();
+    assert_eq!(saved("out/records.jsonl").lines().count(), 12);
+    assert_eq!(saved("out/before/records.jsonl").lines().count(), 12);
+    // Nothing is asked again, and other labels are other questions.
+    assert_eq!(json_of(&succeeds(&arguments, folder.path())), result);
+    write(&folder.path().join("labels.txt"), "cat\ndog\nbus\ntrain\n");
+    let (_, error) = fails(
+        &[&arguments[..], &["--labels", "labels.txt"]].concat(),
+        folder.path(),
+    );
+    assert!(error.contains("zero_shot: benchmark files"), "{error}");
+    write(&folder.path().join("labels.txt"), "cat\ndog\n");
+    let (_, error) = fails(
+        &[&arguments[..], &["--labels", "labels.txt"]].concat(),
+        folder.path(),
+    );
+    assert!(error.contains("a label for the folder bus"), "{error}");
+    let model = [
+        "eval",
+        "--benchmark",
+        "pope",
+        "--data",
+        "classes",
+        "--encoder-before",
+        "miner",
+    ];
+    pope(&folder.path().join("classes"));
+    let (_, error) = fails(&model, folder.path());
+    assert!(error.contains("an encoder alone"), "{error}");
+}
+
+#[test]
 fn an_encoder_alone_is_evaluated() {
     let folder = tempfile::tempdir().unwrap();
     mmvp_vlm(&folder.path().join("vlm"));

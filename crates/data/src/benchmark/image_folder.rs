@@ -48,7 +48,8 @@ enum Word {
 impl ImageFolder {
     /// Lists a folder of class folders. Without `labels` a folder's name is what its pictures show (`_` is a space); with
     /// it, what the file says: JSON as `{"n01443537": "goldfish"}`, `{"1": ["n01443537", "goldfish"]}` or
-    /// `["tench", "goldfish"]` (of folders `0`, `1`, …), or lines of a folder's name, white space and words.
+    /// `["tench", "goldfish"]` (of folders `0`, `1`, …), lines of a folder's name, white space and words, or lines of
+    /// a label each, in which `_` of a folder's name is a space.
     ///
     /// Labels without a folder count, too: they are what a picture may be mistaken for.
     ///
@@ -66,7 +67,7 @@ impl ImageFolder {
             }
         }
         let words: BTreeMap<String, String> = match labels {
-            Some(file) => read_labels(file)?,
+            Some(file) => read_labels(file, &classes)?,
             None => {
                 let names = classes.keys();
                 names.map(|c| (c.clone(), c.replace('_', " "))).collect()
@@ -118,12 +119,50 @@ fn is_picture(name: &str) -> bool {
     ["jpg", "jpeg", "png", "webp", "gif", "bmp"].contains(&ending.as_str())
 }
 
-fn read_labels(file: &Path) -> Result<BTreeMap<String, String>, DataError> {
+/// The labels of a file, of whatever they are.
+///
+/// # Errors
+/// As [`ImageFolder::read`].
+pub(super) fn read_label_list(file: &Path) -> Result<Vec<String>, DataError> {
+    Ok(read_labels(file, &BTreeMap::new())?.into_values().collect())
+}
+
+/// Words of folders; `classes` are those that hold pictures.
+fn read_labels(
+    file: &Path,
+    classes: &BTreeMap<String, Vec<String>>,
+) -> Result<BTreeMap<String, String>, DataError> {
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).map_err(|e| DataError::io(file, e))?;
     let text = text.trim_start_matches('\u{feff}').trim_start();
     if !text.starts_with(['{', '[']) {
-        return lines(&name, text);
+        let is_pair = |line: &&str| {
+            let pair = line.trim().split_once(char::is_whitespace);
+            pair.is_some_and(|(folder, _)| classes.contains_key(folder))
+        };
+        let is_label = |line: &&str| {
+            let label = line.trim();
+            classes.keys().any(|class| class.replace('_', " ") == label)
+        };
+        let pairs = text.lines().filter(is_pair).count();
+        if pairs > 0 && pairs >= text.lines().filter(is_label).count() {
+            return lines(&name, text);
+        }
+        let labels = text
+            .lines()
+            .map(str::trim)
+            .filter(|label| !label.is_empty());
+        return Ok(labels
+            .map(|label| {
+                let folder = classes
+                    .keys()
+                    .find(|class| class.replace('_', " ") == label);
+                (
+                    folder.cloned().unwrap_or_else(|| label.to_owned()),
+                    label.to_owned(),
+                )
+            })
+            .collect());
     }
     let words: Words = serde_json::from_str(text).map_err(|e| {
         let place = format!("line {}, column {}", e.line(), e.column());
@@ -229,7 +268,8 @@ mod tests {
         let error = |labels: &str| read(synsets.path(), labels).unwrap_err().to_string();
         assert!(error(r#"{"n01": "tench"}"#).contains("the folder n02"));
         assert!(error("n01 a\nn01 b").contains("line 2"));
-        assert!(error("n01").contains("line 1"));
+        assert!(error("n01 a\nn02").contains("line 2"));
+        assert!(error("n01").contains("the folder n02"));
         assert!(error("{").contains("line 1"));
         assert!(ImageFolder::read(folder(&["a.jpg"]).path(), None).is_err());
         let one = ImageFolder::read(folder(&["cat/a.jpg"]).path(), None).unwrap_err();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use image::GrayImage;
 
-use super::Picture;
+use super::{Candidates, Picture};
 use crate::DataError;
 use crate::image::ImageLimits;
 use crate::sample::{Sample, SampleImage, Segment};
@@ -66,6 +66,8 @@ pub struct Item {
     /// Pictures to choose among for an encoder alone (MMVP-VLM), the item's own among them, in the order of the options;
     /// else empty.
     pub alternatives: Vec<Picture>,
+    /// What an encoder alone chooses among, where the questions of a part share it; right answers are then names of these.
+    pub candidates: Option<Arc<Candidates>>,
     /// Drawings in the picture, for leakage checks; empty for real data.
     pub provenance: Vec<String>,
 }
@@ -95,6 +97,7 @@ impl Item {
             pattern: None,
             relevance: Vec::new(),
             alternatives: Vec::new(),
+            candidates: None,
             provenance: Vec::new(),
         }
     }

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::DataError;
 use crate::image::{ImageLimits, decode_image};
+use crate::source::CaptionedShards;
 
 /// A picture in memory or on disk.
 #[derive(Clone, Debug)]
@@ -28,6 +29,15 @@ pub enum Picture {
         /// JPEG, PNG, …
         bytes: Arc<[u8]>,
     },
+    /// In a shard, read when needed.
+    Shard {
+        /// The shards.
+        shards: Arc<CaptionedShards>,
+        /// Number of the sample.
+        index: u64,
+        /// Name of the sample.
+        id: String,
+    },
     /// On disk, read when needed.
     File(PathBuf),
 }
@@ -36,7 +46,9 @@ impl Picture {
     /// Name of the picture.
     pub fn id(&self) -> String {
         match self {
-            Self::Memory { id, .. } | Self::Encoded { id, .. } => id.clone(),
+            Self::Memory { id, .. } | Self::Encoded { id, .. } | Self::Shard { id, .. } => {
+                id.clone()
+            }
             Self::File(path) => path
                 .file_name()
                 .map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
@@ -62,6 +74,11 @@ impl Picture {
                 let image = decode_image(bytes, id, limits)?;
                 Ok((Arc::new(image), sha256(bytes)))
             }
+            Self::Shard { shards, index, id } => {
+                let bytes = shards.picture(*index)?;
+                let image = decode_image(&bytes, id, limits)?;
+                Ok((Arc::new(image), sha256(&bytes)))
+            }
             Self::File(path) => {
                 let bytes = std::fs::read(path).map_err(|e| DataError::io(path, e))?;
                 let image = decode_image(&bytes, &path.display().to_string(), limits)?;
@@ -79,6 +96,9 @@ impl Picture {
                 .map_err(|e| DataError::io(&path, std::io::Error::other(e))),
             Self::Encoded { bytes, .. } => {
                 std::fs::write(&path, bytes).map_err(|e| DataError::io(&path, e))
+            }
+            Self::Shard { shards, index, .. } => {
+                std::fs::write(&path, shards.picture(*index)?).map_err(|e| DataError::io(&path, e))
             }
             Self::File(from) => std::fs::copy(from, &path)
                 .map(|_| ())

@@ -39,16 +39,44 @@ fn cubic(x: f32) -> f32 {
     }
 }
 
+/// How pictures are resampled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Filter {
+    /// The cubic with a = -1/2, Pillow's BICUBIC.
+    #[default]
+    Bicubic,
+    /// The triangle, Pillow's BILINEAR.
+    Bilinear,
+}
+
+impl Filter {
+    /// How far it reaches on either side, in pixels of the coarser picture.
+    fn support(self) -> f64 {
+        match self {
+            Self::Bicubic => 2.0,
+            Self::Bilinear => 1.0,
+        }
+    }
+
+    fn kernel(self) -> FilterType {
+        match self {
+            Self::Bicubic => FilterType::CatmullRom,
+            Self::Bilinear => FilterType::Bilinear,
+        }
+    }
+}
+
 /// Part of a picture to resample: left, top, width, height in pixels; it may be fractional.
 pub(crate) type Window = [f64; 4];
 
 /// Resamples `window` of an interleaved `[height, width, C]` picture to `[side, side, C]`, C being 1 or 3, within one
-/// level of Pillow's `resize((side, side), BICUBIC, box)`: what lies around the window has its part in its rim.
+/// level of Pillow's `resize((side, side), filter, box)`: what lies around the window has its part in its rim.
 pub(crate) fn square<const C: usize>(
     data: &[u8],
     size: (u32, u32),
     window: Window,
     side: u32,
+    filter: Filter,
 ) -> Vec<u8> {
     const { assert!(C == 1 || C == 3) };
     let pixels = if C == 1 {
@@ -57,7 +85,8 @@ pub(crate) fn square<const C: usize>(
         PixelType::U8x3
     };
     let [left, top, width, height] = inside(size, window);
-    resized(data, size, pixels, (side, side), [left, top, width, height])
+    let window = [left, top, width, height];
+    resized(data, size, pixels, (side, side), window, filter)
 }
 
 /// A window that rounding has not put outside its picture.
@@ -80,21 +109,23 @@ fn resized(
     pixels: PixelType,
     out: (u32, u32),
     [left, top, width, height]: Window,
+    filter: Filter,
 ) -> Vec<u8> {
     let saved = |from: u32, to: u32| u64::from(from.saturating_sub(to));
     if saved(size.1, out.1) > 2 * saved(size.0, out.0) {
         // The library's own order.
-        return pass(data, size, pixels, out, [left, top, width, height]);
+        return pass(data, size, pixels, out, [left, top, width, height], filter);
     }
     let scale = height / f64::from(out.1.max(1));
-    let reach = 2.0 * scale.max(1.0);
+    let reach = filter.support() * scale.max(1.0);
     // The rows that the second pass looks at.
     let first = (top - reach).floor().max(0.0);
     let last = (top + height + reach).ceil().min(f64::from(size.1));
     let wide = (out.0, (last - first) as u32);
-    let rows = pass(data, size, pixels, wide, [left, first, width, last - first]);
+    let across = [left, first, width, last - first];
+    let rows = pass(data, size, pixels, wide, across, filter);
     let below = [0.0, top - first, f64::from(out.0), height];
-    pass(&rows, wide, pixels, out, below)
+    pass(&rows, wide, pixels, out, below, filter)
 }
 
 fn pass(
@@ -103,9 +134,10 @@ fn pass(
     pixels: PixelType,
     out: (u32, u32),
     [left, top, width, height]: Window,
+    filter: Filter,
 ) -> Vec<u8> {
     let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
+        .resize_alg(ResizeAlg::Convolution(filter.kernel()))
         .use_alpha(false)
         .crop(left, top, width, height);
     let mut target = Image::new(out.0, out.1, pixels);
@@ -172,6 +204,7 @@ pub fn resize_rgb(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
         PixelType::U8x3,
         (width, height),
         whole,
+        Filter::Bicubic,
     );
     RgbImage::from_raw(width, height, bytes).unwrap_or_default()
 }
@@ -189,6 +222,7 @@ pub fn resize_gray(picture: &GrayImage, width: u32, height: u32) -> GrayImage {
         PixelType::U8,
         (width, height),
         whole,
+        Filter::Bicubic,
     );
     GrayImage::from_raw(width, height, bytes).unwrap_or_default()
 }

@@ -5,7 +5,7 @@ use image::{GrayImage, RgbImage};
 use serde::{Deserialize, Serialize};
 
 use super::crop::{Crop, mask_on_square, on_square};
-use super::resample::{Window, square};
+use super::resample::{Filter, Window, square};
 use crate::DataError;
 use crate::dice::Dice;
 
@@ -72,10 +72,11 @@ impl ViewConfig {
         }
         let size = picture.dimensions();
         let window = self.window(f64::from(size.0), f64::from(size.1), dice)?;
-        let view = |side: u32| planar(&square::<3>(picture.as_raw(), size, window, side));
+        let filter = Filter::Bicubic;
+        let view = |side: u32| planar(&square::<3>(picture.as_raw(), size, window, side, filter));
         let mask = mask.map(|mask| {
             let inside: Vec<u8> = mask.iter().map(|v| u8::from(*v > 0) * 255).collect();
-            let view = square::<1>(&inside, size, window, self.encoder);
+            let view = square::<1>(&inside, size, window, self.encoder, filter);
             view.into_iter()
                 .map(|v| f32::from(u8::from(v >= 128)))
                 .collect()
@@ -127,6 +128,43 @@ impl ViewConfig {
     }
 }
 
+/// One square view of a whole picture that is cut by no chance.
+///
+/// # Shapes
+/// - returns `[3, side, side]` in [0, 1]
+///
+/// # Errors
+/// `Config` naming the picture if it or the view has no pixels, or the crop is random.
+pub fn square_view(
+    name: &str,
+    picture: &RgbImage,
+    side: u32,
+    crop: Crop,
+    filter: Filter,
+) -> Result<Vec<f32>, DataError> {
+    let problem = |reason: &str| DataError::config("view", format!("{name}: {reason}"));
+    if side == 0 || picture.width() == 0 || picture.height() == 0 {
+        return Err(problem("picture and view need at least one pixel"));
+    }
+    let padded = (crop == Crop::Pad).then(|| on_square(picture));
+    let picture = padded.as_ref().unwrap_or(picture);
+    let size = picture.dimensions();
+    let (width, height) = (f64::from(size.0), f64::from(size.1));
+    let short = width.min(height);
+    let window = match crop {
+        Crop::Squeeze => [0.0, 0.0, width, height],
+        Crop::Center | Crop::Pad => [(width - short) / 2.0, (height - short) / 2.0, short, short],
+        Crop::Random(_) => return Err(problem("a random crop has no one view")),
+    };
+    Ok(planar(&square::<3>(
+        picture.as_raw(),
+        size,
+        window,
+        side,
+        filter,
+    )))
+}
+
 /// Bytes `[height, width, 3]` to `[3, height, width]` in `[0, 1]`.
 fn planar(data: &[u8]) -> Vec<f32> {
     let level: [f32; 256] = std::array::from_fn(|v| v as f32 / 255.0);
@@ -172,6 +210,27 @@ mod tests {
         );
         assert!(views.encoder[32..].iter().all(|v| *v == 1.0));
         assert!(views.diffusion.is_empty());
+    }
+
+    #[test]
+    fn a_view_by_hand() {
+        let picture = RgbImage::from_fn(4, 2, |x, _| image::Rgb([(x * 60) as u8; 3]));
+        let view = |crop, filter| square_view("x", &picture, 2, crop, filter).unwrap();
+        let near = |found: &[f32], expected: [f32; 2]| {
+            let pairs = found.iter().zip(expected.iter().cycle());
+            assert!(
+                pairs.clone().all(|(a, b)| (a * 255.0 - b).abs() < 1.0),
+                "{found:?}"
+            );
+        };
+        near(&view(Crop::Center, Filter::Bicubic), [60.0, 120.0]);
+        // The triangle of two pixels on either side of 0.5 and 2.5: weights 3, 3, 1 and 1, 3, 3 (of 7).
+        near(
+            &view(Crop::Squeeze, Filter::Bilinear),
+            [300.0 / 7.0, 960.0 / 7.0],
+        );
+        assert!(square_view("x", &picture, 2, Crop::Random(0.5), Filter::Bicubic).is_err());
+        assert!(square_view("x", &RgbImage::new(0, 0), 2, Crop::Center, Filter::Bicubic).is_err());
     }
 
     #[test]

@@ -71,22 +71,7 @@ fn open(
     options: &Map<String, Value>,
     context: &SourceContext,
 ) -> Result<Arc<dyn Source>, DataError> {
-    let options: Options = parse_options(options)?;
-    let rules = options.rules.checked()?;
-    let wording = Wording::parse(options.caption.as_deref())
-        .map_err(|reason| DataError::config("data.caption", reason))?;
-    let needs = match wording {
-        Wording::Default => Needs::TextOrRecord,
-        Wording::Template(_) => Needs::Record,
-    };
-    let shards = context.blobs("shards", options.shards.all())?;
-    Ok(Arc::new(WebDataset {
-        index: Index::build(shards, needs, options.skip_damaged)?,
-        wording,
-        rules,
-        seed: context.seed,
-        limits: context.limits,
-    }))
+    Ok(Arc::new(WebDataset::open(options, context)?))
 }
 
 impl Source for WebDataset {
@@ -119,7 +104,92 @@ impl Source for WebDataset {
     }
 }
 
+/// Pictures with texts in shards, had one by one and without being decoded (benchmarks).
+pub struct CaptionedShards(WebDataset);
+
+impl std::fmt::Debug for CaptionedShards {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "CaptionedShards({} samples)", self.len())
+    }
+}
+
+impl CaptionedShards {
+    /// Opens shards of a folder by name; `caption` as the field of that name of this kind of source.
+    ///
+    /// # Errors
+    /// `Config` for a caption that cannot be meant; `Io`; `Malformed` naming a damaged shard; `Empty`.
+    pub fn open(
+        folder: &std::path::Path,
+        shards: Vec<String>,
+        caption: Option<&str>,
+    ) -> Result<Self, DataError> {
+        let context = SourceContext {
+            seed: 0,
+            image_size: 0,
+            root: folder.into(),
+            limits: ImageLimits::default(),
+        };
+        let mut options = Map::from_iter([("shards".to_owned(), Value::from(shards))]);
+        options.extend(caption.map(|caption| ("caption".to_owned(), Value::from(caption))));
+        Ok(Self(WebDataset::open(&options, &context)?))
+    }
+
+    /// How many samples there are.
+    pub fn len(&self) -> u64 {
+        self.0.index.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Name and text of a sample; of several texts always the same.
+    ///
+    /// # Errors
+    /// `Io`; `Malformed` naming shard and member.
+    pub fn caption(&self, index: u64) -> Result<(String, String), DataError> {
+        let (blob, members, group) = self.0.index.get(index)?;
+        let mut shard = Shard { blob, members };
+        let mut dice = Dice::new(0, "webdataset", index);
+        let caption = self.0.caption(&mut shard, &group, &mut dice)?;
+        Ok((shard.name(&group.key), caption))
+    }
+
+    /// The bytes of a sample's picture.
+    ///
+    /// # Errors
+    /// As [`Self::caption`].
+    pub fn picture(&self, index: u64) -> Result<Vec<u8>, DataError> {
+        let (blob, members, group) = self.0.index.get(index)?;
+        let mut shard = Shard { blob, members };
+        match &group.picture {
+            Some(picture) => shard.read(picture, MAX_PICTURE),
+            None => Err(shard.malformed(&group.key, "a picture", "none")),
+        }
+    }
+}
+
 impl WebDataset {
+    fn open(options: &Map<String, Value>, context: &SourceContext) -> Result<Self, DataError> {
+        let options: Options = parse_options(options)?;
+        let rules = options.rules.checked()?;
+        let wording = Wording::parse(options.caption.as_deref())
+            .map_err(|reason| DataError::config("data.caption", reason))?;
+        let needs = match wording {
+            Wording::Default => Needs::TextOrRecord,
+            Wording::Template(_) => Needs::Record,
+        };
+        let shards = context.blobs("shards", options.shards.all())?;
+        Ok(Self {
+            index: Index::build(shards, needs, options.skip_damaged)?,
+            wording,
+            rules,
+            seed: context.seed,
+            limits: context.limits,
+        })
+    }
+
     fn caption(
         &self,
         shard: &mut Shard,

@@ -156,6 +156,7 @@ mod tests {
             score: 0.0,
             margin: 0.5,
             likelihood: None,
+            rank: None,
             seconds: 0.0,
             error: None,
         }

@@ -181,6 +181,8 @@ pub enum AnswerForm {
     Annotators,
     /// A picture, worth what whoever drew it noted.
     Picture,
+    /// One of the candidates that a part shares, by name; right if a right one comes first.
+    Candidate,
 }
 
 /// An item as it is put to a model.

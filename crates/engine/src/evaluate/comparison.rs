@@ -189,6 +189,7 @@ mod tests {
             score: 0.0,
             margin: 0.0,
             likelihood: None,
+            rank: None,
             seconds: 0.0,
             error: None,
         }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use deem_data::Segment;
-use deem_data::benchmark::{Item, Mask, Picture};
+use deem_data::benchmark::{Candidates, Item, Mask, Picture};
 use deem_metrics::answer::ParseMode;
 use deem_metrics::figures::Family;
 use serde::{Deserialize, Serialize};
@@ -235,11 +236,18 @@ impl Identity {
 impl BenchmarkIdentity {
     fn of(exam: &Exam) -> Self {
         let (mut files, mut prompts) = (Sha256::new(), Sha256::new());
+        let mut shared: Option<&Arc<Candidates>> = None;
         for item in &exam.items {
+            if let Some(candidates) = &item.candidates
+                && !shared.is_some_and(|last| Arc::ptr_eq(last, candidates))
+            {
+                add_candidates(candidates, &mut files, &mut prompts);
+                shared = Some(candidates);
+            }
             let picture = match &item.picture {
                 Picture::Memory { image, .. } => hex(&Sha256::digest(image.as_raw())),
                 Picture::Encoded { bytes, .. } => hex(&Sha256::digest(bytes)),
-                Picture::File(_) => item.picture.id(),
+                Picture::File(_) | Picture::Shard { .. } => item.picture.id(),
             };
             for text in [
                 &item.id,
@@ -277,6 +285,18 @@ impl BenchmarkIdentity {
             files: hex(&files.finalize()),
             prompts: hex(&prompts.finalize()),
             answering: exam.benchmark.answering(),
+        }
+    }
+}
+
+/// What all questions of a part choose among: names are files', wordings are prompts.
+fn add_candidates(candidates: &Candidates, files: &mut Sha256, prompts: &mut Sha256) {
+    for name in candidates.names() {
+        add(files, name.as_bytes());
+    }
+    if let Candidates::Texts(texts) = candidates {
+        for wording in texts.iter().flat_map(|text| &text.wordings) {
+            add(prompts, wording.as_bytes());
         }
     }
 }

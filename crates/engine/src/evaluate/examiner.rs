@@ -13,6 +13,16 @@ pub trait Examiner {
     /// Questions answered together.
     fn batch(&self) -> usize;
 
+    /// Does what the questions like this one need together, before the first of them is asked; `go_on` is asked now and then, and
+    /// says false to stop.
+    ///
+    /// # Errors
+    /// Those of answering, `Stopped`.
+    fn prepare(&self, item: &Item, go_on: &mut dyn FnMut() -> bool) -> Result<(), EngineError> {
+        let _ = (item, go_on);
+        Ok(())
+    }
+
     /// Answers questions, in order. Those whose picture cannot be read are recorded as such.
     ///
     /// # Errors
@@ -49,6 +59,7 @@ pub trait Examiner {
                 if !own || !open.contains(&true) {
                     continue;
                 }
+                self.prepare(chunk[0], &mut || tick(0))?;
                 let records = self.ask(exam, chunk)?.into_iter().zip(&open);
                 for (record, _) in records.filter(|(_, open)| **open) {
                     file.push(record)?;
@@ -82,6 +93,7 @@ pub(super) fn unanswered(benchmark: &str, item: &Item, question: &Question) -> R
         score: 0.0,
         margin: 0.0,
         likelihood: None,
+        rank: None,
         seconds: 0.0,
         error: None,
     }

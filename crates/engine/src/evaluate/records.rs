@@ -47,11 +47,15 @@ pub struct Record {
     pub parsed: Option<String>,
     /// What that is worth in [0, 1], see [`super::value`].
     pub score: f64,
-    /// Logit of "yes" minus logit of "no" at the first written position.
+    /// Logit of "yes" minus logit of "no" at the first written position; of candidates, the cosine of the best right one minus
+    /// that of the best wrong one.
     pub margin: f64,
     /// The options by likelihood, where they were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub likelihood: Option<Likelihood>,
+    /// Of candidates, the place of the best right one among all, from 1; nothing if no right one can be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<usize>,
     /// Time that the answer took, in seconds: its share of the batch it was part of.
     pub seconds: f64,
     /// Why the question could not be asked (an unreadable picture); it then counts as wrong.
@@ -261,6 +265,7 @@ mod tests {
             score: 1.0,
             margin: 1.5,
             likelihood: None,
+            rank: None,
             seconds: 0.25,
             error: None,
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Benchmark, Captions, Gqa, MmBench, Mmvp, MmvpVlm, Pope, Region, RobustVqa, TextToImage,
-    VisDial, Vqa,
+    Benchmark, Captions, Gqa, MmBench, Mmvp, MmvpVlm, Pope, Region, Retrieval, RobustVqa,
+    TextToImage, VisDial, Vqa, ZeroShot,
 };
 use crate::EngineError;
 
@@ -23,6 +23,8 @@ impl BenchmarkRegistry {
             .with(Mmvp::default())
             .with(Region::OWN)
             .with(MmvpVlm)
+            .with(ZeroShot::default())
+            .with(Retrieval::default())
             .with(Vqa::V2)
             .with(Vqa::OK)
             .with(Vqa::VIZWIZ)

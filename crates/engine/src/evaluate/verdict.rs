@@ -42,6 +42,12 @@ pub fn verdict(record: &Record, mode: ParseMode) -> Result<Verdict, EngineError>
         AnswerForm::YesNo => AnswerKind::YesNo,
         AnswerForm::Choice => AnswerKind::Choice(&options),
         AnswerForm::Text => AnswerKind::Text,
+        AnswerForm::Candidate => {
+            return Ok(match record.rank {
+                Some(1) => Verdict::Right,
+                _ => Verdict::Wrong,
+            });
+        }
         // Nothing that a picture could be right about.
         AnswerForm::Picture => return Ok(Verdict::Right),
         AnswerForm::Annotators => {
@@ -72,6 +78,7 @@ pub fn parsed(record: &Record, mode: ParseMode) -> Option<String> {
         AnswerForm::Text | AnswerForm::Annotators | AnswerForm::Picture => {
             Some(record.answer.trim().to_owned())
         }
+        AnswerForm::Candidate => Some(record.answer.clone()),
     }
 }
 

@@ -11,6 +11,10 @@ pub enum Network {
     ClipVit,
     /// transformers `CLIPTextModel`.
     ClipText,
+    /// transformers `SiglipVisionModel`.
+    Siglip,
+    /// transformers `SiglipTextModel`.
+    SiglipText,
     /// timm `ConvNeXt`.
     ConvNext,
     /// transformers `Blip2QFormerModel`.
@@ -43,9 +47,11 @@ pub enum Network {
 
 impl Network {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Self); 16] = [
+    pub const ALL: [(&'static str, Self); 18] = [
         ("clip-vit", Self::ClipVit),
         ("clip-text", Self::ClipText),
+        ("siglip", Self::Siglip),
+        ("siglip-text", Self::SiglipText),
         ("convnext", Self::ConvNext),
         ("perceiver", Self::Perceiver),
         ("llama", Self::Llama),
@@ -76,6 +82,8 @@ pub(super) fn run(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineErro
     match probe.component {
         Network::ClipVit => networks::clip_vit(probe, tensors),
         Network::ClipText => networks::clip_text(probe, tensors),
+        Network::Siglip => networks::siglip(probe, tensors),
+        Network::SiglipText => networks::siglip_text(probe, tensors),
         Network::ConvNext => networks::convnext(probe, tensors),
         Network::Perceiver => networks::perceiver(probe, tensors),
         Network::Llama => networks::llama(probe, tensors),

@@ -2,8 +2,11 @@
 
 use burn::tensor::{Bool, Int, Tensor};
 use deem_model::autoencoder::{Autoencoder, AutoencoderConfig, has_legacy_keys, legacy_key};
-use deem_model::clip::config::{ClipTextConfig, ClipVisionConfig, ConvNextConfig};
+use deem_model::clip::config::{
+    ClipTextConfig, ClipVisionConfig, ConvNextConfig, Family, SiglipTextConfig, SiglipVisionConfig,
+};
 use deem_model::clip::convnext::ConvNext;
+use deem_model::clip::dual::DualLayout;
 use deem_model::clip::text::ClipText;
 use deem_model::clip::vit::ClipVit;
 use deem_model::llama::{Llama, LlamaConfig, LlamaInput, consecutive_positions};
@@ -18,13 +21,34 @@ use crate::EngineError;
 
 pub(super) fn clip_vit(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineError> {
     let config: ClipVisionConfig = probe.published()?;
+    let unused = &["position_ids", "visual_projection.weight"];
+    vit(probe, tensors, &config, unused)
+}
+
+pub(super) fn siglip(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineError> {
+    let SiglipVisionConfig(config) = probe.published()?;
+    vit(probe, tensors, &config, &["position_ids"])
+}
+
+fn vit(
+    probe: &Probe,
+    tensors: &mut Tensors,
+    config: &ClipVisionConfig,
+    buffers: &[&str],
+) -> Result<(), EngineError> {
     probe.fits(config.validate())?;
     let keys = Keys {
         prefix: "vision_model.",
-        buffers: &["position_ids", "visual_projection.weight"],
-        beside: &["text_model.", "text_projection.", "logit_scale"],
+        buffers,
+        beside: &[
+            "text_model.",
+            "text_projection.",
+            "logit_scale",
+            "logit_bias",
+        ],
+        layout: Some(DualLayout::Transformers(config.family)),
     };
-    let tower = filled(probe, ClipVit::new(&config, tensors.device()), &keys)?;
+    let tower = filled(probe, ClipVit::new(config, tensors.device()), &keys)?;
     let side = AtLeast(config.patch_size);
     let pixels = Input::float("pixel_values", &[Any, Is(config.num_channels), side, side]);
     tensors.declare(&[pixels])?;
@@ -36,13 +60,44 @@ pub(super) fn clip_vit(probe: &Probe, tensors: &mut Tensors) -> Result<(), Engin
 
 pub(super) fn clip_text(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineError> {
     let config: ClipTextConfig = probe.published()?;
+    let tower = ClipText::new(&config, tensors.device());
+    let unused = &["position_ids", "text_projection.weight"];
+    text(probe, tensors, &config, tower, (Family::Clip, unused))
+}
+
+pub(super) fn siglip_text(probe: &Probe, tensors: &mut Tensors) -> Result<(), EngineError> {
+    let SiglipTextConfig(config) = probe.published()?;
+    let tower = ClipText::new(&config, tensors.device());
+    let tower = tower.with_projection(&config, tensors.device());
+    text(
+        probe,
+        tensors,
+        &config,
+        tower,
+        (Family::Siglip, &["position_ids"]),
+    )
+}
+
+fn text(
+    probe: &Probe,
+    tensors: &mut Tensors,
+    config: &ClipTextConfig,
+    tower: ClipText,
+    (family, buffers): (Family, &[&str]),
+) -> Result<(), EngineError> {
     probe.fits(config.validate())?;
     let keys = Keys {
         prefix: "text_model.",
-        buffers: &["position_ids", "text_projection.weight"],
-        beside: &["vision_model.", "visual_projection.", "logit_scale"],
+        buffers,
+        beside: &[
+            "vision_model.",
+            "visual_projection.",
+            "logit_scale",
+            "logit_bias",
+        ],
+        layout: Some(DualLayout::Transformers(family)),
     };
-    let tower = filled(probe, ClipText::new(&config, tensors.device()), &keys)?;
+    let tower = filled(probe, tower, &keys)?;
     let ids = tokens(tensors, config.vocab_size)?;
     let [_, seq] = ids.dims();
     if seq > config.max_position_embeddings {
@@ -52,8 +107,9 @@ pub(super) fn clip_text(probe: &Probe, tensors: &mut Tensors) -> Result<(), Engi
         )));
     }
     let output = tower.forward(ids, mask(tensors, "attention_mask"));
+    let pooled = output.text_embeds.unwrap_or(output.pooler_output); // SigLIP's is projected
     tensors.output("last_hidden_state", output.last_hidden_state);
-    tensors.output("pooler_output", output.pooler_output);
+    tensors.output("pooler_output", pooled);
     Ok(())
 }
 
@@ -75,6 +131,7 @@ pub(super) fn convnext(probe: &Probe, tensors: &mut Tensors) -> Result<(), Engin
             "logit_scale",
             "logit_bias",
         ],
+        ..Keys::default()
     };
     let tower = filled(probe, ConvNext::new(&config, tensors.device()), &keys)?;
     let side = AtLeast(config.reduction());

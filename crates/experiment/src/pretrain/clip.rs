@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::built_in::BuiltIn;
 use deem_engine::objective::{contrastive, normalize};
-use deem_engine::pictures::{planes, to_tensor};
+use deem_engine::pictures::{SquareView, planes, to_tensor};
 use deem_engine::train::{HostBatch, Loss, Task, floats};
 use deem_engine::{DualEncoder, EngineError, Towers};
 
@@ -93,8 +93,9 @@ impl Clip {
                 Ok(ids)
             }),
             fill: end,
-            side,
+            view: SquareView::centre(side),
             scale,
+            bias: 0.0,
             weights,
         };
         DualEncoder::new(towers, device.clone())

@@ -27,6 +27,17 @@ impl ClipError {
     }
 }
 
+/// Which of two architectures that differ in a few places a tower has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    /// CLIP (Radford et al. 2021) and MetaCLIP: pictures are read at a class token, texts causally and at their end.
+    #[default]
+    Clip,
+    /// SigLIP (Zhai et al. 2023) and SigLIP 2 of fixed resolution: no class token, no norm before the layers, patches
+    /// with a bias, pictures pooled by attention; texts read both ways, filled up, and at their last token.
+    Siglip,
+}
+
 /// The ViT image tower of CLIP.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -51,6 +62,9 @@ pub struct ClipVisionConfig {
     pub hidden_act: Activation,
     /// Constant of the norms.
     pub layer_norm_eps: f64,
+    /// The architecture; a published file names it by its class ([`SiglipVisionConfig`]).
+    #[serde(skip)]
+    pub family: Family,
 }
 
 impl Default for ClipVisionConfig {
@@ -67,9 +81,14 @@ impl Default for ClipVisionConfig {
             patch_size: 32,
             hidden_act: Activation::QuickGelu,
             layer_norm_eps: 1e-5,
+            family: Family::Clip,
         }
     }
 }
+
+/// The configuration of transformers' `SiglipVisionModel`, with that class's defaults.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SiglipVisionConfig(pub ClipVisionConfig);
 
 impl ClipVisionConfig {
     /// Checks that the numbers fit together.
@@ -127,7 +146,59 @@ pub struct ClipTextConfig {
     pub layer_norm_eps: f64,
     /// End of text; 2 stands for the old convention "the highest id of the sequence".
     pub eos_token_id: i64,
+    /// How texts are read.
+    #[serde(skip)]
+    pub reading: TextReading,
 }
+
+/// How a text tower reads, where towers differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextReading {
+    /// Whether a token sees only those before it.
+    pub causal: bool,
+    /// Where the text is summed up.
+    pub pooling: TextPooling,
+    /// Whether the projection to the shared space has a bias.
+    pub projection_bias: bool,
+}
+
+/// The token at which a text is summed up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextPooling {
+    /// Its end: the first `eos_token_id`, of which 2 stands for [`Self::Highest`].
+    End,
+    /// The first `eos_token_id`, whatever that is.
+    Token,
+    /// The first of the highest ids.
+    Highest,
+    /// The last one, even if it only fills up the text.
+    Last,
+}
+
+impl TextReading {
+    /// CLIP's.
+    pub const CLIP: Self = Self {
+        causal: true,
+        pooling: TextPooling::End,
+        projection_bias: false,
+    };
+    /// SigLIP's.
+    pub const SIGLIP: Self = Self {
+        causal: false,
+        pooling: TextPooling::Last,
+        projection_bias: true,
+    };
+}
+
+impl Default for TextReading {
+    fn default() -> Self {
+        Self::CLIP
+    }
+}
+
+/// The configuration of transformers' `SiglipTextModel`, with that class's defaults.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SiglipTextConfig(pub ClipTextConfig);
 
 impl Default for ClipTextConfig {
     /// The defaults of transformers.
@@ -143,6 +214,7 @@ impl Default for ClipTextConfig {
             hidden_act: Activation::QuickGelu,
             layer_norm_eps: 1e-5,
             eos_token_id: 49_407,
+            reading: TextReading::CLIP,
         }
     }
 }

@@ -57,7 +57,7 @@ impl Encoder {
 /// Self-attention and MLP, each behind a norm and added to its input.
 #[derive(Module, Debug)]
 pub struct EncoderLayer {
-    self_attn: SelfAttention,
+    self_attn: Attention,
     layer_norm1: LayerNorm,
     mlp: Mlp,
     layer_norm2: LayerNorm,
@@ -66,15 +66,8 @@ pub struct EncoderLayer {
 impl EncoderLayer {
     fn new(dims: EncoderDims, device: &Device) -> Self {
         let EncoderDims { width, eps, .. } = dims;
-        let linear = || Linear::new(width, width, true, device);
         Self {
-            self_attn: SelfAttention {
-                q_proj: linear(),
-                k_proj: linear(),
-                v_proj: linear(),
-                out_proj: linear(),
-                heads: dims.heads,
-            },
+            self_attn: Attention::new(width, dims.heads, device),
             layer_norm1: LayerNorm::new(width, eps, device),
             mlp: Mlp::new(width, dims.intermediate, dims.activation, device),
             layer_norm2: LayerNorm::new(width, eps, device),
@@ -84,17 +77,17 @@ impl EncoderLayer {
     /// # Shapes
     /// `x`: `[batch, seq, width]`, returned in the same shape.
     pub fn forward(&self, x: Tensor<3>, mask: AttentionMask) -> Tensor<3> {
-        let attended = self
-            .self_attn
-            .forward(self.layer_norm1.forward(x.clone()), mask);
+        let normed = self.layer_norm1.forward(x.clone());
+        let attended = self.self_attn.forward(normed.clone(), normed, mask);
         let x = x + attended;
         let hidden = self.mlp.forward(self.layer_norm2.forward(x.clone()));
         x + hidden
     }
 }
 
+/// Attention with projections of its own.
 #[derive(Module, Debug)]
-struct SelfAttention {
+pub(super) struct Attention {
     q_proj: Linear,
     k_proj: Linear,
     v_proj: Linear,
@@ -103,11 +96,30 @@ struct SelfAttention {
     heads: usize,
 }
 
-impl SelfAttention {
-    fn forward(&self, x: Tensor<3>, mask: AttentionMask) -> Tensor<3> {
-        let query = self.q_proj.forward(x.clone());
-        let key = self.k_proj.forward(x.clone());
-        let value = self.v_proj.forward(x);
+impl Attention {
+    pub(super) fn new(width: usize, heads: usize, device: &Device) -> Self {
+        let linear = || Linear::new(width, width, true, device);
+        Self {
+            q_proj: linear(),
+            k_proj: linear(),
+            v_proj: linear(),
+            out_proj: linear(),
+            heads,
+        }
+    }
+
+    /// # Shapes
+    /// - `asking`: `[batch, queries, width]`, returned in the same shape
+    /// - `asked`: `[batch, keys, width]`
+    pub(super) fn forward(
+        &self,
+        asking: Tensor<3>,
+        asked: Tensor<3>,
+        mask: AttentionMask,
+    ) -> Tensor<3> {
+        let query = self.q_proj.forward(asking);
+        let key = self.k_proj.forward(asked.clone());
+        let value = self.v_proj.forward(asked);
         let mixed = multi_head(query, key, value, self.heads, mask);
         self.out_proj.forward(mixed)
     }

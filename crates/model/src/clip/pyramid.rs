@@ -114,12 +114,21 @@ impl VisionTower {
 /// `pixels`: `[batch, 3, height, width]`, range [0, 1]; returned in the same shape, in a fresh
 /// tensor.
 pub fn clip_normalize(pixels: Tensor<4>) -> Tensor<4> {
+    normalize(pixels, CLIP_MEAN, CLIP_STD)
+}
+
+/// Shifts colours by a mean and divides them by a standard deviation.
+///
+/// # Shapes
+/// `pixels`: `[batch, 3, height, width]`, range [0, 1]; returned in the same shape, in a fresh
+/// tensor.
+pub fn normalize(pixels: Tensor<4>, mean: [f32; 3], std: [f32; 3]) -> Tensor<4> {
     let (device, dtype) = (pixels.device(), pixels.dtype());
     let channels = |values: [f32; 3]| {
         let data = TensorData::new(values.to_vec(), [1, 3, 1, 1]);
         Tensor::<4>::from_data(data, &device).cast(dtype)
     };
-    (pixels - channels(CLIP_MEAN)) / channels(CLIP_STD)
+    (pixels - channels(mean)) / channels(std)
 }
 
 #[cfg(test)]

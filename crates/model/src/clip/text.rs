@@ -1,10 +1,10 @@
-//! CLIP text tower (transformers `CLIPTextModel`): a causal transformer over token ids.
+//! Text towers of CLIP and SigLIP (transformers `CLIPTextModel`, `SiglipTextModel`): a transformer over token ids.
 
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor};
 use deem_kernels::AttentionMask;
 
-use super::config::ClipTextConfig;
+use super::config::{ClipTextConfig, TextPooling, TextReading};
 use super::encoder::{Encoder, EncoderDims};
 use crate::nn::{Embedding, LayerNorm, Linear};
 
@@ -13,7 +13,7 @@ use crate::nn::{Embedding, LayerNorm, Linear};
 pub struct ClipTextOutput {
     /// `[batch, seq, hidden_size]`
     pub last_hidden_state: Tensor<3>,
-    /// `[batch, hidden_size]`: the state at the end of each text.
+    /// `[batch, hidden_size]`: the state where each text is summed up.
     pub pooler_output: Tensor<2>,
     /// `[batch, projection_dim]`: the pooled state in the shared space, if the tower projects.
     pub text_embeds: Option<Tensor<2>>,
@@ -25,10 +25,12 @@ pub struct ClipText {
     embeddings: Embeddings,
     encoder: Encoder,
     final_layer_norm: LayerNorm,
-    /// To the space shared with images, without bias; absent in `CLIPTextModel` checkpoints.
+    /// To the space shared with images; absent in `CLIPTextModel` checkpoints, `head` in `SiglipTextModel`.
     pub text_projection: Option<Linear>,
     #[module(skip)]
     eos_token_id: i64,
+    #[module(skip)]
+    reading: TextReading,
 }
 
 #[derive(Module, Debug)]
@@ -63,6 +65,7 @@ impl ClipText {
             final_layer_norm: LayerNorm::new(hidden_size, layer_norm_eps, device),
             text_projection: None,
             eos_token_id: config.eos_token_id,
+            reading: config.reading,
         }
     }
 
@@ -72,7 +75,8 @@ impl ClipText {
             config.hidden_size,
             config.projection_dim.unwrap_or(config.hidden_size),
         );
-        self.text_projection = Some(Linear::new(inputs, outputs, false, device));
+        let bias = config.reading.projection_bias;
+        self.text_projection = Some(Linear::new(inputs, outputs, bias, device));
         self
     }
 
@@ -92,7 +96,7 @@ impl ClipText {
         let positions = position_embedding.weight.val().narrow(0, 0, seq);
         let x = token_embedding.forward(input_ids.clone()) + positions.unsqueeze::<3>();
         let mask = AttentionMask {
-            causal: true,
+            causal: self.reading.causal,
             key_padding: real,
             bias: None,
         };
@@ -116,15 +120,20 @@ impl ClipText {
         }
     }
 
-    /// Position of the end of each text, `[batch, 1]`: the first end-of-text token (0 if there is
-    /// none), or, by the old convention, the first of the highest ids.
+    /// Position where each text is summed up, `[batch, 1]`: the last token, the first end-of-text token (0 if
+    /// there is none), or, by the old convention, the first of the highest ids.
     fn end(&self, ids: Tensor<2, Int>) -> Tensor<2, Int> {
         let [batch, seq] = ids.dims();
-        let is_end = if self.eos_token_id == 2 {
-            let highest = ids.clone().max_dim(1).expand([batch, seq]);
-            ids.equal(highest)
-        } else {
-            ids.equal_elem(self.eos_token_id)
+        let is_end = match self.reading.pooling {
+            TextPooling::Last => {
+                return Tensor::full([batch, 1], seq as i64 - 1, &ids.device());
+            }
+            TextPooling::End if self.eos_token_id != 2 => ids.equal_elem(self.eos_token_id),
+            TextPooling::Token => ids.equal_elem(self.eos_token_id),
+            TextPooling::End | TextPooling::Highest => {
+                let highest = ids.clone().max_dim(1).expand([batch, seq]);
+                ids.equal(highest)
+            }
         };
         let none = seq as i64;
         let first = Tensor::<1, Int>::arange(0..none, &is_end.device())
@@ -142,20 +151,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ends_by_both_conventions() {
+    fn ends_by_all_conventions() {
         let device = Device::flex();
         let ids = [[0, 5, 9, 9], [7, 3, 3, 0], [9, 1, 1, 1]];
-        let ends = |eos_token_id| -> Vec<i64> {
+        let ends = |eos_token_id, pooling| -> Vec<i64> {
             let config = ClipTextConfig {
                 eos_token_id,
+                reading: TextReading {
+                    pooling,
+                    ..TextReading::CLIP
+                },
                 ..ClipTextConfig::default()
             };
             let tower = ClipText::new(&config, &device);
             let ids = Tensor::<2, Int>::from_data(ids, &device);
             tower.end(ids).into_data().iter::<i64>().collect()
         };
-        assert_eq!(ends(9), [2, 0, 0]);
-        assert_eq!(ends(3), [0, 1, 0]);
-        assert_eq!(ends(2), [2, 0, 0]);
+        assert_eq!(ends(9, TextPooling::End), [2, 0, 0]);
+        assert_eq!(ends(3, TextPooling::End), [0, 1, 0]);
+        assert_eq!(ends(2, TextPooling::End), [2, 0, 0]);
+        assert_eq!(ends(2, TextPooling::Token), [0, 0, 0]);
+        assert_eq!(ends(3, TextPooling::Highest), [2, 0, 0]);
+        assert_eq!(ends(9, TextPooling::Last), [3, 3, 3]);
     }
 }

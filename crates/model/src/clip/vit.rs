@@ -1,4 +1,5 @@
-//! CLIP ViT image tower (Dosovitskiy et al. 2021; transformers `CLIPVisionModel`).
+//! ViT image towers of CLIP and SigLIP (Dosovitskiy et al. 2021; transformers `CLIPVisionModel`,
+//! `SiglipVisionModel`).
 //!
 //! For an image of another size than the tower was trained on, the position table is resized
 //! bicubically, differentiably.
@@ -8,22 +9,25 @@ use burn::tensor::{Device, Tensor};
 use deem_kernels::AttentionMask;
 use deem_kernels::precision::{like, wide};
 
-use super::config::ClipVisionConfig;
+use super::config::{ClipVisionConfig, Family};
 use super::encoder::{Encoder, EncoderDims};
+use super::pooling::AttentionPooling;
 use crate::nn::{Conv2d, Conv2dOptions, Embedding, LayerNorm, Linear, param};
 use crate::position::{Filter, resize};
 
 /// Features of some images.
 #[derive(Clone, Debug)]
 pub struct ClipVitOutput {
-    /// `[batch, 1 + patches, hidden_size]`, the class token first.
+    /// CLIP: `[batch, 1 + patches, hidden_size]`, the class token first. SigLIP: `[batch, patches, hidden_size]`,
+    /// normalised.
     pub last_hidden_state: Tensor<3>,
-    /// `[batch, hidden_size]`: the class token, normalised.
+    /// `[batch, hidden_size]`. CLIP: the class token, normalised. SigLIP: what attention makes of the patches.
     pub pooler_output: Tensor<2>,
     /// The asked-for hidden states, each like `last_hidden_state`; number 0 is the input of the
     /// first layer, number `n` the output of layer `n`.
     pub hidden_states: Vec<Tensor<3>>,
-    /// `[batch, projection_dim]`: the pooled state in the shared space, if the tower projects.
+    /// `[batch, projection_dim]`: the pooled state in the shared space, if the tower projects. SigLIP's pooled state is
+    /// there already.
     pub image_embeds: Option<Tensor<2>>,
 }
 
@@ -31,16 +35,17 @@ pub struct ClipVitOutput {
 #[derive(Module, Debug)]
 pub struct ClipVit {
     embeddings: Embeddings,
-    pre_layrnorm: LayerNorm,
+    pre_layrnorm: Option<LayerNorm>,
     encoder: Encoder,
     post_layernorm: LayerNorm,
+    head: Option<AttentionPooling>,
     /// To the space shared with text, without bias; absent in `CLIPVisionModel` checkpoints.
     pub visual_projection: Option<Linear>,
 }
 
 #[derive(Module, Debug)]
 struct Embeddings {
-    class_embedding: Param<Tensor<1>>,
+    class_embedding: Option<Param<Tensor<1>>>,
     patch_embedding: Conv2d,
     position_embedding: Embedding,
     #[module(skip)]
@@ -70,17 +75,32 @@ impl ClipVit {
         };
         let grid = config.image_size / patch_size;
         let channels = config.num_channels;
+        let patches = Conv2d::new(channels, hidden_size, patch_size, patches, device);
+        let norm = || LayerNorm::new(hidden_size, layer_norm_eps, device);
+        let (class_embedding, patch_embedding, pre_layrnorm, head) = match config.family {
+            Family::Clip => {
+                let class = param([hidden_size], 0.0, device);
+                (Some(class), patches.without_bias(), Some(norm()), None)
+            }
+            Family::Siglip => (
+                None,
+                patches,
+                None,
+                Some(AttentionPooling::new(dims, device)),
+            ),
+        };
+        let positions = usize::from(class_embedding.is_some()) + grid * grid;
         Self {
             embeddings: Embeddings {
-                class_embedding: param([hidden_size], 0.0, device),
-                patch_embedding: Conv2d::new(channels, hidden_size, patch_size, patches, device)
-                    .without_bias(),
-                position_embedding: Embedding::new(1 + grid * grid, hidden_size, device),
+                class_embedding,
+                patch_embedding,
+                position_embedding: Embedding::new(positions, hidden_size, device),
                 grid,
             },
-            pre_layrnorm: LayerNorm::new(hidden_size, layer_norm_eps, device),
+            pre_layrnorm,
             encoder: Encoder::new(dims, device),
-            post_layernorm: LayerNorm::new(hidden_size, layer_norm_eps, device),
+            post_layernorm: norm(),
+            head,
             visual_projection: None,
         }
     }
@@ -120,18 +140,27 @@ impl ClipVit {
             }
         }
         let kept = kept.into_iter().collect::<Option<Vec<_>>>();
-        let [batch, _, width] = x.dims();
-        let class = x.clone().narrow(1, 0, 1).reshape([batch, width]);
-        let pooler_output = self.post_layernorm.forward(class);
+        let pooler_output = match &self.head {
+            Some(head) => {
+                x = self.post_layernorm.forward(x);
+                head.forward(x.clone())
+            }
+            None => {
+                let [batch, _, width] = x.dims();
+                let class = x.clone().narrow(1, 0, 1).reshape([batch, width]);
+                self.post_layernorm.forward(class)
+            }
+        };
         ClipVitOutput {
             last_hidden_state: x,
             hidden_states: kept.unwrap_or_else(|| {
                 panic!("hidden states {hidden_states:?} of a tower with {layers} layers")
             }),
-            image_embeds: self
-                .visual_projection
-                .as_ref()
-                .map(|projection| projection.forward(pooler_output.clone())),
+            image_embeds: match (&self.visual_projection, &self.head) {
+                (Some(projection), _) => Some(projection.forward(pooler_output.clone())),
+                (None, Some(_)) => Some(pooler_output.clone()),
+                (None, None) => None,
+            },
             pooler_output,
         }
     }
@@ -143,13 +172,28 @@ impl ClipVit {
         let patches = embeddings.patch_embedding.forward(patches);
         let [batch, height, width, channels] = patches.dims();
         let patches = patches.reshape([batch, height * width, channels]);
-        let class = like(embeddings.class_embedding.val(), &patches)
-            .reshape([1, 1, channels])
-            .expand([batch, 1, channels]);
         let positions = embeddings.positions([height, width]);
         let positions = like(positions, &patches).unsqueeze::<3>();
-        let x = Tensor::cat(vec![class, patches], 1) + positions;
-        (self.pre_layrnorm.forward(x), [height, width])
+        let x = match &embeddings.class_embedding {
+            Some(class) => {
+                let class = like(class.val(), &patches)
+                    .reshape([1, 1, channels])
+                    .expand([batch, 1, channels]);
+                Tensor::cat(vec![class, patches], 1)
+            }
+            None => patches,
+        };
+        let x = x + positions;
+        let x = match &self.pre_layrnorm {
+            Some(norm) => norm.forward(x),
+            None => x,
+        };
+        (x, [height, width])
+    }
+
+    /// Whether a class token stands before the patches.
+    pub fn has_class_token(&self) -> bool {
+        self.embeddings.class_embedding.is_some()
     }
 
     /// Number of layers.
@@ -164,7 +208,7 @@ impl ClipVit {
 }
 
 impl Embeddings {
-    /// `[1 + height * width, hidden_size]`
+    /// `[height * width, hidden_size]`, after one for the class token if there is one.
     fn positions(&self, size: [usize; 2]) -> Tensor<2> {
         let table = self.position_embedding.weight.val();
         if size == [self.grid; 2] {
@@ -172,11 +216,15 @@ impl Embeddings {
         }
         let [rows, width] = table.dims();
         let table = wide(table);
-        let class = table.clone().narrow(0, 0, 1);
+        let before = rows - self.grid * self.grid;
         let patches = table
-            .narrow(0, 1, rows - 1)
+            .clone()
+            .narrow(0, before, rows - before)
             .reshape([1, self.grid, self.grid, width]);
-        let patches = resize(patches, size, Filter::Bicubic);
-        Tensor::cat(vec![class, patches.reshape([size[0] * size[1], width])], 0)
+        let patches = resize(patches, size, Filter::Bicubic).reshape([size[0] * size[1], width]);
+        if before == 0 {
+            return patches;
+        }
+        Tensor::cat(vec![table.narrow(0, 0, before), patches], 0)
     }
 }

@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::{Fields, Published, is_class, only, read, unless};
 use crate::autoencoder::AutoencoderConfig;
-use crate::clip::config::{ClipTextConfig, ClipVisionConfig, ConvNextConfig};
+use crate::clip::config::{
+    ClipTextConfig, ClipVisionConfig, ConvNextConfig, Family, SiglipTextConfig, SiglipVisionConfig,
+    TextReading,
+};
 use crate::perceiver::PerceiverConfig;
 use crate::scheduler::{DdimConfig, DpmSolverConfig, NoiseConfig};
 use crate::unet::UNetConfig;
@@ -59,7 +62,65 @@ impl Published for ClipTextConfig {
     }
 }
 
-/// The fields of one of CLIP's towers, which may stand in the file of both. There an older `…_config_dict` wins,
+impl Published for SiglipVisionConfig {
+    fn published(fields: Fields) -> Result<Self, Vec<String>> {
+        let mut own = tower(
+            fields,
+            "vision",
+            &["siglip_vision_model", "siglip"],
+            &["SiglipModel", "SiglipVisionModel"],
+        )?;
+        let problems = only(&own, &[("vision_use_head", json!(true))]);
+        siglip_defaults(&mut own);
+        own.entry("patch_size").or_insert(json!(16));
+        let config = read(own).map(|config| {
+            Self(ClipVisionConfig {
+                family: Family::Siglip,
+                ..config
+            })
+        });
+        unless(problems, config)
+    }
+}
+
+impl Published for SiglipTextConfig {
+    fn published(fields: Fields) -> Result<Self, Vec<String>> {
+        let mut own = tower(
+            fields,
+            "text",
+            &["siglip_text_model", "siglip"],
+            &["SiglipModel", "SiglipTextModel"],
+        )?;
+        siglip_defaults(&mut own);
+        for (field, value) in [
+            ("vocab_size", 32_000),
+            ("hidden_size", 768),
+            ("intermediate_size", 3072),
+            ("num_attention_heads", 12),
+            ("max_position_embeddings", 64),
+        ] {
+            own.entry(field).or_insert(json!(value));
+        }
+        // Neither is read, and lists of them are no number.
+        own.remove("eos_token_id");
+        let width = own.remove("projection_size").unwrap_or(Value::Null);
+        own.insert("projection_dim".into(), width);
+        let config: ClipTextConfig = read(own)?;
+        Ok(Self(ClipTextConfig {
+            reading: TextReading::SIGLIP,
+            ..config
+        }))
+    }
+}
+
+/// What both of SigLIP's towers have by default, and CLIP's have not.
+fn siglip_defaults(own: &mut Fields) {
+    own.entry("hidden_act")
+        .or_insert(json!("gelu_pytorch_tanh"));
+    own.entry("layer_norm_eps").or_insert(json!(1e-6));
+}
+
+/// The fields of one of two towers, which may stand in the file of both. There an older `…_config_dict` wins,
 /// as in transformers, with all defaults of its own.
 fn tower(
     mut fields: Fields,
@@ -268,6 +329,29 @@ mod tests {
             (vision.patch_size, vision.hidden_act),
             (14, default.hidden_act)
         );
+    }
+
+    #[test]
+    fn siglip_has_defaults_of_its_own_and_says_what_it_cannot() {
+        let both = json!({
+            "model_type": "siglip", "architectures": ["SiglipModel"],
+            "vision_config": {"hidden_size": 24, "model_type": "siglip_vision_model"},
+            "text_config": {"projection_size": 24, "eos_token_id": [1, 2], "vocab_size": 256_000},
+        });
+        let SiglipVisionConfig(vision) = read_as(both.clone());
+        assert_eq!((vision.patch_size, vision.family), (16, Family::Siglip));
+        assert_eq!(
+            vision.hidden_act,
+            crate::activation::Activation::GeluPytorchTanh
+        );
+        let SiglipTextConfig(text) = read_as(both);
+        assert_eq!(
+            (text.max_position_embeddings, text.projection_dim),
+            (64, Some(24))
+        );
+        assert_eq!(text.reading, TextReading::SIGLIP);
+        refused::<SiglipVisionConfig>(json!({"vision_use_head": false}), "vision_use_head");
+        refused::<SiglipVisionConfig>(json!({"model_type": "siglip2_vision_model"}), "model_type");
     }
 
     #[test]

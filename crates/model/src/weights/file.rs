@@ -6,10 +6,10 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
-use super::WeightsError;
 use super::gguf::{self, Encoding, GgufFile, Rotated};
 use super::index::{ShardIndex, is_index};
 use super::mapped::{mapped, release};
+use super::{Place, WeightsError};
 use crate::published::is_lfs_pointer;
 
 /// SHA-256 in lower-case hexadecimal.
@@ -35,6 +35,8 @@ struct Entry {
     start: usize,
     end: usize,
     packing: Option<Packing>,
+    /// Whether rows of the file are columns here.
+    transposed: bool,
 }
 
 /// What must be undone to a GGUF file's tensor.
@@ -54,6 +56,9 @@ impl Entry {
     /// Numbers of any type, or their bytes, with rows in transformers' order.
     fn restored<T: Copy>(&self, numbers: Vec<T>) -> Vec<T> {
         let rows = self.shape.first().copied().unwrap_or(1);
+        if let (true, [rows, columns]) = (self.transposed, self.shape.as_slice()) {
+            return transposed(&numbers, *columns, *rows);
+        }
         match self.packing.and_then(|packing| packing.rotated) {
             Some(rotated) => rotated.restore(&numbers, rows),
             None => numbers,
@@ -116,6 +121,7 @@ impl WeightsFile {
                 start,
                 end: start + view.data().len(),
                 packing: None,
+                transposed: false,
             };
             if self.entries.insert(name.to_owned(), entry).is_some() {
                 return Err(format(format!("{name} is in another shard, too")));
@@ -138,6 +144,7 @@ impl WeightsFile {
                     encoding: tensor.encoding,
                     rotated: keyed.rotated,
                 }),
+                transposed: false,
             };
             let key = keyed.key.into_owned();
             if self.entries.insert(key.clone(), entry).is_some() {
@@ -163,6 +170,22 @@ impl WeightsFile {
             });
         }
         Ok(file)
+    }
+
+    /// The same tensors, of which some are seen at other places: what `views` names, by the names it gives. A tensor that
+    /// is seen so is no longer there under its own key.
+    pub(super) fn seen_at(mut self, views: Vec<View>) -> Self {
+        let mut seen: BTreeMap<String, Entry> = BTreeMap::new();
+        for view in &views {
+            if let Some(entry) = self.entries.get(&view.place.key) {
+                seen.insert(view.name.clone(), view.of(entry));
+            }
+        }
+        for view in &views {
+            self.entries.remove(&view.place.key);
+        }
+        self.entries.extend(seen);
+        self
     }
 
     /// Where the file lies.
@@ -199,6 +222,11 @@ impl WeightsFile {
     pub fn bytes(&self, key: &str) -> Option<Vec<u8>> {
         self.read(key, |entry, bytes| {
             let quantised = entry.packing.is_some_and(|p| p.encoding.values > 1);
+            if entry.transposed {
+                let width = (entry.dtype.bitsize() / 8).max(1);
+                let numbers: Vec<&[u8]> = bytes.chunks(width).collect();
+                return Some(entry.restored(numbers).concat());
+            }
             Some(if quantised {
                 let numbers = entry.unpacked(bytes)?.into_iter();
                 numbers.flat_map(f32::to_le_bytes).collect()
@@ -218,10 +246,10 @@ impl WeightsFile {
     pub fn f32(&self, key: &str) -> Option<Vec<f32>> {
         self.read(key, |entry, bytes| match entry.dtype {
             _ if entry.packing.is_some() => entry.unpacked(bytes),
-            Dtype::F32 => Some(values(bytes, f32::from_le_bytes)),
-            Dtype::F64 => Some(values(bytes, |b| f64::from_le_bytes(b) as f32)),
-            Dtype::F16 => Some(values(bytes, |b| f16::from_le_bytes(b).to_f32())),
-            Dtype::BF16 => Some(values(bytes, |b| bf16::from_le_bytes(b).to_f32())),
+            Dtype::F32 => Some(entry.restored(values(bytes, f32::from_le_bytes))),
+            Dtype::F64 => Some(entry.restored(values(bytes, |b| f64::from_le_bytes(b) as f32))),
+            Dtype::F16 => Some(entry.restored(values(bytes, |b| f16::from_le_bytes(b).to_f32()))),
+            Dtype::BF16 => Some(entry.restored(values(bytes, |b| bf16::from_le_bytes(b).to_f32()))),
             _ => None,
         })
     }
@@ -268,6 +296,59 @@ impl WeightsFile {
         let (_, header) = SafeTensors::read_metadata(self.shards.first()?).ok()?;
         header.metadata().as_ref()?.get(key).cloned()
     }
+}
+
+/// A tensor of a file as a module has it.
+pub(super) struct View {
+    /// Its name here.
+    pub name: String,
+    /// Where it lies.
+    pub place: Place,
+    /// How many extents it has here; those of 1 in front do not count.
+    pub rank: usize,
+}
+
+impl View {
+    /// What of an entry is seen. One that does not divide, or has other extents, is seen whole, so that loading tells its
+    /// shape.
+    fn of(&self, entry: &Entry) -> Entry {
+        let mut seen = Entry {
+            shape: entry.shape.clone(),
+            ..*entry
+        };
+        let ones = |shape: &[usize]| shape.iter().take_while(|extent| **extent == 1).count();
+        let surplus = seen.shape.len().saturating_sub(self.rank);
+        if surplus <= ones(&seen.shape) {
+            seen.shape.drain(..surplus);
+        }
+        while seen.shape.len() < self.rank {
+            seen.shape.insert(0, 1);
+        }
+        let Place {
+            part: (index, of), ..
+        } = self.place;
+        if let Some(rows) = seen.shape.first_mut()
+            && rows.is_multiple_of(of)
+            && index < of
+        {
+            *rows /= of;
+            let length = (entry.end - entry.start) / of;
+            seen.start = entry.start + index * length;
+            seen.end = seen.start + length;
+        }
+        if let (true, [rows, columns]) = (self.place.transposed, seen.shape.as_mut_slice()) {
+            std::mem::swap(rows, columns);
+            seen.transposed = true;
+        }
+        seen
+    }
+}
+
+/// A matrix of `rows` and `columns` with both exchanged.
+pub(super) fn transposed<T: Copy>(numbers: &[T], rows: usize, columns: usize) -> Vec<T> {
+    let columns_of =
+        (0..columns).flat_map(|column| (0..rows).map(move |row| row * columns + column));
+    columns_of.map(|at| numbers[at]).collect()
 }
 
 fn values<const N: usize, T>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {

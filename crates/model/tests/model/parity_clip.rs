@@ -2,12 +2,15 @@
 //! (tools/parity/export_clip.py).
 
 use burn::module::Module;
-use deem_model::clip::config::{ClipTextConfig, ClipVisionConfig};
+use deem_model::clip::config::{
+    ClipTextConfig, ClipVisionConfig, SiglipTextConfig, SiglipVisionConfig,
+};
 use deem_model::clip::convnext::ConvNext;
 use deem_model::clip::pyramid::{Pyramid, VisionTower};
 use deem_model::clip::text::ClipText;
 use deem_model::clip::vit::ClipVit;
 use deem_model::mask_extractor::extract;
+use deem_model::published::Published;
 
 use crate::support::{Golden, flat};
 
@@ -108,6 +111,50 @@ fn text_with_the_old_end_convention() {
 #[test]
 fn text_with_padding() {
     clip_text("clip_text_masked");
+}
+
+fn published<T: Published>(golden: &Golden) -> T {
+    let fields = golden.config().as_object().cloned().unwrap();
+    T::published(fields).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+fn siglip_vit(name: &str) {
+    for recompute in [false, true] {
+        let mut golden = Golden::open(name);
+        let SiglipVisionConfig(config) = published(&golden);
+        let tower = ClipVit::new(&config, golden.device()).with_checkpointing(recompute);
+        let tower = golden.load(tower);
+        let output = tower.forward(golden.input("pixel_values"), &[]);
+        let outputs = [
+            ("last_hidden_state", flat(&output.last_hidden_state)),
+            ("pooler_output", flat(&output.pooler_output)),
+        ];
+        golden.check(&tower, &outputs);
+    }
+}
+
+#[test]
+fn siglip_at_its_own_size() {
+    siglip_vit("siglip_vit");
+}
+
+#[test]
+fn siglip_at_another_size_and_shape() {
+    siglip_vit("siglip_vit_resized");
+}
+
+#[test]
+fn siglip_reads_both_ways() {
+    let golden = Golden::open("siglip_text");
+    let SiglipTextConfig(config) = published(&golden);
+    let tower = ClipText::new(&config, golden.device());
+    let tower = golden.load(tower.with_projection(&config, golden.device()));
+    let output = tower.forward(golden.integers("input_ids"), None);
+    let outputs = [
+        ("last_hidden_state", flat(&output.last_hidden_state)),
+        ("pooler_output", flat(&output.text_embeds.unwrap())),
+    ];
+    golden.check(&tower, &outputs);
 }
 
 fn pyramid(name: &str, projects: bool) {

@@ -29,6 +29,21 @@ pub struct ConvNextVisual {
     pub head: Option<ProjectionHead>,
 }
 
+impl ConvNextVisual {
+    /// A tower of the given dimensions, with a projection of this kind and width.
+    pub(crate) fn new(
+        config: &ConvNextConfig,
+        projection: Option<(Projection, usize)>,
+        device: &Device,
+    ) -> Self {
+        let head = |(kind, dim)| ProjectionHead::new(kind, config.dims[3], dim, device);
+        Self {
+            trunk: ConvNext::new(config, device),
+            head: projection.map(head),
+        }
+    }
+}
+
 impl ConvNextPyramid {
     pub(super) fn new(
         config: &ConvNextConfig,
@@ -39,10 +54,7 @@ impl ConvNextPyramid {
         let [c2, c3, c4, c5] = config.dims;
         let adapter = |inputs| Linear::new(inputs, pyramid_dim, true, device);
         Self {
-            visual: ConvNextVisual {
-                trunk: ConvNext::new(config, device),
-                head: projection.map(|(kind, dim)| ProjectionHead::new(kind, c5, dim, device)),
-            },
+            visual: ConvNextVisual::new(config, projection, device),
             adapter_c2: adapter(c2),
             adapter_c3: adapter(c3),
             adapter_c4: adapter(c4),
