@@ -304,7 +304,7 @@ pub(super) struct View {
     pub name: String,
     /// Where it lies.
     pub place: Place,
-    /// How many extents it has here; those of 1 in front do not count.
+    /// How many extents it has here.
     pub rank: usize,
 }
 
@@ -318,11 +318,13 @@ impl View {
         };
         let ones = |shape: &[usize]| shape.iter().take_while(|extent| **extent == 1).count();
         let surplus = seen.shape.len().saturating_sub(self.rank);
-        if surplus <= ones(&seen.shape) {
-            seen.shape.drain(..surplus);
-        }
-        while seen.shape.len() < self.rank {
-            seen.shape.insert(0, 1);
+        if self.place.ones {
+            if surplus <= ones(&seen.shape) {
+                seen.shape.drain(..surplus);
+            }
+            while seen.shape.len() < self.rank {
+                seen.shape.insert(0, 1);
+            }
         }
         let Place {
             part: (index, of), ..

@@ -25,6 +25,8 @@ pub struct Place {
     pub part: (usize, usize),
     /// Whether the tensor's rows are the parameter's columns.
     pub transposed: bool,
+    /// Whether one of the two may have extents of 1 in front that the other has not.
+    pub ones: bool,
 }
 
 impl Place {
@@ -39,6 +41,7 @@ impl Place {
             key,
             part: (index, of),
             transposed: false,
+            ones: false,
         }
     }
 
@@ -49,6 +52,12 @@ impl Place {
             transposed: true,
             ..self
         }
+    }
+
+    /// The same whatever extents of 1 stand in front: a number without extents, a table for a batch of one.
+    #[must_use]
+    pub fn whatever_ones(self) -> Self {
+        Self { ones: true, ..self }
     }
 
     /// The same with something before its key.
@@ -326,6 +335,22 @@ mod tests {
                 (original.dtype(key), original.shape(key))
             );
         }
+    }
+
+    #[test]
+    fn extents_of_one_count_unless_the_place_says_otherwise() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("one.safetensors");
+        let mut tensors = [tensor("weight", Dtype::F64, &[1, 1, 2], vec![1.0, 2.0])];
+        write_stream(&mut tensors, &path, &HashMap::new()).unwrap();
+        let filled = |place: Places| {
+            let layer = Linear::new(2, 1, false, &Device::flex());
+            load_placed(layer, WeightsFile::open(&path).unwrap(), place, &[])
+        };
+        let strict = |path: &str| Place::whole(path.to_owned());
+        let error = filled(&strict).unwrap_err().to_string();
+        assert!(error.contains("found [1, 1, 2]"), "{error}");
+        filled(&|path: &str| strict(path).whatever_ones()).unwrap();
     }
 
     #[test]

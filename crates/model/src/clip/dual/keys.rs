@@ -37,9 +37,11 @@ pub enum OpenClipImage {
 impl DualLayout {
     /// Where a parameter lies, by its path in the module.
     pub fn place(self, path: &str) -> Place {
-        match self {
-            Self::Transformers(family) => transformers(family, path),
-            Self::OpenClip(keys) => keys.place(path),
+        match (path, self) {
+            // Some classes publish them without extents.
+            ("logit_scale" | "logit_bias", _) => Place::whole(path.to_owned()).whatever_ones(),
+            (_, Self::Transformers(family)) => transformers(family, path),
+            (_, Self::OpenClip(keys)) => keys.place(path),
         }
     }
 
@@ -176,7 +178,7 @@ fn timm_vit(path: &str) -> Place {
         ("head.mlp.", "attn_pool.mlp."),
     ];
     match path {
-        "embeddings.position_embedding.weight" => Place::whole("pos_embed".into()),
+        "embeddings.position_embedding.weight" => Place::whole("pos_embed".into()).whatever_ones(),
         "head.probe" => Place::whole("attn_pool.latent".into()),
         other => Place::whole(renamed(other, &names)),
     }
