@@ -161,6 +161,9 @@ pub struct Train {
     /// Use no network: weights must lie here or in the cache.
     #[arg(long)]
     pub offline: bool,
+    /// Of several processes (mpirun, srun; see docs/cluster.md): how long one waits for another before all give up.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: u64,
     /// Print the complete configuration of what would run, and stop.
     #[arg(long)]
     pub print_config: bool,
@@ -243,7 +246,7 @@ pub struct ModelChoice {
 }
 
 /// Arguments of `deem eval`.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct Eval {
     /// The model's weights, as for --model.
     #[arg(value_name = "MODEL", conflicts_with = "model")]
@@ -424,7 +427,7 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 /// How pictures are drawn.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct Drawing {
     /// Denoising steps.
     #[arg(long, default_value_t = 30, value_parser = at_least_one, allow_negative_numbers = true)]
@@ -538,6 +541,9 @@ pub struct Doctor {
     /// TOML file of a run, as for `deem train`; default: stage 1 of the stand-ins.
     #[arg(long)]
     pub config: Option<PathBuf>,
+    /// Processes that train together, each on a device of its own: what one of them needs.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, conflicts_with = "path")]
+    pub processes: usize,
     /// As JSON.
     #[arg(long)]
     pub json: bool,

@@ -1,14 +1,31 @@
 //! What a person sees while waiting: a bar on a terminal, sparse lines elsewhere.
 
-use std::io::IsTerminal;
-use std::sync::LazyLock;
+use std::fs::File;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use deem_engine::train::parameters::by_component;
 use deem_engine::train::{Observer, ParameterInfo, StepReport};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::interrupt;
+
+/// Where log messages go, if not to standard error.
+static LOG: OnceLock<File> = OnceLock::new();
+
+/// Sends log messages to a file from now on: of several processes one speaks.
+pub fn log_to(path: &Path) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    let file = File::options().create(true).append(true).open(path);
+    let file = file.with_context(|| path.display().to_string())?;
+    let _ = LOG.set(file);
+    Ok(())
+}
 
 /// Sends log messages to standard error; `RUST_LOG` overrides.
 pub fn init_log(verbose: u8) {
@@ -17,7 +34,12 @@ pub fn init_log(verbose: u8) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| -> Box<dyn Write> {
+            match LOG.get() {
+                Some(file) => Box::new(file),
+                None => Box::new(std::io::stderr()),
+            }
+        })
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .without_time()
@@ -101,21 +123,34 @@ pub struct TrainProgress {
     name: String,
     progress: Option<Progress>,
     table: bool,
+    silent: bool,
 }
 
 impl TrainProgress {
+    /// Shows nothing and passes Ctrl-C on: of several processes one speaks.
+    pub fn silent() -> Self {
+        Self {
+            silent: true,
+            ..Self::new("", false)
+        }
+    }
+
     /// Watches a run of this name; `table` prints its trained and frozen parameters first.
     pub fn new(name: &str, table: bool) -> Self {
         Self {
             name: name.into(),
             progress: None,
             table,
+            silent: false,
         }
     }
 }
 
 impl Observer for TrainProgress {
     fn on_start(&mut self, step: u64, steps: u64, parameters: &[ParameterInfo]) {
+        if self.silent {
+            return;
+        }
         if self.table {
             eprint!("{}", parameter_table(parameters));
         }

@@ -50,8 +50,8 @@ pub struct LoaderStats {
     pub dropped: BTreeMap<&'static str, u64>,
     /// The first messages.
     pub examples: Vec<String>,
-    /// Failures by step of the batch, where there were any.
-    pub by_step: BTreeMap<u64, u64>,
+    /// Failures by number of the batch's first row, where there were any.
+    pub by_row: BTreeMap<u64, u64>,
 }
 
 /// Samples read before the ceiling applies, so that one early failure does not stop a run.
@@ -112,9 +112,14 @@ impl Batches {
         self.counted().clone()
     }
 
-    /// Samples that could not be read when batch `step` was made the last time, and were replaced.
-    pub fn skipped(&self, step: u64) -> u64 {
-        self.counted().by_step.get(&step).copied().unwrap_or(0)
+    /// Rows of a batch.
+    pub fn rows(&self) -> usize {
+        self.config.batch
+    }
+
+    /// Samples that could not be read when the batch with this first row was made the last time, and were replaced.
+    pub fn skipped(&self, first_row: u64) -> u64 {
+        self.counted().by_row.get(&first_row).copied().unwrap_or(0)
     }
 
     /// What turns text to tokens.
@@ -131,17 +136,25 @@ impl Batches {
     /// # Errors
     /// `TooManyBadRecords` above the ceiling, or what keeps the batch from being made.
     pub fn get(&self, step: u64) -> Result<Batch, DataError> {
+        self.of_rows(step * self.config.batch as u64, self.config.batch)
+    }
+
+    /// A batch of `count` rows of the run, from `first_row` on.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn of_rows(&self, first_row: u64, count: usize) -> Result<Batch, DataError> {
         let row = self.config.samples_per_row;
-        let first = step * (self.config.batch * row) as u64;
-        self.counted().by_step.remove(&step);
-        let samples: Vec<Sample> = (0..(self.config.batch * row) as u64)
-            .map(|i| self.sample(step, first + i))
+        let first = first_row * row as u64;
+        self.counted().by_row.remove(&first_row);
+        let samples: Vec<Sample> = (0..(count * row) as u64)
+            .map(|i| self.sample(first_row, first + i))
             .collect::<Result<_, _>>()?;
         self.collator
             .draws(&samples.chunks(row).collect::<Vec<_>>(), first)
     }
 
-    fn sample(&self, step: u64, index: u64) -> Result<Sample, DataError> {
+    fn sample(&self, first_row: u64, index: u64) -> Result<Sample, DataError> {
         let mut failures = 0;
         for attempt in 0..ATTEMPTS {
             // Substitutes come from indices that no step reaches.
@@ -156,7 +169,7 @@ impl Batches {
                     *stats.dropped.entry(rule).or_default() += 1;
                 }
                 Err(error) => {
-                    *stats.by_step.entry(step).or_default() += 1;
+                    *stats.by_row.entry(first_row).or_default() += 1;
                     stats.fail(index, &error, self.config.error_ceiling)?;
                     failures += 1;
                 }
@@ -324,9 +337,13 @@ mod tests {
         );
         assert!(stats.examples[0].contains("9.png"));
         // Sample 9 is in batch 1; making a batch again counts it once.
-        assert_eq!([0, 1, 2].map(|step| tolerant.skipped(step)), [0, 1, 0]);
+        let rows = tolerant.rows() as u64;
+        assert_eq!(
+            [0, 1, 2].map(|step| tolerant.skipped(step * rows)),
+            [0, 1, 0]
+        );
         assert_eq!(tolerant.get(1).unwrap(), all[1]);
-        assert_eq!(tolerant.skipped(1), 1);
+        assert_eq!(tolerant.skipped(rows), 1);
         let strict = batches(words(10), 0.01);
         let error = (0..100).find_map(|step| strict.get(step).err());
         let error = error.unwrap().to_string();

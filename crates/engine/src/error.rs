@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use deem_collective::CollectiveError;
 use deem_data::DataError;
 use deem_model::weights::WeightsError;
 
@@ -106,6 +107,9 @@ pub enum EngineError {
         /// Names that are known.
         known: Vec<String>,
     },
+    /// Processes that train together can no longer do so.
+    #[error(transparent)]
+    Processes(#[from] CollectiveError),
     /// A file that cannot be read or written.
     #[error("{}: {cause}", path.display())]
     Io {

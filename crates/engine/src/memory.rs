@@ -13,7 +13,7 @@ use deem_model::unet::DownBlockType;
 use serde::Serialize;
 
 use crate::config::{ModelSpec, StageConfig};
-use crate::train::ParameterInfo;
+use crate::train::{ParameterInfo, Plan};
 
 /// Number format of the values that are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -71,21 +71,25 @@ impl Memory {
     }
 }
 
-/// Memory of a training step of a stage, one micro-batch at a time.
+/// Memory of a training step of a stage in each of so many processes, one micro-batch at a time. Processes share the
+/// optimizer's moments and the rows of a micro-batch.
 pub fn training(
     spec: &ModelSpec,
     stage: &StageConfig,
     parameters: &[ParameterInfo],
     precision: NumberFormat,
+    processes: usize,
 ) -> Memory {
     let trained = parameters.iter().filter(|p| p.group.is_some());
     let trained: u64 = trained.map(|p| p.count as u64).sum();
-    let per_trained = match precision {
-        NumberFormat::F32 | NumberFormat::Stored16 => 12,
-        NumberFormat::Bf16 => 16,
+    let (gradient, moments) = (4, 8);
+    let copy = match precision {
+        NumberFormat::F32 | NumberFormat::Stored16 => 0,
+        NumberFormat::Bf16 => 4,
     };
     let model = &spec.model;
-    let rows = stage.batch as u64;
+    let share = Plan::new(stage.train.accumulate, stage.batch, (0, processes));
+    let rows = share.map_or(stage.batch, |plan| plan.piece(0).rows.len()) as u64;
     let images = rows * stage.samples_per_row as u64;
     let tokens = rows * spec.max_tokens as u64;
     let recompute = model.checkpoint_blocks;
@@ -100,7 +104,7 @@ pub fn training(
     }
     Memory {
         weights: precision.weights(parameters.iter().map(|p| (p, p.group.is_none()))),
-        training: trained * per_trained,
+        training: trained * (gradient + copy) + trained * moments / processes.max(1) as u64,
         activations: values * precision.bytes(),
     }
 }
@@ -268,12 +272,15 @@ mod tests {
     #[test]
     fn weights_and_optimizer_are_counted_exactly() {
         let (spec, stage, parameters) = full_size("deem-7b-stage1.toml");
-        let memory = training(&spec, &stage, &parameters, NumberFormat::F32);
+        let memory = training(&spec, &stage, &parameters, NumberFormat::F32, 1);
         assert_eq!(memory.weights, 4 * 8_182_751_353);
         assert_eq!(memory.training, 12 * 494_771_150);
-        let memory = training(&spec, &stage, &parameters, NumberFormat::Bf16);
+        let memory = training(&spec, &stage, &parameters, NumberFormat::Bf16, 1);
         assert_eq!(memory.weights, 2 * 8_182_751_353);
         assert_eq!(memory.training, 16 * 494_771_150);
+        // Of eight processes each has its own gradients and copies, and an eighth of the moments.
+        let memory = training(&spec, &stage, &parameters, NumberFormat::Bf16, 8);
+        assert_eq!(memory.training, 9 * 494_771_150);
     }
 
     #[test]
@@ -301,12 +308,12 @@ mod tests {
         let activations = |change: &dyn Fn(&mut StageConfig)| {
             let mut stage = stage.clone();
             change(&mut stage);
-            training(&spec, &stage, &parameters, NumberFormat::Bf16).activations
+            training(&spec, &stage, &parameters, NumberFormat::Bf16, 1).activations
         };
         let whole = activations(&|_| {});
         let mut plain = spec.clone();
         plain.model.checkpoint_blocks = CheckpointBlocks::default();
-        let plain = training(&plain, &stage, &parameters, NumberFormat::Bf16).activations;
+        let plain = training(&plain, &stage, &parameters, NumberFormat::Bf16, 1).activations;
         assert!(whole < plain / 3, "{whole} of {plain}");
         assert_eq!(activations(&|s| s.batch *= 2), 2 * whole);
         assert!(activations(&|s| s.loss.feedback = 0.0) < whole);

@@ -11,8 +11,8 @@ mod total;
 
 pub use alignment::alignment_loss;
 pub use contrastive::{contrastive, normalize};
-pub use draws::Draws;
+pub use draws::{Draws, Purpose};
 pub use feedback::feedback_loss;
 pub use image::{image_targets, next_image_loss};
 pub use text::{counted_cross_entropy, counted_losses, next_token_loss};
-pub use total::{DeemBatch, LossWeights, Terms, deem_loss};
+pub use total::{DeemBatch, LossWeights, NoiseOf, Terms, deem_counts, deem_loss};

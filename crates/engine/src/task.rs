@@ -7,8 +7,8 @@ use deem_model::component::Component;
 use deem_model::deem::Deem;
 
 use crate::config::StageConfig;
-use crate::objective::{DeemBatch, Draws, LossWeights, alignment_loss, deem_loss};
-use crate::train::{GradientSet, Loss, Task};
+use crate::objective::{DeemBatch, LossWeights, NoiseOf, alignment_loss, deem_counts, deem_loss};
+use crate::train::{Counts, GradientSet, Loss, Piece, Shares, Task};
 use crate::{Compute, EngineError, Precision};
 
 /// Trains a [`Deem`] on batches of a loader.
@@ -35,12 +35,16 @@ impl Task for DeemTask {
         self.precision.apply(model)
     }
 
-    fn batch(&self, index: u64) -> Result<Batch, EngineError> {
-        Ok(self.batches.get(index)?)
+    fn rows(&self) -> usize {
+        self.batches.rows()
     }
 
-    fn skipped(&self, index: u64) -> Option<u64> {
-        Some(self.batches.skipped(index))
+    fn batch(&self, piece: &Piece) -> Result<Batch, EngineError> {
+        Ok(self.batches.of_rows(piece.first_row(), piece.rows.len())?)
+    }
+
+    fn skipped(&self, piece: &Piece) -> Option<u64> {
+        Some(self.batches.skipped(piece.first_row()))
     }
 
     fn texts(&self, batch: &Batch) -> Vec<String> {
@@ -55,13 +59,18 @@ impl Task for DeemTask {
         .collect()
     }
 
-    fn loss(&self, model: &Deem, batch: &Batch, index: u64) -> Loss {
-        self.weighted(model, batch, index, &self.weights)
+    fn counts(&self, model: &Deem, batch: &Batch) -> Counts {
+        let [_, height, width, _] = model.latent_shape(1);
+        deem_counts(batch, [height, width])
+    }
+
+    fn loss(&self, model: &Deem, batch: &Batch, piece: &Piece, shares: &Shares) -> Loss {
+        self.weighted(model, batch, piece, shares, &self.weights)
     }
 
     /// Norms of the encoder's gradient from text and from feedback, and the ratio of feedback with
     /// its weight to text: λ means nothing without it. Nothing without feedback.
-    fn probe(&self, model: &Deem, batch: &Batch, index: u64) -> Vec<(String, f64)> {
+    fn probe(&self, model: &Deem, batch: &Batch, piece: &Piece) -> Vec<(String, f64)> {
         if self.weights.feedback == 0.0 {
             return Vec::new();
         }
@@ -72,7 +81,9 @@ impl Task for DeemTask {
             ..self.weights
         };
         let norm = |weights: LossWeights| {
-            let loss = self.weighted(model, batch, index, &weights).total;
+            let loss = self
+                .weighted(model, batch, piece, &Shares::whole(), &weights)
+                .total;
             let gradients = loss.backward();
             GradientSet::collect(model, &gradients)
                 .norm(|path| Component::ImageTower.contains(path))
@@ -101,12 +112,21 @@ impl DeemTask {
         }
     }
 
-    fn weighted(&self, model: &Deem, batch: &Batch, index: u64, weights: &LossWeights) -> Loss {
+    fn weighted(
+        &self,
+        model: &Deem,
+        batch: &Batch,
+        piece: &Piece,
+        shares: &Shares,
+        weights: &LossWeights,
+    ) -> Loss {
         let device_batch = DeemBatch::new(batch, model, &self.device);
-        let mut draws = Draws::new(self.seed, index);
-        let terms = deem_loss(model, &device_batch, weights, &mut draws, &self.device);
-        let mut total = terms.total(weights, &self.device);
-        let mut named = terms.named();
+        let noise = NoiseOf {
+            seed: self.seed,
+            first_row: piece.first_row(),
+        };
+        let terms = deem_loss(model, &device_batch, weights, noise, &self.device);
+        let mut weighted = terms.weighted(weights);
         if self.align > 0.0
             && let Some(encoded) = &terms.encoded
         {
@@ -117,12 +137,8 @@ impl DeemTask {
                 encoded,
                 &self.device,
             );
-            total = total + align.clone().mul_scalar(self.align);
-            named.push(("align", align));
+            weighted.push(("align", self.align, align));
         }
-        Loss {
-            total,
-            terms: named,
-        }
+        Loss::sum(weighted, shares, &self.device)
     }
 }

@@ -3,14 +3,17 @@
 mod batch_file;
 mod checkpoint;
 mod config;
+mod exchange;
 mod identity;
 mod log;
 mod optimizer;
 pub mod parameters;
+mod piece;
 mod prefetch;
 mod replay;
 mod run;
 mod schedule;
+mod shares;
 mod task;
 mod tensorboard;
 mod trainer;
@@ -24,8 +27,10 @@ pub use identity::{
 pub use log::{MetricsLog, read_metrics};
 pub use optimizer::{AdamW, AdamWConfig, GradientSet};
 pub use parameters::{ParameterGroup, ParameterInfo};
+pub use piece::{Piece, Plan};
 pub use replay::{Replayed, replay};
 pub use run::{Run, finished};
 pub use schedule::Schedule;
+pub use shares::{Counts, Shares};
 pub use task::{Loss, Observer, Silent, StepReport, Task};
 pub use trainer::{Trained, train};

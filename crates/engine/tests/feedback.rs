@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use deem_engine::objective::LossWeights;
 use deem_engine::train::parameters::{list, select};
-use deem_engine::train::{AdamW, GradientSet, ParameterGroup, Task};
+use deem_engine::train::{AdamW, GradientSet, ParameterGroup, Shares, Task};
 use deem_model::checkpointing::CheckpointBlocks;
 use deem_model::component::Component;
 use deem_model::weights::state;
@@ -34,8 +34,8 @@ fn feedback_reaches_the_whole_encoder_and_nothing_frozen() {
     let (model, infos) = select(model, &groups).unwrap();
     let mut task = common::task(&preset, 0, &device);
     task.weights = feedback_only(task.weights);
-    let batch = task.batch(0).unwrap();
-    let loss = task.loss(&model, &batch, 0);
+    let (piece, batch) = common::first(&task);
+    let loss = task.loss(&model, &batch, &piece, &Shares::whole());
     let gradients = GradientSet::collect(&model, &loss.total.backward());
 
     // The LLM-side projection and the pyramid levels that only MMFS reads are not on the path from
@@ -76,9 +76,9 @@ fn the_probe_reports_the_ratio_that_lambda_makes() {
     let model = common::model(&preset, &device);
     let (model, _) = select(model, &preset.stages[0].train.groups).unwrap();
     let mut task = common::task(&preset, 0, &device);
-    let batch = task.batch(0).unwrap();
+    let (piece, batch) = common::first(&task);
     let figure = |task: &deem_engine::task::DeemTask, name: &str| {
-        let probe = task.probe(&model, &batch, 0);
+        let probe = task.probe(&model, &batch, &piece);
         probe.into_iter().find(|(n, _)| n == name).unwrap().1
     };
     let ratio = figure(&task, "encoder_gradient/ratio");
@@ -98,8 +98,8 @@ fn checkpointed_blocks_give_the_same_losses_and_gradients() {
         let model = common::model(&preset, &device);
         let (model, _) = select(model, &preset.stages[0].train.groups).unwrap();
         let task = common::task(&preset, 0, &device);
-        let batch = task.batch(0).unwrap();
-        let loss = task.loss(&model, &batch, 0);
+        let (piece, batch) = common::first(&task);
+        let loss = task.loss(&model, &batch, &piece, &Shares::whole());
         let gradients = GradientSet::collect(&model, &loss.total.backward());
         (loss.total.into_scalar::<f32>(), gradients)
     };

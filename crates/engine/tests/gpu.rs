@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor};
 use deem_engine::generate::{ImageOptions, restore};
 use deem_engine::objective::DeemBatch;
 use deem_engine::train::parameters::select;
-use deem_engine::train::{GradientSet, Task};
+use deem_engine::train::{GradientSet, Shares, Task};
 use deem_model::deem::Deem;
 use deem_model::weights::{LoadOptions, WeightsFile, load, state, write};
 use safetensors::Dtype;
@@ -55,9 +55,9 @@ fn a_step_of_every_stage_is_the_same() {
         let results = models(&devices).into_iter().zip(&devices);
         let results = results.map(|(model, device)| {
             let task = common::task(&preset, stage, device);
-            let batch = task.batch(0).unwrap();
+            let (piece, batch) = common::first(&task);
             let (model, _) = select(model, &preset.stages[stage].train.groups).unwrap();
-            let loss = task.loss(&model, &batch, 0).total;
+            let loss = task.loss(&model, &batch, &piece, &Shares::whole()).total;
             let gradients = GradientSet::collect(&model, &loss.clone().backward());
             let paths: Vec<String> = gradients.paths().map(str::to_owned).collect();
             let all = paths
@@ -91,9 +91,7 @@ fn a_step_of_every_stage_is_the_same() {
 fn a_drawing_is_the_same() {
     let Some(gpu) = gpu() else { return };
     let devices = [Device::flex(), gpu];
-    let batch = common::task(&common::preset(), 0, &devices[0])
-        .batch(0)
-        .unwrap();
+    let (_, batch) = common::first(&common::task(&common::preset(), 0, &devices[0]));
     let images = models(&devices)
         .into_iter()
         .zip(&devices)

@@ -19,4 +19,5 @@ mod probe;
 mod reading;
 mod reproducible;
 mod resume;
+mod sharing;
 mod stored_16;

@@ -6,7 +6,7 @@ use deem_engine::Precision;
 use deem_engine::generate::{ImageOptions, restore};
 use deem_engine::objective::DeemBatch;
 use deem_engine::train::parameters::select;
-use deem_engine::train::{GradientSet, Task};
+use deem_engine::train::{GradientSet, Shares, Task};
 use deem_model::deem::Deem;
 
 use crate::common;
@@ -44,7 +44,7 @@ fn step(stage: usize, precision: Precision, rounded: bool) -> Step {
     let preset = common::preset();
     let mut task = common::task(&preset, stage, &device);
     task.precision = precision;
-    let batch = task.batch(0).unwrap();
+    let (piece, batch) = common::first(&task);
     let groups = &preset.stages[stage].train.groups;
     let mut change = Change {
         path: Vec::new(),
@@ -53,7 +53,7 @@ fn step(stage: usize, precision: Precision, rounded: bool) -> Step {
     let model = common::model(&preset, &device).map(&mut change);
     let (model, _) = select(model, groups).unwrap();
     let model = task.prepare(model);
-    let loss = task.loss(&model, &batch, 0).total;
+    let loss = task.loss(&model, &batch, &piece, &Shares::whole()).total;
     let gradients = GradientSet::collect(&model, &loss.clone().backward());
     Step {
         model,
@@ -152,7 +152,7 @@ fn trained_weights_are_in_32_bits_and_frozen_matrices_in_16() {
 fn activations_are_in_16_bits_and_latents_in_32() {
     let device = Device::flex();
     let preset = common::preset();
-    let batch = common::task(&preset, 0, &device).batch(0).unwrap();
+    let (_, batch) = common::first(&common::task(&preset, 0, &device));
     let restored = |precision: Precision| {
         let model = common::model(&preset, &device);
         let model = precision.apply(model.no_grad());

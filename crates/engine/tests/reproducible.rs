@@ -22,10 +22,10 @@ use deem_engine::generate::{
     log_likelihoods, restore,
 };
 use deem_engine::objective::{
-    DeemBatch, Draws, LossWeights, alignment_loss, contrastive, deem_loss,
+    DeemBatch, Draws, LossWeights, NoiseOf, alignment_loss, contrastive, deem_loss,
 };
 use deem_engine::train::parameters::select;
-use deem_engine::train::{AdamW, AdamWConfig, GradientSet, ParameterGroup, Schedule};
+use deem_engine::train::{AdamW, AdamWConfig, GradientSet, Loss, ParameterGroup, Schedule, Shares};
 use deem_kernels::{self as kernels, InstructionSet, Mode, with_instruction_set, with_mode};
 use deem_model::autoencoder::Autoencoder;
 use deem_model::clip::config::ClipTextConfig;
@@ -242,11 +242,17 @@ fn stages(config: &DeemConfig, batch: &Batch, device: &Device, bits: &mut Bits) 
     ];
     train(deem(config, device), &trained, bits, |model, step| {
         let batch = DeemBatch::new(batch, model, device);
-        let mut draws = Draws::new(5, step);
-        let terms = deem_loss(model, &batch, &weights, &mut draws, device);
+        let noise = NoiseOf {
+            seed: 5,
+            first_row: step,
+        };
+        let terms = deem_loss(model, &batch, &weights, noise, device);
         let encoded = terms.encoded.as_ref().expect("pictures");
         let (layout, labels) = (&batch.layout, &batch.host.labels);
-        terms.total(&weights, device) + alignment_loss(model, layout, labels, encoded, device)
+        let mut weighted = terms.weighted(&weights);
+        let align = alignment_loss(model, layout, labels, encoded, device);
+        weighted.push(("align", 1.0, align));
+        Loss::sum(weighted, &Shares::whole(), device).total
     })
 }
 

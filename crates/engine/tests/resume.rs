@@ -354,7 +354,7 @@ fn a_loss_that_is_not_a_number_stops_and_its_batch_can_be_computed_again() {
     };
     assert!(error.to_string().contains("--replay"), "{error}");
     let (file, batch) = BatchFile::read::<Batch>(saved).unwrap();
-    let expected = task.batches.get(file.index).unwrap();
+    let expected = task.batches.get(file.piece.index).unwrap();
     assert!(batch == expected, "another batch was saved");
     assert_eq!(file.texts.len(), batch.batch);
     assert!(file.texts[0].contains(' '), "{:?}", file.texts);

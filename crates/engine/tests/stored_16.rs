@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor};
 use deem_engine::train::parameters::select;
-use deem_engine::train::{GradientSet, Task};
+use deem_engine::train::{GradientSet, Shares, Task};
 use deem_model::deem::Deem;
 use deem_model::weights::{LoadOptions, WeightsFile, load, state, widen, write};
 use safetensors::Dtype;
@@ -44,12 +44,12 @@ fn a_step_is_the_same_as_in_32_bits() {
     let wide = narrow.clone().map(&mut Widen);
 
     let task = common::task(&preset, 0, &device);
-    let batch = task.batch(0).unwrap();
+    let (piece, batch) = common::first(&task);
     let step = |model: Deem| {
         let (model, _) = select(model, &preset.stages[0].train.groups).unwrap();
         let mut types = Types::default();
         model.visit(&mut types);
-        let loss = task.loss(&model, &batch, 0).total;
+        let loss = task.loss(&model, &batch, &piece, &Shares::whole()).total;
         let gradients = GradientSet::collect(&model, &loss.clone().backward());
         let paths: Vec<String> = gradients.paths().map(str::to_owned).collect();
         let norms = paths.into_iter().map(|path| {

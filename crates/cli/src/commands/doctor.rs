@@ -39,7 +39,7 @@ pub fn run(setup: &Setup, args: &Doctor) -> Result<()> {
     let model = Deem::new(&spec.model, &Device::flex())?;
     let (_, parameters) = select(model, &stage.train.groups)?;
     let needs = |precision| {
-        let training = training(&spec, &stage, &parameters, precision);
+        let training = training(&spec, &stage, &parameters, precision, args.processes);
         let inference = |draws| inference(&spec, &parameters, precision, draws);
         [
             ("training", training),

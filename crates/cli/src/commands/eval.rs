@@ -4,14 +4,16 @@ mod page;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use deem::{ImageOptions, Model, Purpose};
+use deem_collective::Collective;
 use deem_data::benchmark::LabelOptions;
 use deem_data::image::ImageLimits;
 use deem_engine::evaluate::{
     Asked, BenchmarkRegistry, DrawingExaminer, EncoderExaminer, Evaluation, Exam, Examiner,
-    ModelIdentity, Retrieval, SavedRun, ZeroShot, compare, saved_records, summary, table,
+    ModelIdentity, Retrieval, SavedRun, Shard, ZeroShot, compare, saved_records, summary, table,
     weights_digest,
 };
 use deem_engine::{EngineError, RunLock};
@@ -26,8 +28,35 @@ use crate::args::{Eval, ModelChoice};
 use crate::interrupt;
 use crate::progress::Progress;
 
-/// Runs the command.
+/// How long a process that has answered its share waits for the others'.
+const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Benchmarks with their figures.
+type Figures = Vec<(Exam, Family)>;
+
+/// What is asked for, and who answers it together.
+type Asking<'a> = (&'a Eval, &'a dyn Collective);
+
+/// Runs the command. Of several processes that were started together each answers a share, and the first one prints the
+/// figures.
 pub fn run(setup: &Setup, args: &Eval) -> Result<()> {
+    let processes = deem_collective::join(PATIENCE)?;
+    let mut args = args.clone();
+    if processes.size() > 1 {
+        if !args.shard.is_whole() {
+            bail!("--shard: processes that are started together share the questions by themselves");
+        }
+        let share = Shard::new(processes.rank() + 1, processes.size());
+        args.shard = share.context("a share for each process")?;
+    }
+    let answered = evaluate(setup, &args, &*processes);
+    if let Err(error) = &answered {
+        processes.abort(&format!("{error:#}"));
+    }
+    answered
+}
+
+fn evaluate(setup: &Setup, args: &Eval, processes: &dyn Collective) -> Result<()> {
     let limits = ImageLimits {
         max_pixels: args.model.max_megapixels * 1_000_000,
     };
@@ -46,15 +75,15 @@ pub fn run(setup: &Setup, args: &Eval) -> Result<()> {
         );
     }
     match asked {
-        Asked::Model => ask_model(setup, args, lock, &exams, limits),
-        Asked::Encoder => ask_encoder(setup, args, lock, &exams, limits),
-        Asked::Drawing => ask_to_draw(setup, args, lock, &exams),
+        Asked::Model => ask_model(setup, (args, processes), lock, &exams, limits),
+        Asked::Encoder => ask_encoder(setup, (args, processes), lock, &exams, limits),
+        Asked::Drawing => ask_to_draw(setup, (args, processes), lock, &exams),
     }
 }
 
 fn ask_model(
     setup: &Setup,
-    args: &Eval,
+    (args, processes): Asking,
     lock: RunLock,
     exams: &[Exam],
     limits: ImageLimits,
@@ -64,12 +93,18 @@ fn ask_model(
     let mut runner = opened.runner(args.batch);
     runner.limits = limits;
     let evaluation = Evaluation::open(&args.output, lock, &model, exams, args.shard)?;
-    answer(args, evaluation, &runner, exams, opened.source())
+    answer(
+        (args, processes),
+        evaluation,
+        &runner,
+        exams,
+        opened.source(),
+    )
 }
 
 fn ask_encoder(
     setup: &Setup,
-    args: &Eval,
+    (args, processes): Asking,
     lock: RunLock,
     exams: &[Exam],
     limits: ImageLimits,
@@ -77,7 +112,7 @@ fn ask_encoder(
     let Some(before) = &args.encoder_before else {
         let (evaluation, families, source) = asked_encoder(
             setup,
-            args,
+            (args, processes),
             (&args.encoder, &args.output),
             lock,
             exams,
@@ -92,10 +127,17 @@ fn ask_encoder(
     }
     let folder = args.output.join(BEFORE);
     let earlier = RunLock::acquire(&folder)?;
-    asked_encoder(setup, args, (before, &folder), earlier, exams, limits)?;
     asked_encoder(
         setup,
-        args,
+        (args, processes),
+        (before, &folder),
+        earlier,
+        exams,
+        limits,
+    )?;
+    asked_encoder(
+        setup,
+        (args, processes),
         (&args.encoder, &args.output),
         lock,
         exams,
@@ -124,12 +166,12 @@ const BEFORE: &str = "before";
 /// An encoder's answers, into a folder.
 fn asked_encoder(
     setup: &Setup,
-    args: &Eval,
+    (args, processes): Asking,
     (name, folder): (&str, &Path),
     lock: RunLock,
     exams: &[Exam],
     limits: ImageLimits,
-) -> Result<(Evaluation, Vec<(Exam, Family)>, String)> {
+) -> Result<(Evaluation, Figures, String)> {
     let encoder = encoder::open(setup, name)?;
     let model = ModelIdentity {
         weights: encoder.weights().to_owned(),
@@ -139,11 +181,16 @@ fn asked_encoder(
     };
     let examiner = EncoderExaminer::new(&encoder, args.batch, limits);
     let mut evaluation = Evaluation::open(folder, lock, &model, exams, args.shard)?;
-    let families = asked(args, &mut evaluation, &examiner, exams)?;
+    let families = asked((args, processes), &mut evaluation, &examiner, exams)?;
     Ok((evaluation, families, encoder.name().to_owned()))
 }
 
-fn ask_to_draw(setup: &Setup, args: &Eval, lock: RunLock, exams: &[Exam]) -> Result<()> {
+fn ask_to_draw(
+    setup: &Setup,
+    (args, processes): Asking,
+    lock: RunLock,
+    exams: &[Exam],
+) -> Result<()> {
     let opened = setup.load(&choice(args), Purpose::Everything)?;
     let encoder = encoder::open(setup, &args.encoder)?;
     let options = args.drawing.options(GUIDANCE);
@@ -171,7 +218,13 @@ fn ask_to_draw(setup: &Setup, args: &Eval, lock: RunLock, exams: &[Exam]) -> Res
         folder: args.output.clone(),
     };
     let evaluation = Evaluation::open(&args.output, lock, &model, exams, args.shard)?;
-    answer(args, evaluation, &examiner, exams, opened.source())
+    answer(
+        (args, processes),
+        evaluation,
+        &examiner,
+        exams,
+        opened.source(),
+    )
 }
 
 /// The model that the arguments choose, by its own place or by `--model`.
@@ -193,41 +246,56 @@ fn identity(setup: &Setup, opened: &Model) -> Result<ModelIdentity> {
 
 /// Asks, and prints what came of it.
 fn answer(
-    args: &Eval,
+    (args, processes): Asking,
     mut evaluation: Evaluation,
     examiner: &dyn Examiner,
     exams: &[Exam],
     source: &str,
 ) -> Result<()> {
-    let families = asked(args, &mut evaluation, examiner, exams)?;
+    let families = asked((args, processes), &mut evaluation, examiner, exams)?;
     shown(args, &evaluation, &families, source, exams)
 }
 
 /// The figures of all benchmarks of which everything is answered.
 fn asked(
-    args: &Eval,
+    (args, processes): Asking,
     evaluation: &mut Evaluation,
     examiner: &dyn Examiner,
     exams: &[Exam],
-) -> Result<Vec<(Exam, Family)>> {
-    let mut families: Vec<(Exam, Family)> = Vec::new();
+) -> Result<Figures> {
+    let mut families = Figures::new();
     for exam in exams {
         let exam = match args.limit {
             Some(limit) => exam.limited(usize::try_from(limit)?),
             None => exam.clone(),
         };
-        let mut progress = Progress::new(exam.benchmark.title(), exam.items.len() as u64);
+        let first = processes.is_first();
+        let mut progress =
+            first.then(|| Progress::new(exam.benchmark.title(), exam.items.len() as u64));
         let mut done = None;
-        let family = evaluation.run(examiner, &exam, &mut |count| {
+        let mut tick = |count: usize| {
             let now = done.unwrap_or_default() + count as u64;
-            if done.is_none() {
-                progress.skip_to(now);
+            if let Some(progress) = &mut progress {
+                if done.is_none() {
+                    progress.skip_to(now);
+                }
+                progress.set(now, "");
             }
-            progress.set(now, "");
             done = Some(now);
             !interrupt::asked()
-        })?;
-        progress.finish();
+        };
+        let mut family = evaluation.run(examiner, &exam, &mut tick)?;
+        if processes.size() > 1 {
+            processes.barrier()?;
+            if !first {
+                continue;
+            }
+            // Everybody's answers are there now.
+            family = evaluation.run(examiner, &exam, &mut |_| true)?;
+        }
+        if let Some(progress) = &progress {
+            progress.finish();
+        }
         let Some(family) = family else {
             let answered = evaluation.records(&exam).len();
             eprintln!(

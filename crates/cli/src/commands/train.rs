@@ -4,9 +4,12 @@
 mod base;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use deem::Parts;
+use deem_collective::Collective;
 use deem_data::LoaderStats;
 use deem_engine::EngineError;
 use deem_engine::config::{self, StageConfig};
@@ -17,7 +20,7 @@ use self::base::Base;
 use super::setup::Setup;
 use crate::args::Train;
 use crate::interrupt;
-use crate::progress::TrainProgress;
+use crate::progress::{self, TrainProgress};
 
 /// Runs the command.
 pub fn run(setup: &Setup, args: &Train) -> Result<()> {
@@ -30,18 +33,33 @@ pub fn run(setup: &Setup, args: &Train) -> Result<()> {
         print!("{}", toml::to_string(&config)?);
         return Ok(());
     }
-    let stages = Stages { all: &all, args };
-    if args.resume && !config.stages().any(|stage| stages.is_begun(stage)) {
+    let begun = |stage| {
+        Checkpoint::of(&folder(&all, args, stage))
+            .newest()
+            .is_some()
+    };
+    if args.resume && !config.stages().any(begun) {
         bail!("{}: no checkpoint to resume from", args.output.display());
     }
     let base = Base::open(setup, args)?;
+    let processes = deem_collective::join(Duration::from_secs(args.timeout))?;
+    if !processes.is_first() {
+        progress::log_to(&args.output.join(format!("rank-{}.log", processes.rank())))?;
+    }
+    let stages = Stages {
+        all: &all,
+        args,
+        processes,
+    };
     if let Some(path) = &args.replay {
         let replayed = stages.replay(&base, path)?;
         print!("{}", report(&replayed));
         return Ok(());
     }
     let weights = stages.train(&base, &config)?;
-    println!("{}", weights.display());
+    if stages.processes.is_first() {
+        println!("{}", weights.display());
+    }
     Ok(())
 }
 
@@ -76,21 +94,27 @@ fn run_config(setup: &Setup, args: &Train) -> Result<RunConfig> {
     })
 }
 
+/// Where a stage of a run goes: the output itself if there is only one.
+fn folder(all: &RunConfig, args: &Train, stage: &StageConfig) -> PathBuf {
+    if all.following.is_empty() {
+        args.output.clone()
+    } else {
+        args.output.join(&stage.name)
+    }
+}
+
 /// The stages of a run, of which some may be trained already.
 struct Stages<'a> {
     /// All of them, also those that are not asked for.
     all: &'a RunConfig,
     args: &'a Train,
+    /// Who trains them together.
+    processes: Arc<dyn Collective>,
 }
 
 impl Stages<'_> {
-    /// Where a stage goes: the output itself if there is only one.
     fn folder(&self, stage: &StageConfig) -> PathBuf {
-        if self.all.following.is_empty() {
-            self.args.output.clone()
-        } else {
-            self.args.output.join(&stage.name)
-        }
+        folder(self.all, self.args, stage)
     }
 
     fn is_begun(&self, stage: &StageConfig) -> bool {
@@ -121,10 +145,15 @@ impl Stages<'_> {
         }
         let (task, model) = base.assemble(parts, stage)?;
         // A directory that has a checkpoint is left for `train` to compare.
-        if !self.is_begun(stage) {
+        let first = self.processes.is_first();
+        if first && !self.is_begun(stage) {
             base.describe(parts, stage, &run.folder)?;
         }
-        let mut progress = TrainProgress::new(&stage.name, true);
+        let mut progress = if first {
+            TrainProgress::new(&stage.name, true)
+        } else {
+            TrainProgress::silent()
+        };
         let trained = train(&task, model, &run, &mut progress)?;
         if trained.skipped > 0 {
             eprint!("{}", unreadable(trained.skipped, &task.batches.stats()));
@@ -179,6 +208,7 @@ impl Stages<'_> {
             folder: self.folder(stage),
             carried: parts.weights().map(Path::to_owned).into_iter().collect(),
             config: Some(toml::to_string(&alone)?),
+            processes: self.processes.clone(),
         })
     }
 }
@@ -202,7 +232,7 @@ fn report(replayed: &Replayed) -> String {
     let file = &replayed.file;
     let mut text = format!(
         "{} step {}, micro-batch {}: {} was {}; weights of step {}\n",
-        file.task, file.step, file.index, file.what, file.value, replayed.step
+        file.task, file.step, file.piece.index, file.what, file.value, replayed.step
     );
     for (name, value) in &replayed.figures {
         let verdict = if value.is_finite() {

@@ -340,11 +340,11 @@ fn an_encoder_is_compared_with_what_it_was() {
         "--benchmark",
         "pope",
         "--data",
-        "classes",
+        "questions",
         "--encoder-before",
         "miner",
     ];
-    pope(&folder.path().join("classes"));
+    pope(&folder.path().join("questions"));
     let (_, error) = fails(&model, folder.path());
     assert!(error.contains("an encoder alone"), "{error}");
 }

@@ -1,6 +1,7 @@
 //! L_NIP: next-image prediction, the denoising error of an image given the text and images before it.
 
 use burn::tensor::{Device, Tensor};
+use deem_data::Batch;
 use deem_kernels as kernels;
 use deem_model::deem::{Deem, EncodedImages};
 use deem_model::diffusion::Condition;
@@ -13,9 +14,22 @@ pub fn image_targets(layout: &Layout, counted: &[bool]) -> Vec<usize> {
         .images
         .iter()
         .enumerate()
-        .filter(|(index, image)| counted[*index] && image.soi - image.document > 1)
+        .filter(|(index, image)| counted[*index] && has_context(image.soi, image.document))
         .map(|(index, _)| index)
         .collect()
+}
+
+/// How many images of a batch count, as [`image_targets`] says.
+pub(super) fn count_of_targets(batch: &Batch) -> usize {
+    let images = batch.images.iter();
+    images
+        .filter(|image| image.counted_nip && has_context(image.soi, image.document_start))
+        .count()
+}
+
+/// Whether more than `bos, soi` stands before an image.
+fn has_context(soi: usize, document: usize) -> bool {
+    soi - document > 1
 }
 
 /// Mean squared error of the predicted noise for the `targets` among a batch's images.

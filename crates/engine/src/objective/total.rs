@@ -1,14 +1,18 @@
 //! The training loss: L_NTP + λ L_NIP + λ L_CSR, one forward pass for all three.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use deem_data::Batch;
+use deem_data::{Batch, IGNORED};
+use deem_kernels as kernels;
 use deem_model::deem::{Deem, EncodedImages};
 use deem_model::layout::{Layout, LayoutParts};
 use deem_model::mask_extractor::mask_to_grid;
 use deem_model::scheduler::TimestepSampler;
 use serde::{Deserialize, Serialize};
 
-use super::{Draws, feedback_loss, image_targets, next_image_loss, next_token_loss};
+use crate::train::Counts;
+
+use super::image::count_of_targets;
+use super::{Draws, Purpose, feedback_loss, image_targets, next_image_loss, next_token_loss};
 
 /// Weights of the terms and how diffusion noise is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,30 +49,26 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// The weighted sum, `[1]`.
-    pub fn total(&self, weights: &LossWeights, device: &Device) -> Tensor<1> {
+    /// Terms by name, with their weights.
+    pub fn weighted(&self, weights: &LossWeights) -> Vec<(&'static str, f64, Tensor<1>)> {
         [
-            (&self.text, weights.text),
-            (&self.image, weights.image),
-            (&self.feedback, weights.feedback),
+            ("text", weights.text, &self.text),
+            ("image", weights.image, &self.image),
+            ("feedback", weights.feedback, &self.feedback),
         ]
         .into_iter()
-        .filter_map(|(term, weight)| Some(term.clone()?.mul_scalar(weight)))
-        .reduce(|a, b| a + b)
-        .unwrap_or_else(|| Tensor::zeros([1], device))
-    }
-
-    /// Terms by name.
-    pub fn named(&self) -> Vec<(&'static str, Tensor<1>)> {
-        [
-            ("text", &self.text),
-            ("image", &self.image),
-            ("feedback", &self.feedback),
-        ]
-        .into_iter()
-        .filter_map(|(name, term)| Some((name, term.clone()?)))
+        .filter_map(|(name, weight, term)| Some((name, weight, term.clone()?)))
         .collect()
     }
+}
+
+/// Whose noise a batch draws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoiseOf {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Number of the batch's first row in the run.
+    pub first_row: u64,
 }
 
 /// A host batch on the device, with its structure.
@@ -129,16 +129,40 @@ impl<'a> DeemBatch<'a> {
     }
 }
 
-/// The terms of the training loss that `weights` asks for.
-///
-/// `draws` supplies noise, timesteps and condition dropout, in this order for feedback, then image.
+/// How many values the terms of [`deem_loss`] average over: words, pictures, and the latent cells in which feedback
+/// counts, of a grid of the given height and width.
+pub fn deem_counts(batch: &Batch, [height, width]: [usize; 2]) -> Counts {
+    let first = |i: usize| i.is_multiple_of(batch.seq.max(1));
+    let words = batch.labels.iter().enumerate();
+    let words = words.filter(|(i, label)| !first(*i) && **label != IGNORED);
+    let cells = match &batch.masks {
+        Some(masks) if !batch.images.is_empty() => {
+            let side = batch.encoder_side;
+            let shape = [batch.images.len(), side, side];
+            let masks = TensorData::new(masks.clone(), shape);
+            let masks = Tensor::<3>::from_data(masks, &Device::flex());
+            let inside = kernels::sum(mask_to_grid(masks, height, width)).into_data();
+            inside.iter::<f64>().sum()
+        }
+        _ => (batch.images.len() * height * width) as f64,
+    };
+    Counts::of([
+        ("text", words.count() as f64),
+        ("image", count_of_targets(batch) as f64),
+        ("feedback", cells),
+    ])
+}
+
+/// The terms of the training loss that `weights` asks for. Noise, timesteps and condition dropout of a picture are drawn
+/// for its row.
 pub fn deem_loss(
     model: &Deem,
     batch: &DeemBatch,
     weights: &LossWeights,
-    draws: &mut Draws,
+    noise: NoiseOf,
     device: &Device,
 ) -> Terms {
+    let draws = |purpose| Draws::of_pictures(noise.seed, purpose, noise.first_row, batch.host);
     let encoded = batch.encode(model);
     let mut terms = Terms {
         text: None,
@@ -156,6 +180,7 @@ pub fn deem_loss(
         _ => None,
     };
     if let (Some(encoded), Some(latents), true) = (&encoded, &latents, weights.feedback > 0.0) {
+        let mut draws = draws(Purpose::Feedback);
         let noise = draws.noise(latents.dims(), device);
         let timesteps = draws.timesteps(weights.timesteps, latents.dims()[0], steps);
         let mask = batch
@@ -188,6 +213,7 @@ pub fn deem_loss(
                 let count = targets.len();
                 let rows: Vec<i64> = targets.iter().map(|i| *i as i64).collect();
                 let latents = latents.select(0, Layout::int(rows, [count], device));
+                let mut draws = draws(Purpose::Image).select(&targets);
                 let noise = draws.noise(latents.dims(), device);
                 let timesteps = draws.timesteps(TimestepSampler::Uniform, count, steps);
                 let drop = draws.events(weights.condition_dropout, count);

@@ -10,6 +10,7 @@ use deem_model::weights::{Dtype, LazyTensor, WeightsFile, write_stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::piece::Piece;
 use crate::EngineError;
 
 /// Host data of a micro-batch, which can be written to a file and read back.
@@ -102,8 +103,8 @@ pub struct BatchFile {
     pub task: String,
     /// Optimizer step, from 0.
     pub step: u64,
-    /// Number of the micro-batch, which chooses samples, noise and timesteps.
-    pub index: u64,
+    /// Which rows of the run it holds, which chooses samples, noise and timesteps.
+    pub piece: Piece,
     /// Seed of noise and timesteps.
     pub seed: u64,
     /// What was not finite.
@@ -198,7 +199,7 @@ mod tests {
         let file = BatchFile {
             task: "s".into(),
             step: 3,
-            index: 6,
+            piece: Piece::whole(6, 1),
             seed: 1,
             what: "the loss".into(),
             value: f64::NAN.to_string(),

@@ -4,7 +4,7 @@
 //! checkpoint/
 //!   model.safetensors      everything trained so far: what this run trains, and what earlier stages trained;
 //!                          on top of the base weights it is the complete result
-//!   optimizer.safetensors  AdamW moments
+//!   optimizer.safetensors  AdamW moments; of several processes each has a file, optimizer-00001-of-00004.safetensors
 //!   state.json             steps finished, identity of the run
 //!   config.toml            its configuration, where it has one
 //!   SHA256SUMS             checksums of these files, as `sha256sum` writes them
@@ -15,6 +15,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use deem_collective::{Collective, CollectiveError};
 use deem_model::weights::{Checksum, LazyTensor, WeightsFile, sha256, write_stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -60,8 +61,36 @@ pub struct Saved {
     pub state: State,
     /// Everything trained so far.
     pub model: WeightsFile,
-    /// Moments of the optimizer.
-    pub optimizer: WeightsFile,
+    /// Moments of the optimizer, a file for each process that wrote it.
+    pub optimizer: Vec<WeightsFile>,
+}
+
+impl Saved {
+    /// A parameter's moment by name (`PATH.first`), put together if several processes shared it.
+    pub fn moment(&self, name: &str) -> Option<Vec<f32>> {
+        if let Some(values) = self.optimizer.iter().find_map(|file| file.f32(name)) {
+            return Some(values);
+        }
+        let prefix = format!("{name}@");
+        let mut parts: Vec<(usize, Vec<f32>)> = Vec::new();
+        for file in &self.optimizer {
+            for key in file.keys() {
+                let from = key.strip_prefix(&prefix).and_then(|n| n.parse().ok());
+                if let Some(from) = from {
+                    parts.push((from, file.f32(key)?));
+                }
+            }
+        }
+        parts.sort_by_key(|(from, _)| *from);
+        let mut values = Vec::new();
+        for (from, part) in parts {
+            if from != values.len() {
+                return None;
+            }
+            values.extend(part);
+        }
+        (!values.is_empty()).then_some(values)
+    }
 }
 
 /// The checkpoint of one run directory.
@@ -100,20 +129,41 @@ impl Checkpoint {
             .find(|dir| dir.join(STATE).is_file())
     }
 
-    /// Writes a checkpoint; the one before stays until the new one is on disk. Tensors are read one at a time.
+    /// Writes a checkpoint; the one before stays until the new one is on disk. Tensors are read one at a time. Of several
+    /// processes each writes its part of the optimizer's state, the first one everything else: they share the folder.
     ///
     /// # Errors
-    /// `Io` or `Weights` naming the file; the former checkpoint is then untouched.
-    pub fn write(&self, contents: Contents) -> Result<(), EngineError> {
+    /// `Io` or `Weights` naming the file, `Processes` if another process failed; the former checkpoint is then
+    /// untouched.
+    pub fn write(&self, contents: Contents, processes: &dyn Collective) -> Result<(), EngineError> {
         let part = self.root.join("checkpoint.part");
-        if part.exists() {
-            fs::remove_dir_all(&part).map_err(EngineError::io(&part))?;
-        }
-        fs::create_dir_all(&part).map_err(EngineError::io(&part))?;
-        if let Err(error) = fill(&part, contents) {
+        let first = processes.is_first();
+        let begun = if first { fresh(&part) } else { Ok(()) };
+        all_well(processes, begun.map(|()| String::new()))?;
+        let Contents {
+            model,
+            mut optimizer,
+            state,
+            config,
+        } = contents;
+        let name = optimizer_file(processes);
+        let written = write_tensors(&part.join(&name), &mut optimizer);
+        let sums = all_well(processes, written.map(|sum| format!("{name} {sum}")))?;
+        let finished = if first {
+            let sums = sums.iter().filter_map(|line| line.split_once(' '));
+            let sums = sums.map(|(name, sum)| (name.to_owned(), sum.to_owned()));
+            fill(&part, (model, state, config), sums.collect()).and_then(|()| self.replace(&part))
+        } else {
+            Ok(())
+        };
+        if finished.is_err() {
             let _ = fs::remove_dir_all(&part);
-            return Err(error);
         }
+        all_well(processes, finished.map(|()| String::new())).map(|_| ())
+    }
+
+    /// Puts a complete folder in the place of the checkpoint.
+    fn replace(&self, part: &Path) -> Result<(), EngineError> {
         let (current, previous) = (self.current(), self.previous());
         if current.exists() {
             if previous.exists() {
@@ -121,7 +171,7 @@ impl Checkpoint {
             }
             fs::rename(&current, &previous).map_err(EngineError::io(&current))?;
         }
-        fs::rename(&part, &current).map_err(EngineError::io(&part))?;
+        fs::rename(part, &current).map_err(EngineError::io(part))?;
         sync_dir(&self.root)?;
         if previous.exists() {
             fs::remove_dir_all(&previous).map_err(EngineError::io(&previous))?;
@@ -145,9 +195,16 @@ impl Checkpoint {
                 .ok_or_else(|| unlisted(&folder.join(CHECKSUMS), name))?;
             Ok(WeightsFile::open_verified(&folder.join(name), sum)?)
         };
+        let shards = sums.keys().filter(|name| name.starts_with("optimizer"));
+        let optimizer = shards
+            .map(|name| open(name))
+            .collect::<Result<Vec<_>, _>>()?;
+        if optimizer.is_empty() {
+            return Err(unlisted(&folder.join(CHECKSUMS), OPTIMIZER));
+        }
         Ok(Some(Saved {
             model: open(MODEL)?,
-            optimizer: open(OPTIMIZER)?,
+            optimizer,
             state,
             folder,
         }))
@@ -162,20 +219,65 @@ impl Checkpoint {
     }
 }
 
-fn fill(part: &Path, contents: Contents) -> Result<(), EngineError> {
-    let Contents {
-        mut model,
-        mut optimizer,
-        state,
-        config,
-    } = contents;
-    let none = HashMap::new();
-    let mut sums = BTreeMap::new();
-    for (name, tensors) in [(MODEL, &mut model), (OPTIMIZER, &mut optimizer)] {
-        let path = part.join(name);
-        write_stream(tensors, &path, &none)?;
-        sums.insert(name.to_owned(), WeightsFile::open(&path)?.checksum());
+/// An empty folder.
+fn fresh(part: &Path) -> Result<(), EngineError> {
+    if part.exists() {
+        fs::remove_dir_all(part).map_err(EngineError::io(part))?;
     }
+    fs::create_dir_all(part).map_err(EngineError::io(part))
+}
+
+/// Name of this process's part of the optimizer's state.
+fn optimizer_file(processes: &dyn Collective) -> String {
+    match processes.size() {
+        1 => OPTIMIZER.into(),
+        size => format!(
+            "optimizer-{:05}-of-{size:05}.safetensors",
+            processes.rank() + 1
+        ),
+    }
+}
+
+/// What every process has to say, if none failed.
+fn all_well(
+    processes: &dyn Collective,
+    own: Result<String, EngineError>,
+) -> Result<Vec<String>, EngineError> {
+    let told = match &own {
+        Ok(text) => format!("+{text}"),
+        Err(error) => format!("-{error}"),
+    };
+    let all = processes.all_gather(told.as_bytes())?;
+    own?;
+    let all = all.iter().enumerate().map(|(rank, told)| {
+        let told = String::from_utf8_lossy(told);
+        let failed = |reason: &str| CollectiveError::Aborted {
+            rank,
+            size: processes.size(),
+            reason: reason.to_owned(),
+        };
+        match told.strip_prefix('+') {
+            Some(text) => Ok(text.to_owned()),
+            None => Err(failed(told.trim_start_matches('-')).into()),
+        }
+    });
+    all.collect()
+}
+
+/// Writes tensors; returns the file's checksum.
+fn write_tensors(path: &Path, tensors: &mut [LazyTensor]) -> Result<Checksum, EngineError> {
+    write_stream(tensors, path, &HashMap::new())?;
+    Ok(WeightsFile::open(path)?.checksum())
+}
+
+/// Everything but the optimizer's state, and the list of checksums.
+fn fill(
+    part: &Path,
+    (mut model, state, config): (Vec<LazyTensor>, &State, Option<&str>),
+    mut sums: BTreeMap<String, Checksum>,
+) -> Result<(), EngineError> {
+    let sum = write_tensors(&part.join(MODEL), &mut model)?;
+    sums.insert(MODEL.to_owned(), sum);
     let state = serde_json::to_string_pretty(state).expect("plain data");
     let texts = [(STATE, Some(state.as_str())), (CONFIG, config)];
     for (name, text) in texts {
@@ -265,6 +367,8 @@ fn sync_dir(dir: &Path) -> Result<(), EngineError> {
 
 #[cfg(test)]
 mod tests {
+    use deem_collective::Alone;
+
     use super::*;
     use crate::config;
     use crate::train::{TrainConfig, floats};
@@ -280,12 +384,15 @@ mod tests {
 
     fn write(checkpoint: &Checkpoint, step: u64) {
         checkpoint
-            .write(Contents {
-                model: vec![floats("w", &[step as f32])],
-                optimizer: vec![floats("w.first", &[0.0])],
-                state: &state(step),
-                config: Some("batch = 1\n"),
-            })
+            .write(
+                Contents {
+                    model: vec![floats("w", &[step as f32])],
+                    optimizer: vec![floats("w.first", &[0.0])],
+                    state: &state(step),
+                    config: Some("batch = 1\n"),
+                },
+                &Alone,
+            )
             .unwrap();
     }
 

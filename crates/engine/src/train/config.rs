@@ -1,5 +1,6 @@
 //! How a task is trained.
 
+use deem_collective::Width;
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::AdamWConfig;
@@ -26,6 +27,9 @@ pub struct TrainConfig {
     /// Optimizer steps between probes; 0 means never.
     #[serde(default)]
     pub probe_every: u64,
+    /// In which type gradients travel between processes; they are added as 32-bit floats.
+    #[serde(default)]
+    pub gradients: Width,
     /// Threads that make batches ahead of time; which batches and in which order does not depend on their number.
     #[serde(default = "two")]
     pub workers: usize,

@@ -1,9 +1,10 @@
 //! AdamW over parameter groups, with global-norm clipping (Loshchilov & Hutter, 2019).
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 use deem_kernels as kernels;
 use deem_model::weights::LazyTensor;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -70,13 +71,6 @@ impl GradientSet {
         }
     }
 
-    /// Multiplies every gradient.
-    pub fn scale(&mut self, factor: f64) {
-        for gradient in self.0.values_mut() {
-            gradient.inplace(|g| g.mul_scalar(factor));
-        }
-    }
-
     /// Euclidean norm over the parameters whose path `select`s.
     pub fn norm(&self, select: impl Fn(&str) -> bool) -> f64 {
         let selected = self.0.iter().filter(|(path, _)| select(path));
@@ -99,12 +93,37 @@ struct Moments {
     second: Tensor<1>,
 }
 
+/// Whose state it is: a parameter's, or that of its numbers from one on, if processes share it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment {
+    pub path: String,
+    pub from: Option<usize>,
+}
+
+impl Moment {
+    /// Name in a checkpoint of its first or second moment.
+    fn name(&self, which: &str) -> String {
+        match self.from {
+            None => format!("{}.{which}", self.path),
+            Some(from) => format!("{}.{which}@{from}", self.path),
+        }
+    }
+}
+
+/// Where a step stands: its number from 0, the learning rate's factor, and that of gradients.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    pub step: u64,
+    pub factor: f64,
+    pub scale: f64,
+}
+
 /// The optimizer's state.
 pub struct AdamW {
     config: AdamWConfig,
     /// Peak learning rate and weight decay of each trained parameter.
     rates: BTreeMap<String, (f64, f64)>,
-    moments: BTreeMap<String, Moments>,
+    moments: BTreeMap<Moment, Moments>,
 }
 
 impl AdamW {
@@ -141,48 +160,100 @@ impl AdamW {
         step: u64,
         factor: f64,
     ) -> M {
-        let scale = if norm > self.config.clip {
-            self.config.clip / norm
-        } else {
-            1.0
+        let pace = Pace {
+            step,
+            factor,
+            scale: self.scale(norm),
         };
         module.map(&mut Updater {
             optimizer: self,
             gradients,
             path: Vec::new(),
-            step,
-            factor,
-            scale,
+            pace,
         })
+    }
+
+    /// What gradients of this norm are multiplied by.
+    pub(super) fn scale(&self, norm: f64) -> f64 {
+        if norm > self.config.clip {
+            self.config.clip / norm
+        } else {
+            1.0
+        }
+    }
+
+    /// New values of numbers that are trained, all of them `[numbers]` without gradient tracking.
+    pub(super) fn update(
+        &mut self,
+        moment: Moment,
+        value: Tensor<1>,
+        gradient: Tensor<1>,
+        pace: Pace,
+    ) -> Tensor<1> {
+        let Some(&(rate, weight_decay)) = self.rates.get(&moment.path) else {
+            return value;
+        };
+        let moments = self.moments.remove(&moment).unwrap_or_else(|| Moments {
+            first: gradient.zeros_like(),
+            second: gradient.zeros_like(),
+        });
+        let update = kernels::AdamW {
+            lr: rate * pace.factor,
+            beta1: self.config.beta1,
+            beta2: self.config.beta2,
+            eps: self.config.epsilon,
+            weight_decay,
+            step: pace.step + 1,
+        };
+        let gradient = if pace.scale == 1.0 {
+            gradient
+        } else {
+            gradient.mul_scalar(pace.scale)
+        };
+        let (value, first, second) =
+            kernels::adamw_step(value, gradient, moments.first, moments.second, update);
+        self.moments.insert(moment, Moments { first, second });
+        value
     }
 
     /// Moments as named tensors, for a checkpoint.
     pub fn state(&self) -> Vec<LazyTensor<'static>> {
         let moments = self.moments.iter();
         moments
-            .flat_map(|(path, m)| {
+            .flat_map(|(moment, m)| {
                 [
-                    lazy(format!("{path}.first"), m.first.clone()),
-                    lazy(format!("{path}.second"), m.second.clone()),
+                    lazy(moment.name("first"), m.first.clone()),
+                    lazy(moment.name("second"), m.second.clone()),
                 ]
             })
             .collect()
     }
 
-    /// Restores what [`Self::state`] returned; `read` looks a tensor up by name.
-    pub fn restore(
+    /// Restores what [`Self::state`] returned; `read` finds the whole moment of a parameter by name. `own` are the
+    /// numbers that this process updates, if several share them.
+    pub(super) fn restore(
         &mut self,
+        own: Option<Vec<(String, Range<usize>)>>,
         read: impl Fn(&str) -> Option<Vec<f32>>,
-        device: &burn::tensor::Device,
+        device: &Device,
     ) {
-        for path in self.rates.keys() {
-            let tensor = |name: String| {
-                read(&name).map(|values| Tensor::<1>::from_floats(values.as_slice(), device))
+        let own: Vec<(String, Option<Range<usize>>)> = match own {
+            Some(own) => own.into_iter().map(|(p, range)| (p, Some(range))).collect(),
+            None => self.rates.keys().map(|p| (p.clone(), None)).collect(),
+        };
+        for (path, range) in own {
+            let tensor = |which: &str| {
+                let values = read(&format!("{path}.{which}"))?;
+                let values = match &range {
+                    Some(range) => values.get(range.clone())?,
+                    None => &values,
+                };
+                Some(Tensor::<1>::from_floats(values, device))
             };
-            let first = tensor(format!("{path}.first"));
-            let second = tensor(format!("{path}.second"));
-            if let (Some(first), Some(second)) = (first, second) {
-                self.moments.insert(path.clone(), Moments { first, second });
+            if let (Some(first), Some(second)) = (tensor("first"), tensor("second")) {
+                let from = range.map(|range| range.start);
+                self.moments
+                    .insert(Moment { path, from }, Moments { first, second });
             }
         }
     }
@@ -192,9 +263,7 @@ struct Updater<'a> {
     optimizer: &'a mut AdamW,
     gradients: GradientSet,
     path: Vec<String>,
-    step: u64,
-    factor: f64,
-    scale: f64,
+    pace: Pace,
 }
 
 impl ModuleMapper for Updater<'_> {
@@ -211,43 +280,15 @@ impl ModuleMapper for Updater<'_> {
         let Some(gradient) = self.gradients.0.remove(&path) else {
             return param;
         };
-        let Some(&(rate, weight_decay)) = self.optimizer.rates.get(&path) else {
+        if !self.optimizer.rates.contains_key(&path) {
             return param;
-        };
-        let moments = self
-            .optimizer
-            .moments
-            .remove(&path)
-            .unwrap_or_else(|| Moments {
-                first: gradient.zeros_like(),
-                second: gradient.zeros_like(),
-            });
+        }
         let (id, value, _) = param.consume();
         let dims = value.dims();
         let count = dims.iter().product::<usize>();
-        let update = kernels::AdamW {
-            lr: rate * self.factor,
-            beta1: self.optimizer.config.beta1,
-            beta2: self.optimizer.config.beta2,
-            eps: self.optimizer.config.epsilon,
-            weight_decay,
-            step: self.step + 1,
-        };
-        let gradient = if self.scale == 1.0 {
-            gradient
-        } else {
-            gradient.mul_scalar(self.scale)
-        };
-        let (value, first, second) = kernels::adamw_step(
-            value.inner().reshape([count]),
-            gradient,
-            moments.first,
-            moments.second,
-            update,
-        );
-        self.optimizer
-            .moments
-            .insert(path, Moments { first, second });
+        let moment = Moment { path, from: None };
+        let value = value.inner().reshape([count]);
+        let value = self.optimizer.update(moment, value, gradient, self.pace);
         Param::initialized(id, Tensor::from_inner(value.reshape(dims))).set_require_grad(true)
     }
 }

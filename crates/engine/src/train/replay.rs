@@ -5,6 +5,7 @@ use std::path::Path;
 use super::batch_file::BatchFile;
 use super::optimizer::GradientSet;
 use super::run::Run;
+use super::shares::Shares;
 use super::task::Task;
 use super::trainer::Training;
 use crate::EngineError;
@@ -47,7 +48,7 @@ pub fn replay<T: Task>(
         )));
     }
     let (training, parameters) = Training::start(task, model, run)?;
-    let loss = task.loss(&training.model, &batch, file.index);
+    let loss = task.loss(&training.model, &batch, &file.piece, &Shares::whole());
     let mut figures = loss.figures();
     let gradients = GradientSet::collect(&training.model, &loss.total.backward());
     figures.push(("gradient_norm".into(), gradients.norm(|_| true)));

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
+use deem_collective::{Alone, Collective};
 use deem_model::weights::{Dtype, LazyTensor, WeightsFile, find, lazy_trained_state};
 
 use super::checkpoint::{Checkpoint, Saved};
@@ -25,6 +27,8 @@ pub struct Run {
     pub carried: Vec<PathBuf>,
     /// Configuration as TOML, kept as `config.toml`.
     pub config: Option<String>,
+    /// Who trains it together; they share the directory.
+    pub processes: Arc<dyn Collective>,
 }
 
 impl Run {
@@ -35,6 +39,7 @@ impl Run {
             folder: folder.into(),
             carried: Vec::new(),
             config: None,
+            processes: Arc::new(Alone),
         }
     }
 

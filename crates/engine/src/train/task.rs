@@ -1,13 +1,15 @@
 //! What the training loop asks of what it trains, and of who watches.
 
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::batch_file::HostBatch;
 use super::parameters::ParameterInfo;
+use super::piece::Piece;
+use super::shares::{Counts, Shares};
 use crate::EngineError;
 
-/// What is learned: data and loss, both functions of the micro-batch index alone.
+/// What is learned: data and loss, both functions of the number of a micro-batch and its rows alone.
 pub trait Task: Sync {
     /// The network.
     type Model: Module;
@@ -19,50 +21,96 @@ pub trait Task: Sync {
         model
     }
 
-    /// Makes a micro-batch; called ahead of time on other threads.
+    /// Rows of a micro-batch, which several processes may share; 1 for what cannot be cut.
+    fn rows(&self) -> usize {
+        1
+    }
+
+    /// Makes rows of a micro-batch; called ahead of time on other threads.
     ///
     /// # Errors
     /// Whatever makes the data unusable.
-    fn batch(&self, index: u64) -> Result<Self::Batch, EngineError>;
+    fn batch(&self, piece: &Piece) -> Result<Self::Batch, EngineError>;
 
-    /// Samples that could not be read when micro-batch `index` was made and were replaced, for tasks that count
-    /// them.
-    fn skipped(&self, index: u64) -> Option<u64> {
-        let _ = index;
+    /// Samples that could not be read when a piece was made and were replaced, for tasks that count them.
+    fn skipped(&self, piece: &Piece) -> Option<u64> {
+        let _ = piece;
         None
     }
 
-    /// A micro-batch in words, row by row, for the file of a batch that breaks the training.
+    /// A batch in words, row by row, for the file of a batch that breaks the training.
     fn texts(&self, batch: &Self::Batch) -> Vec<String> {
         let _ = batch;
         Vec::new()
     }
 
-    /// The loss of a micro-batch.
-    fn loss(&self, model: &Self::Model, batch: &Self::Batch, index: u64) -> Loss;
+    /// How many values the terms of a batch's loss average over; terms that it does not name weigh the same in every
+    /// batch of a step.
+    fn counts(&self, model: &Self::Model, batch: &Self::Batch) -> Counts {
+        let _ = (model, batch);
+        Counts::default()
+    }
+
+    /// The loss of a batch, which is the given share of a step's.
+    fn loss(
+        &self,
+        model: &Self::Model,
+        batch: &Self::Batch,
+        piece: &Piece,
+        shares: &Shares,
+    ) -> Loss;
 
     /// Extra figures that are too dear for every step (gradient ratios), asked for every
     /// [`TrainConfig::probe_every`](super::TrainConfig::probe_every) steps.
-    fn probe(&self, model: &Self::Model, batch: &Self::Batch, index: u64) -> Vec<(String, f64)> {
-        let _ = (model, batch, index);
+    fn probe(&self, model: &Self::Model, batch: &Self::Batch, piece: &Piece) -> Vec<(String, f64)> {
+        let _ = (model, batch, piece);
         Vec::new()
     }
 }
 
-/// A loss and what it is made of.
+/// A batch's part of a step's loss, and what it is made of.
 pub struct Loss {
     /// Weighted sum to minimise, `[1]`.
     pub total: Tensor<1>,
-    /// Unweighted terms by name, for the log.
-    pub terms: Vec<(&'static str, Tensor<1>)>,
+    /// Terms without weights by name, and their shares of the step's.
+    terms: Vec<(&'static str, f64, Tensor<1>)>,
 }
 
 impl Loss {
-    /// Total and terms as numbers, under the names that they have in the log.
+    /// The sum of terms (name, weight, `[1]`), each as its share of the step's; zero without terms.
+    pub fn sum(
+        terms: impl IntoIterator<Item = (&'static str, f64, Tensor<1>)>,
+        shares: &Shares,
+        device: &Device,
+    ) -> Self {
+        let terms: Vec<_> = terms.into_iter().collect();
+        let weighted = terms.iter().map(|(name, weight, term)| {
+            let factor = weight * shares.of(name);
+            if factor == 1.0 {
+                term.clone()
+            } else {
+                term.clone().mul_scalar(factor)
+            }
+        });
+        let total = weighted.reduce(|a, b| a + b);
+        let shared = |(name, _, term)| (name, shares.of(name), term);
+        Self {
+            total: total.unwrap_or_else(|| Tensor::zeros([1], device)),
+            terms: terms.into_iter().map(shared).collect(),
+        }
+    }
+
+    /// The terms without weights, as means over their batch, by name.
+    pub fn terms(&self) -> impl Iterator<Item = (&'static str, &Tensor<1>)> {
+        self.terms.iter().map(|(name, _, term)| (*name, term))
+    }
+
+    /// Total and terms as numbers, under the names that they have in the log: those of all batches of a step add up
+    /// to the step's.
     pub(super) fn figures(&self) -> Vec<(String, f64)> {
         let total = ("loss".to_owned(), host(&self.total));
         let terms = self.terms.iter();
-        let terms = terms.map(|(name, term)| (format!("loss/{name}"), host(term)));
+        let terms = terms.map(|(name, share, term)| (format!("loss/{name}"), share * host(term)));
         [total].into_iter().chain(terms).collect()
     }
 }

@@ -1,22 +1,26 @@
 //! One loop for everything that is trained here: the three stages and the stand-ins' pre-training.
 //!
-//! A [`Task`] is a pure function from (model, micro-batch index) to a loss, so the loop's only state
+//! A [`Task`] is a pure function from (model, rows of the run) to a loss, so the loop's only state
 //! is the step: resuming continues bit-identically.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use burn::module::Module;
+use deem_collective::{Collective, Traffic, any, sum};
 use deem_model::weights::{self, LoadOptions};
 
 use super::batch_file::{BatchFile, HostBatch};
 use super::checkpoint::{Contents, State};
 use super::config::TrainConfig;
+use super::exchange::Exchange;
 use super::log::{MetricsLog, read_metrics};
 use super::optimizer::{AdamW, GradientSet};
 use super::parameters::{ParameterInfo, select};
+use super::piece::{Piece, Plan};
 use super::prefetch::Prefetch;
 use super::run::{Carried, Run};
+use super::shares::{Counts, Shares};
 use super::task::{Observer, StepReport, Task};
 use crate::{EngineError, RunLock};
 
@@ -35,16 +39,33 @@ pub struct Trained<M> {
     pub skipped: u64,
 }
 
-/// Trains `model` on `task` in a run directory, from its newest checkpoint if it has one.
+/// Trains `model` on `task` in a run directory, from its newest checkpoint if it has one. The processes of `run` share
+/// each step; what comes of it does not depend on their number.
 ///
 /// The directory is locked, and described by the run's identity (`run.json`) and configuration, once it is
 /// clear that it is this run's.
 ///
 /// # Errors
-/// `Config` for settings that cannot be meant, `Locked` if another process trains there, `Pattern` for a pattern that
+/// `Config` for settings that cannot be meant, `Locked` if another run trains there, `Pattern` for a pattern that
 /// matches nothing, `OtherRun` for a directory of another identity, `NotFinite` when the loss or gradient is not a
-/// number, `Interrupted` after the observer asked to stop, `Io`, `File` and `Weights` naming a file.
+/// number, `Interrupted` after the observer asked to stop, `Processes` if another process gave up, `Io`, `File` and
+/// `Weights` naming a file.
 pub fn train<T: Task>(
+    task: &T,
+    model: T::Model,
+    run: &Run,
+    observer: &mut dyn Observer,
+) -> Result<Trained<T::Model>, EngineError> {
+    let trained = train_together(task, model, run, observer);
+    match &trained {
+        // All processes stop alike, or know of it already.
+        Err(EngineError::Interrupted { .. } | EngineError::Processes(_)) | Ok(_) => {}
+        Err(error) => run.processes.abort(&error.to_string()),
+    }
+    trained
+}
+
+fn train_together<T: Task>(
     task: &T,
     model: T::Model,
     run: &Run,
@@ -52,12 +73,22 @@ pub fn train<T: Task>(
 ) -> Result<Trained<T::Model>, EngineError> {
     let config = &run.identity.train;
     config.check()?;
-    let _lock = RunLock::acquire(&run.folder)?;
+    let processes = &run.processes;
+    let plan = Plan::new(
+        config.accumulate,
+        task.rows(),
+        (processes.rank(), processes.size()),
+    )?;
+    let first = processes.is_first();
+    let lock = first.then(|| RunLock::acquire(&run.folder));
+    let _lock = lock.transpose()?;
     let (mut state, parameters) = Training::start(task, model, run)?;
-    run.describe()?;
+    if first {
+        run.describe()?;
+    }
     observer.on_start(state.step, config.schedule.steps, &parameters);
     if state.step < config.schedule.steps {
-        state = state.advance(task, run, observer)?;
+        state = state.advance(task, run, plan, observer)?;
     } else if run.checkpoint().newest().is_none() {
         // Nothing to train: the result is what it starts from.
         state.save(run)?;
@@ -83,6 +114,8 @@ pub(super) struct Training<M> {
     pub model: M,
     pub step: u64,
     optimizer: AdamW,
+    /// What processes exchange, if there are several.
+    exchange: Option<Exchange>,
     carried: Carried,
 }
 
@@ -105,20 +138,27 @@ impl<M: Module> Training<M> {
         let (model, parameters) = select(model, &config.groups)?;
         let model = task.prepare(model);
         let mut optimizer = AdamW::new(config.optimizer, &config.groups, &parameters);
-        if let (Some(saved), Some(device)) = (&saved, model.devices().first()) {
-            optimizer.restore(|name| saved.optimizer.f32(name), &device.clone().inner());
+        let device = model.devices().first().map(|device| device.clone().inner());
+        let exchange = device.clone().filter(|_| run.processes.size() > 1);
+        let exchange = exchange.map(|device| {
+            Exchange::new(run.processes.clone(), config.gradients, &parameters, device)
+        });
+        if let (Some(saved), Some(device)) = (&saved, device) {
+            let own = exchange.as_ref().map(Exchange::own);
+            optimizer.restore(own, |name| saved.moment(name), &device);
         }
         let training = Self {
             model,
             step: saved.map_or(0, |saved| saved.state.step),
             optimizer,
+            exchange,
             carried: run.carried()?,
         };
         Ok((training, parameters))
     }
 
     fn save(&self, run: &Run) -> Result<(), EngineError> {
-        run.checkpoint().write(Contents {
+        let contents = Contents {
             model: self.carried.with_trained(&self.model),
             optimizer: self.optimizer.state(),
             state: &State {
@@ -126,41 +166,60 @@ impl<M: Module> Training<M> {
                 identity: run.identity.clone(),
             },
             config: run.config.as_deref(),
-        })
+        };
+        run.checkpoint().write(contents, &*run.processes)
     }
 
     fn advance<T: Task<Model = M>>(
         mut self,
         task: &T,
         run: &Run,
+        plan: Plan,
         observer: &mut dyn Observer,
     ) -> Result<Self, EngineError> {
         let config = &run.identity.train;
-        let mut log = MetricsLog::open(&run.folder, self.step)?;
-        let (first, last) = (
-            self.step * config.accumulate,
-            config.schedule.steps * config.accumulate,
-        );
+        let processes = &*run.processes;
+        let log = processes.is_first();
+        let log = log.then(|| MetricsLog::open(&run.folder, self.step));
+        let mut log = log.transpose()?;
+        let each = plan.per_step();
+        let counts = self.step * each..config.schedule.steps * each;
         std::thread::scope(|scope| {
-            let make = |index| task.batch(index);
-            let mut batches = Prefetch::start(scope, first..last, config.workers, make);
+            let make = |count| task.batch(&plan.piece(count));
+            let mut batches = Prefetch::start(scope, counts, config.workers, make);
             while self.step < config.schedule.steps {
-                let started = Instant::now();
+                processes.note(&format!("step {}", self.step));
+                let (started, before) = (Instant::now(), processes.traffic());
+                let mut waited = Duration::ZERO;
+                let mut next = || {
+                    let since = Instant::now();
+                    let batch = batches.next();
+                    waited += since.elapsed();
+                    batch
+                };
                 let mut scalars;
-                (self, scalars) = self.one_step(task, run, &mut || batches.next())?;
-                scalars.push(("seconds".into(), started.elapsed().as_secs_f64()));
-                log.write(self.step - 1, &scalars)?;
+                (self, scalars) = self.one_step(task, run, plan, &mut next)?;
+                let seconds = started.elapsed();
+                scalars.push(("seconds".into(), seconds.as_secs_f64()));
+                scalars.push(("data_seconds".into(), waited.as_secs_f64()));
+                let traffic = processes.traffic() - before;
+                scalars.extend(together(processes, traffic, seconds)?);
+                if let Some(log) = &mut log {
+                    log.write(self.step - 1, &scalars)?;
+                }
                 observer.on_step(&StepReport {
                     step: self.step,
                     steps: config.schedule.steps,
                     scalars,
                 });
-                let interrupted = observer.interrupted();
+                let mut interrupted = [observer.interrupted()];
+                any(processes, &mut interrupted)?;
                 let finished = self.step == config.schedule.steps;
-                if interrupted || finished || self.step.is_multiple_of(config.save_every.max(1)) {
+                if interrupted[0] || finished || self.step.is_multiple_of(config.save_every.max(1))
+                {
                     self.save(run)?;
                 }
-                if interrupted && !finished {
+                if interrupted[0] && !finished {
                     return Err(EngineError::Interrupted { step: self.step });
                 }
             }
@@ -172,61 +231,130 @@ impl<M: Module> Training<M> {
         mut self,
         task: &T,
         run: &Run,
+        plan: Plan,
         next: &mut dyn FnMut() -> Result<T::Batch, EngineError>,
     ) -> Result<(Self, Vec<(String, f64)>), EngineError> {
         let config = &run.identity.train;
-        let (mut sum, mut norm) = (GradientSet::default(), 0.0);
         let mut scalars: Vec<(String, f64)> = Vec::new();
         let mut add = |name: &str, value: f64| match scalars.iter_mut().find(|(n, _)| n == name) {
             Some((_, sum)) => *sum += value,
             None => scalars.push((name.to_owned(), value)),
         };
-        let share = 1.0 / config.accumulate as f64;
-        for micro in 0..config.accumulate {
-            let index = self.step * config.accumulate + micro;
-            let batch = next()?;
-            if micro == 0 && probes(config, self.step) {
-                for (name, value) in task.probe(&self.model, &batch, index) {
+        let first = self.step * plan.per_step();
+        let pieces = (first..first + plan.per_step()).map(|count| {
+            let (piece, batch) = (plan.piece(count), next()?);
+            let counts = task.counts(&self.model, &batch);
+            Ok((piece, batch, counts))
+        });
+        let pieces: Vec<_> = pieces.collect::<Result<_, EngineError>>()?;
+        let mut step = Counts::default();
+        for (_, _, counts) in &pieces {
+            step.add(counts);
+        }
+        let processes = &*run.processes;
+        let mut counts = step.values();
+        sum(processes, &mut counts)?;
+        let step = step.with_values(&counts);
+        let (mut gradient, mut norm) = (GradientSet::default(), 0.0);
+        let (own, parts) = (pieces.len(), (pieces.len() * processes.size()) as u64);
+        for (number, (piece, batch, counts)) in pieces.into_iter().enumerate() {
+            if number == 0 && processes.is_first() && probes(config, self.step) {
+                for (name, value) in task.probe(&self.model, &batch, &piece) {
                     add(&name, value);
                 }
             }
-            if let Some(count) = task.skipped(index) {
+            if let Some(count) = task.skipped(&piece) {
                 add(SKIPPED, count as f64);
             }
-            let loss = task.loss(&self.model, &batch, index);
+            let shares = Shares::new(&counts, &step, parts);
+            let loss = task.loss(&self.model, &batch, &piece, &shares);
             let figures = loss.figures();
             let check = |what: &str, value: f64| {
                 if value.is_finite() {
                     return Ok(());
                 }
-                let place = (self.step, index);
-                Err(not_finite(task, &batch, run, place, (what, value)))
+                Err(not_finite(
+                    task,
+                    &batch,
+                    run,
+                    self.step,
+                    &piece,
+                    (what, value),
+                ))
             };
             check("the loss", figures[0].1)?;
             for (name, value) in figures {
-                add(&name, value * share);
+                add(&name, value);
             }
-            let gradients = loss.total.backward();
-            let mut gradients = GradientSet::collect(&self.model, &gradients);
-            if config.accumulate > 1 {
-                gradients.scale(share);
-            }
+            let gradients = GradientSet::collect(&self.model, &loss.total.backward());
             norm = gradients.norm(|_| true);
             check("the gradient norm", norm)?;
-            sum.add(gradients);
-        }
-        if config.accumulate > 1 {
-            norm = sum.norm(|_| true);
+            gradient.add(gradients);
         }
         let factor = config.schedule.factor(self.step);
-        self.model = self
-            .optimizer
-            .step(self.model, sum, norm, self.step, factor);
+        if let Some(exchange) = &self.exchange {
+            let pace = (self.step, factor);
+            let module = self.model;
+            (self.model, norm) = exchange.step(module, gradient, &mut self.optimizer, pace)?;
+            scalars = totals(processes, &scalars)?;
+        } else {
+            if own > 1 {
+                norm = gradient.norm(|_| true);
+            }
+            self.model = self
+                .optimizer
+                .step(self.model, gradient, norm, self.step, factor);
+        }
         self.step += 1;
         scalars.push(("gradient_norm".into(), norm));
         scalars.push(("learning_rate_factor".into(), factor));
         Ok((self, scalars))
     }
+}
+
+/// Figures of a step summed over processes, by name.
+fn totals(
+    processes: &dyn Collective,
+    own: &[(String, f64)],
+) -> Result<Vec<(String, f64)>, EngineError> {
+    let text = serde_json::to_vec(own).expect("plain data");
+    let mut sums: Vec<(String, f64)> = Vec::new();
+    for bytes in processes.all_gather(&text)? {
+        let figures: Vec<(String, f64)> = serde_json::from_slice(&bytes).unwrap_or_default();
+        for (name, value) in figures {
+            match sums.iter_mut().find(|(own, _)| *own == name) {
+                Some((_, sum)) => *sum += value,
+                None => sums.push((name, value)),
+            }
+        }
+    }
+    Ok(sums)
+}
+
+/// What working together cost this process at a step; nothing for the only one. The straggler's gap is how much longer
+/// the slowest process computed than the fastest.
+fn together(
+    processes: &dyn Collective,
+    traffic: Traffic,
+    step: Duration,
+) -> Result<Vec<(String, f64)>, EngineError> {
+    if processes.size() == 1 {
+        return Ok(Vec::new());
+    }
+    let exchanged = traffic.time.as_secs_f64();
+    let own = step.as_secs_f64() - exchanged;
+    let all = processes.all_gather(&own.to_le_bytes())?;
+    let all = all
+        .iter()
+        .filter_map(|bytes| bytes.as_slice().try_into().ok());
+    let all: Vec<f64> = all.map(f64::from_le_bytes).collect();
+    let slowest = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let fastest = all.iter().copied().fold(f64::INFINITY, f64::min);
+    Ok(vec![
+        ("communication_seconds".into(), exchanged),
+        ("communication_bytes".into(), traffic.bytes as f64),
+        ("straggler_seconds".into(), slowest - fastest),
+    ])
 }
 
 fn probes(config: &TrainConfig, step: u64) -> bool {
@@ -238,14 +366,15 @@ fn not_finite<T: Task>(
     task: &T,
     batch: &T::Batch,
     run: &Run,
-    (step, index): (u64, u64),
+    step: u64,
+    piece: &Piece,
     (what, value): (&str, f64),
 ) -> EngineError {
     let saved = run.folder.join(format!("not-finite-step-{step}.json"));
     let file = BatchFile {
         task: run.identity.task.clone(),
         step,
-        index,
+        piece: piece.clone(),
         seed: run.identity.seed,
         what: what.into(),
         value: value.to_string(),

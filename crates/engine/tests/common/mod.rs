@@ -10,6 +10,7 @@ use deem_data::text::TextTokenizer;
 use deem_engine::batches::stage_batches;
 use deem_engine::config::{self, ModelSpec, StageConfig};
 use deem_engine::task::DeemTask;
+use deem_engine::train::{Piece, Task};
 use deem_engine::{Compute, Precision};
 use deem_model::deem::Deem;
 use deem_model::deem::DeemConfig;
@@ -76,10 +77,22 @@ pub fn model(preset: &Preset, device: &Device) -> Deem {
     initialize(model, 7, &rules)
 }
 
+/// The first batch of a task, whole.
+pub fn first<T: Task>(task: &T) -> (Piece, T::Batch) {
+    let piece = Piece::whole(0, task.rows());
+    let batch = task.batch(&piece).expect("a batch");
+    (piece, batch)
+}
+
 /// A stage of the preset with a small batch, as a task.
 pub fn task(preset: &Preset, stage: usize, device: &Device) -> DeemTask {
+    task_of_rows(preset, stage, 6, device)
+}
+
+/// A stage of the preset with batches of `rows` rows, as a task.
+pub fn task_of_rows(preset: &Preset, stage: usize, rows: usize, device: &Device) -> DeemTask {
     let mut stage = preset.stages[stage].clone();
-    stage.batch = 6;
+    stage.batch = rows;
     let compute = Compute {
         device: device.clone().inner(),
         precision: Precision::F32,

@@ -8,7 +8,7 @@ use deem_model::autoencoder::Autoencoder;
 use super::clip::{PairBatch, Pairs};
 use deem_engine::EngineError;
 use deem_engine::objective::Draws;
-use deem_engine::train::{Loss, Task};
+use deem_engine::train::{Loss, Piece, Shares, Task};
 
 /// Weight of the Kullback–Leibler term.
 const KL: f64 = 1e-5;
@@ -27,23 +27,21 @@ impl Task for AutoencoderTask {
     type Model = Autoencoder;
     type Batch = PairBatch;
 
-    fn batch(&self, index: u64) -> Result<PairBatch, EngineError> {
-        self.pairs.get(index)
+    fn batch(&self, piece: &Piece) -> Result<PairBatch, EngineError> {
+        self.pairs.get(piece.index)
     }
 
-    fn loss(&self, model: &Autoencoder, batch: &PairBatch, index: u64) -> Loss {
+    fn loss(&self, model: &Autoencoder, batch: &PairBatch, piece: &Piece, shares: &Shares) -> Loss {
         let pixels = batch.pixels(&self.device).mul_scalar(2.0).sub_scalar(1.0);
         let posterior = model.encode(pixels.clone());
-        let noise = Draws::new(self.seed, index).noise(posterior.mean.dims(), &self.device);
+        let noise = Draws::new(self.seed, piece.index).noise(posterior.mean.dims(), &self.device);
         let difference = model.decode(posterior.sample(noise)) - pixels;
         let reconstruction = mean(difference.clone().abs()) + mean(difference.square());
         let (centre, logvar) = (posterior.mean, posterior.logvar);
         let kl = centre.square() + exp(logvar.clone()) - logvar - 1.0;
         let kl = mean(kl).mul_scalar(0.5);
-        Loss {
-            total: reconstruction.clone() + kl.clone().mul_scalar(KL),
-            terms: vec![("reconstruction", reconstruction), ("kl", kl)],
-        }
+        let terms = [("reconstruction", 1.0, reconstruction), ("kl", KL, kl)];
+        Loss::sum(terms, shares, &self.device)
     }
 }
 
@@ -59,7 +57,7 @@ pub fn latent_scale(
 ) -> Result<f64, EngineError> {
     let (mut sum, mut squares, mut count) = (0.0, 0.0, 0.0);
     for index in 0..batches {
-        let pixels: Tensor<4> = task.batch(index)?.pixels(&task.device.clone().inner());
+        let pixels: Tensor<4> = task.pairs.get(index)?.pixels(&task.device.clone().inner());
         let mean = model.encode(pixels.mul_scalar(2.0).sub_scalar(1.0)).mean;
         for value in mean.into_data().iter::<f64>() {
             sum += value;

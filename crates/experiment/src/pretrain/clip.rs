@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::built_in::BuiltIn;
 use deem_engine::objective::{contrastive, normalize};
 use deem_engine::pictures::{SquareView, planes, to_tensor};
-use deem_engine::train::{HostBatch, Loss, Task, floats};
+use deem_engine::train::{HostBatch, Loss, Piece, Shares, Task, floats};
 use deem_engine::{DualEncoder, EngineError, Towers};
 
 /// Pictures embedded together.
@@ -285,21 +285,18 @@ impl Task for ClipTask {
     type Model = Clip;
     type Batch = PairBatch;
 
-    fn batch(&self, index: u64) -> Result<PairBatch, EngineError> {
-        self.pairs.get(index)
+    fn batch(&self, piece: &Piece) -> Result<PairBatch, EngineError> {
+        self.pairs.get(piece.index)
     }
 
-    fn loss(&self, model: &Clip, batch: &PairBatch, _index: u64) -> Loss {
+    fn loss(&self, model: &Clip, batch: &PairBatch, _piece: &Piece, shares: &Shares) -> Loss {
         let images = model.image_embeddings(batch.pixels(&self.device));
         let texts = model.text_embeddings(batch.ids(&self.device));
         let count = batch.ids.len();
         let duplicates: Vec<bool> = (0..count * count)
             .map(|i| i / count != i % count && batch.ids[i / count] == batch.ids[i % count])
             .collect();
-        let total = contrastive(images, texts, model.scale(), &duplicates, &self.device);
-        Loss {
-            total,
-            terms: Vec::new(),
-        }
+        let loss = contrastive(images, texts, model.scale(), &duplicates, &self.device);
+        Loss::sum([("contrastive", 1.0, loss)], shares, &self.device)
     }
 }

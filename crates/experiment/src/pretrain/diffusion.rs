@@ -15,7 +15,7 @@ use deem_model::unet::{UNet, UNetConfig};
 use super::clip::{PairBatch, Pairs, ids_tensor};
 use deem_engine::EngineError;
 use deem_engine::objective::Draws;
-use deem_engine::train::{Loss, Task};
+use deem_engine::train::{Loss, Piece, Shares, Task};
 
 /// Probability of an empty caption (classifier-free guidance).
 const EMPTY_CAPTION: f64 = 0.1;
@@ -101,12 +101,12 @@ impl Task for DiffusionTask {
     type Model = TextToImage;
     type Batch = PairBatch;
 
-    fn batch(&self, index: u64) -> Result<PairBatch, EngineError> {
-        self.pairs.get(index)
+    fn batch(&self, piece: &Piece) -> Result<PairBatch, EngineError> {
+        self.pairs.get(piece.index)
     }
 
-    fn loss(&self, model: &TextToImage, batch: &PairBatch, index: u64) -> Loss {
-        let mut draws = Draws::new(self.seed, index);
+    fn loss(&self, model: &TextToImage, batch: &PairBatch, piece: &Piece, shares: &Shares) -> Loss {
+        let mut draws = Draws::new(self.seed, piece.index);
         let latents = Tensor::from_inner(self.latents(batch));
         let noise = draws.noise(latents.dims(), &self.device);
         let count = batch.ids.len();
@@ -129,9 +129,7 @@ impl Task for DiffusionTask {
         let condition = Condition::of_tokens(condition);
         let diffusion = model.diffusion(&self.autoencoder, &self.schedule);
         let error = diffusion.error(latents, noise, &timesteps, condition);
-        Loss {
-            total: deem_kernels::mean(error),
-            terms: Vec::new(),
-        }
+        let denoising = deem_kernels::mean(error);
+        Loss::sum([("denoising", 1.0, denoising)], shares, &self.device)
     }
 }

@@ -9,8 +9,8 @@ use deem_model::llama::{Llama, LlamaConfig, LlamaInput};
 use deem_model::weights::init::{Fill, initialize};
 
 use deem_engine::EngineError;
-use deem_engine::objective::counted_cross_entropy;
-use deem_engine::train::{Loss, Task};
+use deem_engine::objective::{counted_cross_entropy, deem_counts};
+use deem_engine::train::{Counts, Loss, Piece, Shares, Task};
 
 /// Predicts the next token of text documents.
 pub struct LanguageTask {
@@ -54,22 +54,27 @@ impl Task for LanguageTask {
     type Model = Llama;
     type Batch = Batch;
 
-    fn batch(&self, index: u64) -> Result<Batch, EngineError> {
-        Ok(self.batches.get(index)?)
+    fn rows(&self) -> usize {
+        self.batches.rows()
     }
 
-    fn loss(&self, model: &Llama, batch: &Batch, _index: u64) -> Loss {
+    fn batch(&self, piece: &Piece) -> Result<Batch, EngineError> {
+        Ok(self.batches.of_rows(piece.first_row(), piece.rows.len())?)
+    }
+
+    fn counts(&self, _model: &Llama, batch: &Batch) -> Counts {
+        deem_counts(batch, [0, 0])
+    }
+
+    fn loss(&self, model: &Llama, batch: &Batch, _piece: &Piece, shares: &Shares) -> Loss {
         let layout = Layout::new(&batch.tokens, batch.batch, self.tokens, 0);
         let hidden = Self::hidden(model, &layout, &self.device);
-        let total = counted_cross_entropy(
+        let text = counted_cross_entropy(
             hidden,
             &batch.labels,
             |rows| model.lm_head(rows),
             &self.device,
         );
-        Loss {
-            total,
-            terms: Vec::new(),
-        }
+        Loss::sum([("text", 1.0, text)], shares, &self.device)
     }
 }

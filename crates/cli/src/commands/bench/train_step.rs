@@ -5,10 +5,12 @@ use deem::Preset;
 use deem_data::Batch;
 use deem_engine::EngineError;
 use deem_engine::config::StageConfig;
-use deem_engine::objective::{DeemBatch, Draws, image_targets};
+use deem_engine::objective::{DeemBatch, Draws, Purpose, image_targets};
 use deem_engine::task::DeemTask;
 use deem_engine::train::parameters::{ParameterInfo, select};
-use deem_engine::train::{GradientSet, Loss, Observer, Run, RunIdentity, StepReport, Task, train};
+use deem_engine::train::{
+    Counts, GradientSet, Loss, Observer, Piece, Run, RunIdentity, Shares, StepReport, Task, train,
+};
 use deem_model::deem::Deem;
 use deem_model::scheduler::TimestepSampler;
 use deem_model::weights::StateTensor;
@@ -45,7 +47,7 @@ pub fn run(setup: &Setup, args: &Bench, part: &BenchTrainStep) -> Result<Value> 
         SEED,
         &compute,
     );
-    let batch = task.batch(0)?;
+    let batch = task.batch(&Piece::whole(0, task.rows()))?;
     let before = current_memory();
     let model = standins.random(SEED, &device)?;
     if let Some(folder) = &part.dump {
@@ -102,15 +104,23 @@ impl Task for Repeated {
         self.task.prepare(model)
     }
 
-    fn batch(&self, index: u64) -> Result<Batch, EngineError> {
+    fn rows(&self) -> usize {
+        self.task.rows()
+    }
+
+    fn counts(&self, model: &Deem, batch: &Batch) -> Counts {
+        self.task.counts(model, batch)
+    }
+
+    fn batch(&self, piece: &Piece) -> Result<Batch, EngineError> {
         match &self.batch {
             Some(batch) => Ok(batch.clone()),
-            None => self.task.batch(index),
+            None => self.task.batch(piece),
         }
     }
 
-    fn loss(&self, model: &Deem, batch: &Batch, index: u64) -> Loss {
-        self.task.loss(model, batch, index)
+    fn loss(&self, model: &Deem, batch: &Batch, piece: &Piece, shares: &Shares) -> Loss {
+        self.task.loss(model, batch, piece, shares)
     }
 }
 
@@ -173,22 +183,24 @@ fn dump(
     let counted: Vec<bool> = batch.images.iter().map(|i| i.counted_nip).collect();
     let targets = image_targets(&on_device.layout, &counted);
 
-    // The draws of `deem_loss`, in its order.
+    // The draws of `deem_loss`.
     let (images, count) = (batch.images.len(), targets.len());
     let steps = model.diffusion().schedule.steps();
-    let mut draws = Draws::new(SEED, 0);
+    let draws = |purpose| Draws::of_pictures(SEED, purpose, 0, batch);
     let mut inputs = Vec::new();
     inputs.extend(on_device.pixels.clone().map(|x| tensor("pixels", x)));
     inputs.extend(on_device.targets.clone().map(|x| tensor("targets", x)));
     inputs.extend(on_device.masks.clone().map(|x| tensor("masks", x)));
     let mut feedback_steps = Vec::new();
     if stage.loss.feedback > 0.0 {
+        let mut draws = draws(Purpose::Feedback);
         let noise = draws.noise(model.latent_shape(images), device);
         inputs.push(tensor("feedback.noise", noise));
         feedback_steps = draws.timesteps(stage.loss.timesteps, images, steps);
     }
     let (mut image_steps, mut drop) = (Vec::new(), Vec::new());
     if stage.loss.image > 0.0 && count > 0 {
+        let mut draws = draws(Purpose::Image).select(&targets);
         let noise = draws.noise(model.latent_shape(count), device);
         inputs.push(tensor("image.noise", noise));
         image_steps = draws.timesteps(TimestepSampler::Uniform, count, steps);
@@ -196,15 +208,22 @@ fn dump(
     }
     dump.tensors("inputs", &inputs)?;
 
-    let Loss { total, terms } = task.loss(&model, batch, 0);
-    let gradients = GradientSet::collect(&model, &total.backward());
+    let loss = task.loss(
+        &model,
+        batch,
+        &Piece::whole(0, batch.batch),
+        &Shares::whole(),
+    );
+    let gradients = GradientSet::collect(&model, &loss.total.backward());
     let flat = parameters.iter().filter_map(|parameter| {
         let gradient = gradients.get(&parameter.path)?.clone();
         Some(tensor(&parameter.path, gradient))
     });
     dump.tensors("gradients", &flat.collect::<Vec<StateTensor>>())?;
     let figure = |x: burn::tensor::Tensor<1>| x.into_data().iter::<f64>().sum::<f64>();
-    let terms = terms.into_iter().map(|(name, term)| (name, figure(term)));
+    let terms = loss
+        .terms()
+        .map(|(name, term)| (name, figure(term.clone())));
     let groups: serde_json::Map<String, Value> = parameters
         .iter()
         .filter_map(|p| Some((p.path.clone(), json!(p.group?))))
@@ -225,7 +244,7 @@ fn dump(
             "feedback": { "timesteps": feedback_steps },
             "image": { "targets": targets, "timesteps": image_steps, "drop": drop },
             "result": {
-                "total": figure(total),
+                "total": figure(loss.total.clone()),
                 "terms": terms.collect::<std::collections::BTreeMap<_, _>>(),
                 "gradient_norm": gradients.norm(|_| true),
             },

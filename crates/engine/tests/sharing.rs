@@ -1,0 +1,244 @@
+//! A step gives the same whichever way its rows are computed: all at once, in parts of different lengths, or by several
+//! processes, whose number may change when a run is resumed.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use deem_collective::{Alone, Collective, Threads, Width};
+use deem_engine::EngineError;
+use deem_engine::config::ModelSpec;
+use deem_engine::train::{Observer, Run, RunIdentity, StepReport, read_metrics, train};
+use deem_model::weights::WeightsFile;
+
+use crate::common;
+
+const STEPS: u64 = 4;
+
+/// Logged figures of each step, and the trained weights.
+type Outcome = (Vec<BTreeMap<String, f64>>, Vec<(String, Vec<f32>)>);
+
+/// How a stage of the tests' model is trained.
+#[derive(Clone, Copy)]
+struct Setup {
+    stage: usize,
+    rows: usize,
+    accumulate: u64,
+    width: Width,
+}
+
+impl Setup {
+    const fn of(stage: usize, rows: usize, accumulate: u64) -> Self {
+        Self {
+            stage,
+            rows,
+            accumulate,
+            width: Width::Float32,
+        }
+    }
+
+    /// Trains until `stop`.
+    fn train(
+        self,
+        folder: &Path,
+        stop: u64,
+        processes: Arc<dyn Collective>,
+    ) -> Result<(), EngineError> {
+        let device = Device::flex().autodiff();
+        let preset = common::preset();
+        let task = common::task_of_rows(&preset, self.stage, self.rows, &device);
+        let mut stage = preset.stages[self.stage].clone();
+        stage.batch = self.rows;
+        stage.train.schedule.steps = STEPS;
+        stage.train.schedule.warmup = 0;
+        stage.train.accumulate = self.accumulate;
+        stage.train.gradients = self.width;
+        stage.train.probe_every = 0;
+        stage.train.save_every = 3;
+        let spec = ModelSpec {
+            max_tokens: preset.max_tokens,
+            model: preset.model.clone(),
+        };
+        let run = Run {
+            processes,
+            ..Run::new(RunIdentity::of_stage(&stage, &spec), folder)
+        };
+        let model = common::model(&preset, &device);
+        train(&task, model, &run, &mut Until(stop, Cell::new(0))).map(|_| ())
+    }
+
+    /// Trains with as many processes until each of some steps.
+    fn together(self, folder: &Path, parts: &[(usize, u64)]) {
+        for (size, stop) in parts {
+            std::thread::scope(|scope| {
+                for member in Threads::team(*size) {
+                    scope.spawn(move || {
+                        let result = self.train(folder, *stop, Arc::new(member));
+                        match result {
+                            Ok(()) => assert_eq!(*stop, STEPS),
+                            Err(EngineError::Interrupted { step }) => assert_eq!(step, *stop),
+                            Err(error) => panic!("{error}"),
+                        }
+                    });
+                }
+            });
+        }
+    }
+}
+
+/// Interrupts after a step.
+struct Until(u64, Cell<u64>);
+
+impl Observer for Until {
+    fn on_step(&mut self, report: &StepReport) {
+        self.1.set(report.step);
+    }
+
+    fn interrupted(&self) -> bool {
+        self.1.get() == self.0
+    }
+}
+
+fn outcome(folder: &Path) -> Outcome {
+    let lines = read_metrics(&folder.join("metrics.jsonl")).unwrap();
+    let figures = lines.iter().map(|line| {
+        let fields = line.as_object().unwrap().iter();
+        let figures = fields.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)));
+        let costs = ["seconds", "bytes"];
+        figures
+            .filter(|(name, _)| !costs.iter().any(|cost| name.ends_with(cost)))
+            .collect()
+    });
+    let weights = WeightsFile::open(&folder.join("checkpoint/model.safetensors")).unwrap();
+    let values = weights
+        .keys()
+        .map(|key| (key.to_owned(), weights.f32(key).unwrap()));
+    (figures.collect(), values.collect())
+}
+
+fn alone(setup: Setup) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    setup.train(folder.path(), STEPS, Arc::new(Alone)).unwrap();
+    outcome(folder.path())
+}
+
+#[track_caller]
+fn assert_same(what: &str, expected: &Outcome, found: &Outcome, losses: f64) {
+    assert_eq!(
+        (expected.0.len(), found.0.len()),
+        (STEPS as usize, STEPS as usize),
+        "{what}"
+    );
+    for (step, (expected, found)) in expected.0.iter().zip(&found.0).enumerate() {
+        assert!(
+            expected.keys().eq(found.keys()),
+            "{what}: {expected:?} {found:?}"
+        );
+        for (name, value) in expected {
+            // AdamW's first updates have the size of the learning rate even where gradients are all rounding, and of
+            // this untrained model gradients are large: their norm shows it, the losses do not.
+            let tolerance = if name == "gradient_norm" && step > 0 {
+                100.0 * losses
+            } else {
+                losses
+            };
+            let other = found[name];
+            assert!(
+                (value - other).abs() <= tolerance * value.abs().max(1e-3),
+                "{what}, step {step}, {name}: {value} {other}"
+            );
+        }
+    }
+    for ((name, expected), (_, found)) in expected.1.iter().zip(&found.1) {
+        let norm = |values: &mut dyn Iterator<Item = f32>| {
+            values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt()
+        };
+        let size = norm(&mut expected.iter().copied());
+        let apart = norm(&mut expected.iter().zip(found).map(|(a, b)| a - b));
+        assert!(
+            apart <= 100.0 * losses * size.max(0.1),
+            "{what}, {name}: {apart} of {size}"
+        );
+    }
+}
+
+#[test]
+fn one_batch_and_several_micro_batches_of_ragged_rows_are_the_same_step() {
+    for stage in 0..3 {
+        let whole = alone(Setup::of(stage, 6, 1));
+        for (rows, accumulate) in [(2, 3), (1, 6)] {
+            let parts = alone(Setup::of(stage, rows, accumulate));
+            let what = format!("stage {stage}, {accumulate} x {rows}");
+            assert_same(&what, &whole, &parts, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn any_number_of_processes_trains_the_same_run() {
+    for stage in 0..3 {
+        let whole = alone(Setup::of(stage, 6, 1));
+        for (rows, accumulate, size) in [(6, 1, 2), (6, 1, 3), (3, 2, 4)] {
+            let folder = tempfile::tempdir().unwrap();
+            Setup::of(stage, rows, accumulate).together(folder.path(), &[(size, STEPS)]);
+            let what = format!("stage {stage}, {size} processes");
+            assert_same(&what, &whole, &outcome(folder.path()), 1e-5);
+        }
+    }
+}
+
+#[test]
+fn a_run_goes_on_with_another_number_of_processes() {
+    let setup = Setup::of(0, 6, 1);
+    let whole = alone(setup);
+    for parts in [[(2, 1), (3, 2), (1, STEPS)], [(1, 2), (2, 3), (3, STEPS)]] {
+        let folder = tempfile::tempdir().unwrap();
+        setup.together(folder.path(), &parts);
+        assert_same(&format!("{parts:?}"), &whole, &outcome(folder.path()), 1e-5);
+    }
+}
+
+#[test]
+fn the_same_processes_give_the_same_bits() {
+    let setup = Setup::of(0, 6, 1);
+    let once = |parts: &[(usize, u64)]| {
+        let folder = tempfile::tempdir().unwrap();
+        setup.together(folder.path(), parts);
+        outcome(folder.path())
+    };
+    let whole = once(&[(2, STEPS)]);
+    assert_eq!(whole, once(&[(2, STEPS)]));
+    assert_eq!(whole, once(&[(2, 2), (2, STEPS)]), "resumed");
+}
+
+#[test]
+fn sixteen_bit_gradients_are_close() {
+    let setup = Setup::of(0, 6, 1);
+    let whole = alone(setup);
+    let narrow = Setup {
+        width: Width::BFloat16,
+        ..setup
+    };
+    let folder = tempfile::tempdir().unwrap();
+    narrow.together(folder.path(), &[(2, STEPS)]);
+    let found = outcome(folder.path());
+    assert_same("bf16", &whole, &found, 1e-2);
+    assert_ne!(whole, found);
+}
+
+#[test]
+fn more_processes_than_rows_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for member in Threads::team(3) {
+            let folder = folder.path();
+            scope.spawn(move || {
+                let setup = Setup::of(0, 2, 1);
+                let error = setup.train(folder, STEPS, Arc::new(member)).unwrap_err();
+                assert!(error.to_string().contains("train.accumulate"), "{error}");
+            });
+        }
+    });
+}
