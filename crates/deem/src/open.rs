@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
+use burn::tensor::Device;
 use deem_engine::{Compute, Precision};
 
 use crate::{Error, Model, Parts};
@@ -188,7 +189,9 @@ impl<'a> Open<'a> {
     pub fn load(self) -> Result<Model, Error> {
         let compute = Compute::named(&self.device, self.precision)?;
         let parts = self.find()?;
-        let network = parts.assemble(0, &compute.device)?.no_grad();
+        // Kernels for packed matrices are the CPU's, in 32 bits.
+        let packed = compute.device == Device::flex() && compute.precision == Precision::F32;
+        let network = parts.assemble_as(0, &compute.device, packed)?.no_grad();
         Model::new(&parts, network, compute)
     }
 }

@@ -113,6 +113,16 @@ impl Parts {
     /// # Errors
     /// `Engine` naming a configuration, a file or keys that do not fit.
     pub fn assemble(&self, seed: u64, device: &Device) -> Result<Deem, Error> {
+        self.assemble_as(seed, device, false)
+    }
+
+    /// As [`Self::assemble`]; with `packed`, quantised matrices of the language model stay so.
+    pub(crate) fn assemble_as(
+        &self,
+        seed: u64,
+        device: &Device,
+        packed: bool,
+    ) -> Result<Deem, Error> {
         let config = &self.spec.model;
         let skip: &[&str] = match self.purpose {
             Purpose::Text => &["image_encoder.", "unet.", "autoencoder.", "image_decoder."],
@@ -128,7 +138,10 @@ impl Parts {
             return Ok(upon(model)?);
         }
         let trained = self.path(Part::Trained).map(Path::to_owned);
-        let language = self.language()?;
+        let language = Language {
+            packed,
+            ..self.language()?
+        };
         if self.purpose == Purpose::Text {
             let mut model = language.assemble(config, device)?;
             if let Some(path) = trained {
@@ -244,7 +257,11 @@ impl Parts {
             Some(found) => Some(found.path.clone()),
             None => Some(llama.clone()),
         };
-        Ok(Language { llama, tokenizer })
+        Ok(Language {
+            llama,
+            tokenizer,
+            packed: false,
+        })
     }
 
     fn path(&self, part: Part) -> Option<&Path> {

@@ -80,7 +80,9 @@ impl Foundation {
         let rules = rules
             .iter()
             .map(|(pattern, fill)| (pattern.as_str(), *fill));
-        let skipped = skip.iter().map(|part| (*part, Fill::Keep));
+        let packed = model.llama.packed_paths();
+        let skipped = skip.iter().copied().chain(packed.iter().map(String::as_str));
+        let skipped = skipped.map(|part| (part, Fill::Keep));
         let rules: Vec<(&str, Fill)> = skipped.chain(rules).collect();
         Ok(initialize_rest(model, seed, &rules))
     }

@@ -105,6 +105,7 @@ impl Published {
                 tokenizer: Some(
                     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/tokenizer"),
                 ),
+                packed: false,
             },
             diffusion: Some(self.at("sd")),
             trained: Vec::new(),

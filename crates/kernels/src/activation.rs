@@ -12,6 +12,7 @@ use crate::host::custom::{apply, fused};
 use crate::reference;
 use elementary::Elementary;
 use gated::Gated;
+pub(crate) use gated::swiglu_values;
 pub(crate) use hidden::{activate, activate_gradient};
 use pointwise::Pointwise;
 use softmax::Softmax;

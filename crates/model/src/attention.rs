@@ -32,11 +32,19 @@ pub(crate) fn mix_heads(
     value: Tensor<4>,
     mask: AttentionMask,
 ) -> Tensor<3> {
-    let [batch, heads, queries, dim] = query.dims();
-    let scale = (dim as f64).sqrt().recip();
-    kernels::attention(query, key, value, mask, scale)
-        .swap_dims(1, 2)
-        .reshape([batch, queries, heads * dim])
+    let scale = score_scale(query.dims()[3]);
+    join_heads(kernels::attention(query, key, value, mask, scale))
+}
+
+/// What scores of heads of a width are multiplied by.
+pub(crate) fn score_scale(dim: usize) -> f64 {
+    (dim as f64).sqrt().recip()
+}
+
+/// `[batch, heads, seq, dim]` → `[batch, seq, heads · dim]`
+pub(crate) fn join_heads(x: Tensor<4>) -> Tensor<3> {
+    let [batch, heads, seq, dim] = x.dims();
+    x.swap_dims(1, 2).reshape([batch, seq, heads * dim])
 }
 
 /// `[batch, seq, heads · dim]` → `[batch, heads, seq, dim]`

@@ -7,8 +7,8 @@
 //! [`crate::weights::init`] and a model of any size can be described for free.
 
 use burn::module::{Module, Param, ParamId};
-use burn::tensor::{Device, Int, Shape, Tensor};
-use deem_kernels as kernels;
+use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData};
+use deem_kernels::{self as kernels, PackedMatrix};
 
 pub use deem_kernels::Conv2dOptions;
 
@@ -26,6 +26,23 @@ pub fn param<const D: usize>(shape: [usize; D], value: f32, device: &Device) -> 
     )
 }
 
+/// A matrix that is unpacked into a parameter if anyone asks for its value, beside the parameter; and not meant any
+/// more once there is one.
+fn unpacked_on_demand(param: &Param<Tensor<2>>, packed: PackedMatrix) -> Param<Tensor<2>> {
+    let [rows, columns] = packed.shape();
+    Param::uninitialized(
+        param.id,
+        move |device, require_grad| {
+            let numbers = TensorData::new(packed.unpack(), [rows, columns]);
+            Tensor::from_data(numbers, (device, DType::F32))
+                .set_require_grad(require_grad && device.is_autodiff())
+        },
+        param.lazy_device(),
+        true,
+        Shape::from([rows, columns]),
+    )
+}
+
 /// Affine map of the last axis, `x · weightᵀ + bias` (`torch.nn.Linear`).
 #[derive(Module, Debug)]
 pub struct Linear {
@@ -33,21 +50,49 @@ pub struct Linear {
     pub weight: Param<Tensor<2>>,
     /// `[out]`
     pub bias: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    packed: Option<PackedMatrix>,
 }
 
 impl Linear {
     /// A layer from `inputs` to `outputs` features.
     pub fn new(inputs: usize, outputs: usize, bias: bool, device: &Device) -> Self {
+        Self::of(
+            param([outputs, inputs], 0.0, device),
+            bias.then(|| param([outputs], 0.0, device)),
+        )
+    }
+
+    /// A layer of these parameters.
+    pub fn of(weight: Param<Tensor<2>>, bias: Option<Param<Tensor<1>>>) -> Self {
         Self {
-            weight: param([outputs, inputs], 0.0, device),
-            bias: bias.then(|| param([outputs], 0.0, device)),
+            weight,
+            bias,
+            packed: None,
         }
+    }
+
+    /// Takes a packed weight of the same shape. It is multiplied as it is as long as nobody asks for the parameter's
+    /// value, which is the same numbers unpacked, or loads another.
+    pub fn pack(&mut self, weight: PackedMatrix) {
+        self.weight = unpacked_on_demand(&self.weight, weight.clone());
+        self.packed = Some(weight);
+    }
+
+    /// The weight, if it is packed.
+    pub fn packed(&self) -> Option<&PackedMatrix> {
+        self.packed
+            .as_ref()
+            .filter(|_| !self.weight.is_initialized())
     }
 
     /// # Shapes
     /// - `x`: `[.., in]`
     /// - returns `[.., out]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        if let Some(weight) = self.packed() {
+            return kernels::packed_linear(x, weight, self.bias.as_ref().map(Param::val));
+        }
         let (weight, bias) = self.affine();
         kernels::linear(x, weight, bias)
     }
@@ -229,6 +274,8 @@ impl Conv2d {
 pub struct Embedding {
     /// `[entries, features]`
     pub weight: Param<Tensor<2>>,
+    #[module(skip)]
+    packed: Option<PackedMatrix>,
 }
 
 impl Embedding {
@@ -236,6 +283,32 @@ impl Embedding {
     pub fn new(entries: usize, features: usize, device: &Device) -> Self {
         Self {
             weight: param([entries, features], 0.0, device),
+            packed: None,
+        }
+    }
+
+    /// Takes a packed table, as [`Linear::pack`] does.
+    pub fn pack(&mut self, table: PackedMatrix) {
+        self.weight = unpacked_on_demand(&self.weight, table.clone());
+        self.packed = Some(table);
+    }
+
+    /// The table, if it is packed.
+    pub fn packed(&self) -> Option<&PackedMatrix> {
+        self.packed
+            .as_ref()
+            .filter(|_| !self.weight.is_initialized())
+    }
+
+    /// The table as a linear layer from features to entries.
+    ///
+    /// # Shapes
+    /// - `x`: `[.., features]`
+    /// - returns `[.., entries]`
+    pub fn project<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        match self.packed() {
+            Some(table) => kernels::packed_linear(x, table, None),
+            None => kernels::linear(x, self.weight.val(), None),
         }
     }
 
@@ -245,6 +318,11 @@ impl Embedding {
     pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let [batch, seq] = ids.dims();
         let [_, features] = self.weight.lazy_shape().dims();
+        if let Some(table) = self.packed() {
+            let ids: Vec<i64> = ids.into_data().iter::<i64>().collect();
+            let rows = kernels::packed_rows(table, &ids, &self.weight.lazy_device());
+            return rows.reshape([batch, seq, features]);
+        }
         self.weight
             .val()
             .select(0, ids.reshape([batch * seq]))

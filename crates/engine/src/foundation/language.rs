@@ -24,14 +24,17 @@ pub struct Language {
     pub llama: PathBuf,
     /// Tokenizer: a folder with `tokenizer.json`, that file, or as above; `None` is the built-in one.
     pub tokenizer: Option<PathBuf>,
+    /// Whether quantised matrices stay so, see [`Llama::packed`]: for answers in 32 bits on the CPU.
+    pub packed: bool,
 }
 
 impl Language {
-    /// Both in one place.
+    /// Both in one place, quantised matrices unpacked.
     pub fn at(path: &Path) -> Self {
         Self {
             llama: path.into(),
             tokenizer: Some(path.into()),
+            packed: false,
         }
     }
 
@@ -64,6 +67,11 @@ impl Language {
                     .into(),
             });
         }
+        let llama = if self.packed {
+            llama.packed(config, &file)?
+        } else {
+            llama
+        };
         Ok(llama.filled(config, &file, &mmfs)?)
     }
 

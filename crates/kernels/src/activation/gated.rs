@@ -42,6 +42,24 @@ impl Gated {
     }
 }
 
+/// `silu(gate) · up`, of as many numbers each.
+pub(crate) fn swiglu_values(gate: &[f32], up: &[f32]) -> Vec<f32> {
+    assert_eq!(gate.len(), up.len());
+    let mut y = uninit(up.len());
+    let shared = Shared::new(&mut y);
+    each_piece(1, up.len(), |_, from, len| {
+        run(Forward {
+            function: Function::Silu,
+            value: &up[from..][..len],
+            gate: &gate[from..][..len],
+            // SAFETY: pieces are disjoint
+            y: unsafe { shared.slice(from, len) },
+        });
+    });
+    // SAFETY: every piece has been written
+    unsafe { written(y) }
+}
+
 impl HostOp for Gated {
     fn forward(&self, inputs: &[Host], _needs: &[bool], _keep: &mut Vec<Vec<f32>>) -> Output {
         let (rows, n, stride) = self.geometry(inputs[0].shape());

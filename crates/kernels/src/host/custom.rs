@@ -28,6 +28,11 @@ pub(crate) fn fused<const D: usize>(x: &Tensor<D>) -> bool {
     mode() == Mode::Fast && x.dtype() == DType::F32 && x.device() == Device::flex()
 }
 
+/// Whether a tensor is [`fused`] and off the gradient graph's device, so that its memory can be used as it is.
+pub(crate) fn eager<const D: usize>(x: &Tensor<D>) -> bool {
+    fused(x) && !x.is_autodiff()
+}
+
 /// Whether a fused kernel can read a weight: f32, or in 16 bits and frozen (its gradient would be in 32).
 pub(crate) fn readable(weight: &Tensor<2>) -> bool {
     match weight.dtype() {
@@ -71,6 +76,11 @@ impl Host {
         self.0.layout().strides()[axis] as usize // not negative, checked in `new`
     }
 
+    /// As it lies, if rows are contiguous.
+    pub(crate) fn strided(tensor: FlexTensor) -> Self {
+        Self::new(tensor, true)
+    }
+
     fn new(tensor: FlexTensor, rows: bool) -> Self {
         let layout = tensor.layout();
         let readable = layout.is_contiguous()
@@ -101,7 +111,7 @@ impl Output {
         }
     }
 
-    fn into_tensor(self) -> FlexTensor {
+    pub(crate) fn into_tensor(self) -> FlexTensor {
         let shape = Shape::from(self.shape);
         let layout = match self.strides {
             Some(strides) => {
@@ -292,7 +302,11 @@ pub(crate) fn plain<const D: usize>(x: Tensor<D>) -> Host {
     Host::new(primitive(x), false)
 }
 
-fn primitive<const D: usize>(x: Tensor<D>) -> FlexTensor {
+/// The tensor in a plain one, see [`eager`].
+///
+/// # Panics
+/// As [`plain`].
+pub(crate) fn primitive<const D: usize>(x: Tensor<D>) -> FlexTensor {
     match x.into_dispatch().kind {
         DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => tensor,
         _ => panic!("fused operation on another device than the CPU, or under autodiff"),
@@ -323,12 +337,15 @@ pub(crate) fn modify<const N: usize>(
         tensors.each_mut().map(|x| x.storage_mut::<f32>()),
         &other.data()[..len],
     );
-    tensors.map(|tensor| {
-        let kind = DispatchTensorKind::Flex(BackendTensor::Float(tensor));
-        Tensor::from_dispatch(DispatchTensor {
-            kind,
-            autodiff: DispatchAutodiffContext::Disabled,
-        })
+    tensors.map(wrapped)
+}
+
+/// The inverse of [`primitive`].
+pub(crate) fn wrapped<const D: usize>(tensor: FlexTensor) -> Tensor<D> {
+    let kind = DispatchTensorKind::Flex(BackendTensor::Float(tensor));
+    Tensor::from_dispatch(DispatchTensor {
+        kind,
+        autodiff: DispatchAutodiffContext::Disabled,
     })
 }
 

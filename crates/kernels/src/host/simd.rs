@@ -16,4 +16,7 @@ mod x86;
 
 pub(crate) use instruction_set::inherit;
 pub use instruction_set::{InstructionSet, InstructionSetError, with_instruction_set};
-pub(crate) use vectors::{Kernel, LANES, Simd, each_vector, run};
+pub(crate) use portable::Portable;
+pub(crate) use vectors::{Kernel, LANES, Simd, each_vector, run, run_plain};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};

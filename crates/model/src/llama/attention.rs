@@ -1,10 +1,9 @@
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Tensor};
-use deem_kernels::{AttentionMask, rotary};
+use deem_kernels::{AttentionMask, KeyValues, rotary};
 
 use super::LlamaConfig;
-use super::cache::LayerCache;
-use crate::attention::{mix_heads, split_heads};
+use crate::attention::{join_heads, mix_heads, score_scale, split_heads};
 use crate::nn::{Linear, RmsNorm};
 
 /// Causal self-attention with rotary positions and grouped key-value heads.
@@ -29,8 +28,9 @@ pub struct LlamaAttention {
     query_scale: Option<f64>,
     #[module(skip)]
     turns: bool,
+    /// Positions that a query sees, its own included.
     #[module(skip)]
-    slides: bool,
+    window: Option<usize>,
 }
 
 /// What all layers of one call share.
@@ -42,9 +42,8 @@ pub(super) struct AttentionContext {
     pub sin: Tensor<3>,
     /// `[batch, keys]`, true = visible
     pub key_padding: Option<Tensor<2, Bool>>,
-    /// `[1, 1, seq, keys]`, added to scores in layers with a window; absent if it hides nothing. One for all rows, or
-    /// for rows that were read apart one each.
-    pub windows: Vec<Option<Tensor<4>>>,
+    /// `[1, 1, seq, keys]`, added to scores in layers with a window; absent if it hides nothing.
+    pub window: Option<Tensor<4>>,
 }
 
 /// What a layer has read before.
@@ -53,9 +52,9 @@ pub(super) enum Past<'a> {
     /// Nothing that is to be remembered.
     None,
     /// All rows together.
-    Together(&'a mut LayerCache),
+    Together(&'a mut KeyValues),
     /// Each row for itself.
-    Apart(Vec<&'a mut LayerCache>),
+    Apart(Vec<&'a mut KeyValues>),
 }
 
 impl LlamaAttention {
@@ -80,7 +79,7 @@ impl LlamaAttention {
             head_dim,
             query_scale: scale.map(|scale| scale * (head_dim as f64).sqrt()),
             turns: config.turns(layer),
-            slides: config.window(layer).is_some(),
+            window: config.window(layer),
         }
     }
 
@@ -114,24 +113,30 @@ impl LlamaAttention {
             Some(scale) => query.mul_scalar(scale),
             None => query,
         };
-        let mask = |row: usize| AttentionMask {
+        let mask = AttentionMask {
             causal: true,
             key_padding: context.key_padding.clone(),
-            bias: context.windows[row].clone().filter(|_| self.slides),
+            bias: context.window.clone().filter(|_| self.window.is_some()),
+        };
+        // One new position that sees all others, or the last ones, needs no mask.
+        let single = query.dims()[2] == 1 && context.key_padding.is_none();
+        let attend = |query: Tensor<4>, caches: &[&KeyValues]| {
+            let scale = score_scale(self.head_dim);
+            join_heads(KeyValues::attend(caches, query, self.window, scale))
         };
         let mixed = match past {
-            Past::None => mix_heads(query, key, value, mask(0)),
+            Past::None => mix_heads(query, key, value, mask),
             Past::Together(cache) => {
-                let (key, value) = cache.append(key, value);
-                mix_heads(query, key, value, mask(0))
+                cache.append(key, value);
+                match cache.tensors().filter(|_| !single) {
+                    Some((key, value)) => mix_heads(query, key, value, mask),
+                    None => attend(query, &[cache]),
+                }
             }
-            Past::Apart(caches) => {
-                let rows = caches.into_iter().enumerate().map(|(row, cache)| {
-                    let own = |x: &Tensor<4>| x.clone().narrow(0, row, 1);
-                    let (key, value) = cache.append(own(&key), own(&value));
-                    mix_heads(own(&query), key, value, mask(row))
-                });
-                Tensor::cat(rows.collect(), 0)
+            Past::Apart(mut caches) => {
+                KeyValues::append_each(&mut caches, &key, &value);
+                let caches: Vec<&KeyValues> = caches.into_iter().map(|cache| &*cache).collect();
+                attend(query, &caches)
             }
         };
         self.o_proj.forward(mixed)

@@ -1,17 +1,12 @@
 use burn::tensor::{Int, Tensor};
+use deem_kernels::KeyValues;
 
 /// Keys and values of the positions read so far.
 ///
 /// Rows may be padded at the left: give the padding of all positions, read and new, at each call.
 #[derive(Clone, Debug, Default)]
 pub struct LlamaCache {
-    pub(super) layers: Vec<LayerCache>,
-}
-
-/// `[batch, kv_heads, positions, head_dim]` each; `None` before the first call.
-#[derive(Clone, Debug, Default)]
-pub(super) struct LayerCache {
-    entries: Option<(Tensor<4>, Tensor<4>)>,
+    pub(super) layers: Vec<KeyValues>,
 }
 
 impl LlamaCache {
@@ -22,8 +17,7 @@ impl LlamaCache {
 
     /// Number of positions read.
     pub fn len(&self) -> usize {
-        let first = self.layers.first().and_then(|layer| layer.entries.as_ref());
-        first.map_or(0, |(key, _)| key.dims()[2])
+        self.layers.first().map_or(0, KeyValues::len)
     }
 
     /// Whether nothing has been read.
@@ -50,27 +44,9 @@ impl LlamaCache {
     }
 
     fn map(&self, f: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
-        let layer = |layer: &LayerCache| LayerCache {
-            entries: layer.entries.clone().map(|(k, v)| (f(k), f(v))),
-        };
         Self {
-            layers: self.layers.iter().map(layer).collect(),
+            layers: self.layers.iter().map(|layer| layer.map(&f)).collect(),
         }
-    }
-}
-
-impl LayerCache {
-    /// Adds new positions and returns all of them.
-    pub(super) fn append(&mut self, key: Tensor<4>, value: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        let entries = match self.entries.take() {
-            None => (key, value),
-            Some((old_key, old_value)) => (
-                Tensor::cat(vec![old_key, key], 2),
-                Tensor::cat(vec![old_value, value], 2),
-            ),
-        };
-        self.entries = Some(entries.clone());
-        entries
     }
 }
 

@@ -1,12 +1,13 @@
 //! A published checkpoint of a language model: where its head lies, and what cannot be read.
 
+use deem_kernels::PackedMatrix;
 use safetensors::Dtype;
 
+use super::model::HEAD;
 use super::{Llama, LlamaConfig};
 use crate::nn::Linear;
 use crate::weights::{LoadOptions, WeightsError, WeightsFile, load};
 
-const HEAD: &str = "lm_head.weight";
 const TABLE: &str = "model.embed_tokens.weight";
 
 /// Where a checkpoint's embedding table and head lie, as transformers 5 decides it.
@@ -53,6 +54,54 @@ impl Head {
 }
 
 impl Llama {
+    /// The same model, whose matrices lie in the file and are multiplied as they are wherever the file has them
+    /// quantised: for answers, in 32 bits on the CPU. The file stays mapped. To be [filled](Self::filled) with the rest
+    /// afterwards.
+    ///
+    /// # Errors
+    /// `NotFinite` naming matrices with numbers that are none.
+    pub fn packed(
+        self,
+        config: &LlamaConfig,
+        file: &WeightsFile,
+    ) -> Result<Self, WeightsError> {
+        let head = Head::of(config, file);
+        let mut llama = head.fit(self);
+        let mut not_finite = Vec::new();
+        let mut lying = |path: &str| {
+            let key = head.key(path);
+            let matrix = file.packed(key)?;
+            if !matrix.is_finite() {
+                not_finite.push(key.to_owned());
+            }
+            Some(matrix)
+        };
+        for (path, layer) in llama.linears_mut() {
+            let matrix = lying(&path);
+            let fits = |matrix: &PackedMatrix| matrix.shape() == layer.weight.lazy_shape().dims();
+            matrix.filter(fits).map(|matrix| layer.pack(matrix));
+        }
+        let table = &mut llama.model.embed_tokens;
+        let matrix = lying(TABLE);
+        let fits = |matrix: &PackedMatrix| matrix.shape() == table.weight.lazy_shape().dims();
+        matrix.filter(fits).map(|matrix| table.pack(matrix));
+        if not_finite.is_empty() {
+            return Ok(llama);
+        }
+        Err(WeightsError::NotFinite {
+            path: file.path().into(),
+            keys: not_finite,
+        })
+    }
+
+    /// Paths of the parameters that [`Self::packed`] has taken care of.
+    pub fn packed_paths(&self) -> Vec<String> {
+        let linears = self.linears().into_iter();
+        let packed = linears.filter_map(|(path, layer)| layer.packed().map(|_| path));
+        let table = self.model.embed_tokens.packed().map(|_| TABLE.to_owned());
+        packed.chain(table).collect()
+    }
+
     /// The model with the values of a published checkpoint; parameters whose path starts with one of `missing` keep
     /// theirs.
     ///
@@ -79,9 +128,12 @@ impl Llama {
             unused.push(HEAD);
         }
         let key = |path: &str| head.key(path).to_owned();
+        let packed = self.packed_paths();
+        let packed: Vec<&str> = packed.iter().map(String::as_str).collect();
         let options = LoadOptions {
             rename: Some(&key),
             allow_missing: missing,
+            skip: &packed,
             allow_unused: &unused,
             ..LoadOptions::default()
         };

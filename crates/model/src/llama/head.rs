@@ -22,10 +22,10 @@ impl TextDecoder {
     /// A head for `new_tokens` tokens after the language model's own.
     pub fn new(hidden_size: usize, new_tokens: usize, device: &Device) -> Self {
         Self {
-            head_new: Linear {
-                weight: param([new_tokens, hidden_size], 0.0, device),
-                bias: Some(param([new_tokens], NEW_BIAS, device)),
-            },
+            head_new: Linear::of(
+                param([new_tokens, hidden_size], 0.0, device),
+                Some(param([new_tokens], NEW_BIAS, device)),
+            ),
         }
     }
 

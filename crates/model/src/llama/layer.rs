@@ -38,8 +38,16 @@ impl LlamaMlp {
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let layers = [&self.gate_proj, &self.up_proj, &self.down_proj];
         if self.act == Activation::Silu && layers.iter().all(|layer| layer.bias.is_none()) {
-            let [gate, up, down] = layers.map(|layer| layer.weight.val());
-            return kernels::swiglu_mlp(x, gate, up, down);
+            match layers.map(Linear::packed) {
+                [Some(gate), Some(up), Some(down)] => {
+                    return kernels::packed_swiglu_mlp(x, gate, up, down);
+                }
+                [None, None, None] => {
+                    let [gate, up, down] = layers.map(|layer| layer.weight.val());
+                    return kernels::swiglu_mlp(x, gate, up, down);
+                }
+                _ => {}
+            }
         }
         let gate = self.gate_proj.forward(x.clone());
         let up = self.up_proj.forward(x);
@@ -120,6 +128,34 @@ impl LlamaLayer {
         } else {
             self.feed(x)
         }
+    }
+
+    /// Its linear layers, by name.
+    pub(super) fn linears(&self) -> [(&'static str, &Linear); 7] {
+        let (attn, mlp) = (&self.self_attn, &self.mlp);
+        [
+            ("self_attn.q_proj", &attn.q_proj),
+            ("self_attn.k_proj", &attn.k_proj),
+            ("self_attn.v_proj", &attn.v_proj),
+            ("self_attn.o_proj", &attn.o_proj),
+            ("mlp.gate_proj", &mlp.gate_proj),
+            ("mlp.up_proj", &mlp.up_proj),
+            ("mlp.down_proj", &mlp.down_proj),
+        ]
+    }
+
+    /// As [`Self::linears`].
+    pub(super) fn linears_mut(&mut self) -> [(&'static str, &mut Linear); 7] {
+        let (attn, mlp) = (&mut self.self_attn, &mut self.mlp);
+        [
+            ("self_attn.q_proj", &mut attn.q_proj),
+            ("self_attn.k_proj", &mut attn.k_proj),
+            ("self_attn.v_proj", &mut attn.v_proj),
+            ("self_attn.o_proj", &mut attn.o_proj),
+            ("mlp.gate_proj", &mut mlp.gate_proj),
+            ("mlp.up_proj", &mut mlp.up_proj),
+            ("mlp.down_proj", &mut mlp.down_proj),
+        ]
     }
 
     fn attend(&self, x: Tensor<3>, context: &AttentionContext, past: Past) -> Tensor<3> {

@@ -1,9 +1,8 @@
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use deem_kernels as kernels;
+use deem_kernels::KeyValues;
 
 use super::attention::{AttentionContext, Past};
-use super::cache::LayerCache;
 use super::rope::Rotary;
 use super::{Family, LlamaCache, LlamaConfig, LlamaLayer, LlamaMmfsConfig};
 use crate::mmfs::{ImageFeatures, MmfsValues};
@@ -38,6 +37,13 @@ struct Factors {
     embeds: f64,
     /// Logits are divided by it.
     logits: f64,
+}
+
+/// Key of the head's weight.
+pub(super) const HEAD: &str = "lm_head.weight";
+
+fn path_of(layer: usize, name: &str) -> String {
+    format!("model.layers.{layer}.{name}.weight")
 }
 
 /// A factor that is seldom another than 1.
@@ -163,6 +169,28 @@ impl Llama {
             .collect()
     }
 
+    /// The linear layers of published checkpoints, with the paths of their weights.
+    pub(super) fn linears(&self) -> Vec<(String, &Linear)> {
+        let layers = self.model.layers.iter().enumerate();
+        let within = layers.flat_map(|(index, layer)| {
+            let named = layer.linears().into_iter();
+            named.map(move |(name, linear)| (path_of(index, name), linear))
+        });
+        let head = self.lm_head.iter().map(|head| (HEAD.to_owned(), head));
+        within.chain(head).collect()
+    }
+
+    /// As [`Self::linears`].
+    pub(super) fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
+        let layers = self.model.layers.iter_mut().enumerate();
+        let within = layers.flat_map(|(index, layer)| {
+            let named = layer.linears_mut().into_iter();
+            named.map(move |(name, linear)| (path_of(index, name), linear))
+        });
+        let head = self.lm_head.iter_mut().map(|head| (HEAD.to_owned(), head));
+        within.chain(head).collect()
+    }
+
     /// Word embeddings; ids beyond the table (appended special tokens) are zero vectors.
     ///
     /// # Shapes
@@ -207,7 +235,7 @@ impl Llama {
             cos,
             sin,
             key_padding,
-            windows: vec![self.window_bias(read, &embeds)],
+            window: self.window_bias(read, &embeds),
         };
         let layers = self.model.layers.len();
         let past: Vec<Past> = match cache.as_mut() {
@@ -244,14 +272,11 @@ impl Llama {
             "one new position in each row"
         );
         let (cos, sin) = self.rotary.apart(positions, &embeds);
-        let windows = caches
-            .iter()
-            .map(|cache| self.window_bias(cache.len(), &embeds));
         let context = AttentionContext {
             cos,
             sin,
             key_padding: None,
-            windows: windows.collect(),
+            window: None,
         };
         let caches = caches.into_iter();
         let mut caches: Vec<_> = caches.map(|cache| self.layers_of(cache)).collect();
@@ -263,7 +288,7 @@ impl Llama {
     }
 
     /// What each layer has read, which may be nothing yet.
-    fn layers_of<'a>(&self, cache: &'a mut LlamaCache) -> std::slice::IterMut<'a, LayerCache> {
+    fn layers_of<'a>(&self, cache: &'a mut LlamaCache) -> std::slice::IterMut<'a, KeyValues> {
         let layers = self.model.layers.len();
         cache.layers.resize_with(layers, Default::default);
         cache.layers.iter_mut()
@@ -298,7 +323,7 @@ impl Llama {
     pub fn lm_head<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
         let logits = match &self.lm_head {
             Some(head) => head.forward(hidden),
-            None => kernels::linear(hidden, self.model.embed_tokens.weight.val(), None),
+            None => self.model.embed_tokens.project(hidden),
         };
         times(logits, 1.0 / self.factors.logits)
     }

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use deem_kernels::PackedMatrix;
 use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
@@ -23,7 +25,7 @@ pub type Checksum = String;
 #[derive(Debug)]
 pub struct WeightsFile {
     path: PathBuf,
-    shards: Vec<Mmap>,
+    shards: Vec<Arc<Mmap>>,
     entries: BTreeMap<String, Entry>,
 }
 
@@ -127,7 +129,7 @@ impl WeightsFile {
                 return Err(format(format!("{name} is in another shard, too")));
             }
         }
-        self.shards.push(map);
+        self.shards.push(Arc::new(map));
         Ok(())
     }
 
@@ -151,7 +153,7 @@ impl WeightsFile {
                 return Err(file.wrong(format!("two of its tensors are {key}")));
             }
         }
-        self.shards.push(file.into_map());
+        self.shards.push(Arc::new(file.into_map()));
         Ok(())
     }
 
@@ -234,6 +236,29 @@ impl WeightsFile {
                 entry.restored(bytes.to_vec())
             })
         })
+    }
+
+    /// A matrix that is quantised, as it lies in the file, which stays mapped as long as the matrix lives; `None` if
+    /// it is absent or not quantised.
+    pub fn packed(&self, key: &str) -> Option<PackedMatrix> {
+        let entry = self.entries.get(key)?;
+        let packing = entry.packing?;
+        let shape: [usize; 2] = entry.shape.as_slice().try_into().ok()?;
+        let memory = self.shards[entry.shard].clone();
+        let matrix = PackedMatrix::new(
+            packing.encoding.format?,
+            shape,
+            memory,
+            entry.start..entry.end,
+        );
+        let matrix = matrix.ok()?;
+        match packing.rotated {
+            Some(rotated) => {
+                let order: Vec<u32> = rotated.sources(shape[0]).map(|row| row as u32).collect();
+                matrix.reordered(&order).ok()
+            }
+            None => Some(matrix),
+        }
     }
 
     /// Bytes of all tensors as they are stored.

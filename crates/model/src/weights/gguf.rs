@@ -10,9 +10,7 @@
 mod encoding;
 mod file;
 mod header;
-mod k_quants;
 mod llama;
-mod small_blocks;
 
 pub use encoding::Encoding;
 pub use file::{GgufFile, GgufTensor};

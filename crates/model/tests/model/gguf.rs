@@ -118,3 +118,104 @@ fn a_folder_with_one_gguf_file_is_a_checkpoint() {
     std::fs::copy(golden("gguf_llama.gguf"), &path).unwrap();
     assert_eq!(find(folder.path()).unwrap(), path);
 }
+
+/// Logits of a model for the reference's tokens.
+fn logits(model: &Llama) -> Vec<f32> {
+    let reference = WeightsFile::open(&golden("gguf_llama.safetensors")).unwrap();
+    let ids = reference.i64("input_ids").unwrap();
+    let length = ids.len();
+    let ids = Tensor::from_data(TensorData::new(ids, [1, length]), &Device::flex());
+    let output = model.forward(LlamaInput {
+        embeds: model.embed(ids),
+        positions: consecutive_positions(1, 0, length),
+        key_padding: None,
+        images: None,
+        cache: None,
+    });
+    let logits = model.lm_head(output.hidden).into_data();
+    logits.try_into_vec().unwrap()
+}
+
+#[test]
+fn quantised_matrices_may_stay_so() {
+    let path = golden("gguf_llama.gguf");
+    let config = GgufFile::open(&path).unwrap().llama_config().unwrap();
+    let file = WeightsFile::open(&path).unwrap();
+    let new = || Llama::new(&config, None, &Device::flex());
+    let whole = new().filled(&config, &file, &[]).unwrap();
+    let packed = new().packed(&config, &file).unwrap();
+    let packed = packed.filled(&config, &file, &[]).unwrap();
+    drop(file); // the matrices keep what they need of it
+    let paths = packed.packed_paths();
+    let table = "model.embed_tokens.weight".to_owned();
+    assert!(paths.len() > 5 && paths.contains(&table), "{paths:?}");
+    assert!(whole.packed_paths().is_empty());
+
+    // Activations of 8 bits are within a hundredth.
+    let (found, expected) = (logits(&packed), logits(&whole));
+    assert_eq!(packed.packed_paths(), paths, "nothing was unpacked");
+    let norm = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|n| n * n).sum::<f32>().sqrt();
+    let apart = norm(&mut found.iter().zip(&expected).map(|(a, b)| a - b));
+    let relative = apart / norm(&mut expected.iter().copied());
+    assert!(relative > 0.0 && relative < 0.02, "logits differ by {relative:e}");
+
+    // Whoever wants the numbers gets those of the file, rows in their order.
+    for (packed, whole) in packed.model.layers.iter().zip(&whole.model.layers) {
+        let [packed, whole] = [packed, whole].map(|layer| layer.self_attn.q_proj.weight.val());
+        assert_eq!(packed.into_data(), whole.into_data());
+    }
+    let [a, b] = [&packed, &whole].map(|llama| llama.model.embed_tokens.weight.val());
+    assert_eq!(a.into_data(), b.into_data());
+    assert!(!packed.packed_paths().contains(&table), "the numbers are meant now");
+}
+
+#[test]
+fn weights_loaded_over_packed_ones_are_meant() {
+    let path = golden("gguf_llama.gguf");
+    let config = GgufFile::open(&path).unwrap().llama_config().unwrap();
+    let file = WeightsFile::open(&path).unwrap();
+    let llama = Llama::new(&config, None, &Device::flex());
+    let llama = llama.packed(&config, &file).unwrap();
+    let llama = llama.filled(&config, &file, &[]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("trained.safetensors");
+    let name = "model.layers.0.self_attn.q_proj.weight";
+    let shape = file.shape(name).unwrap().to_vec();
+    let tensor = deem_model::weights::StateTensor {
+        name: name.into(),
+        values: vec![0.5; shape.iter().product()],
+        shape,
+    };
+    deem_model::weights::write(&[tensor], &other, Dtype::F32, Default::default()).unwrap();
+    let options = LoadOptions {
+        allow_missing: &[""],
+        ..LoadOptions::default()
+    };
+    let before = llama.packed_paths();
+    let llama = load(llama, &WeightsFile::open(&other).unwrap(), &options).unwrap();
+    let after = llama.packed_paths();
+    assert_eq!(before.len(), after.len() + 1);
+    assert!(before.contains(&name.to_owned()) && !after.contains(&name.to_owned()));
+}
+
+#[test]
+fn packed_matrices_with_numbers_that_are_none_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("broken.gguf");
+    let whole = golden("gguf_llama.gguf");
+    let key = "model.embed_tokens.weight";
+    let table = WeightsFile::open(&whole).unwrap().packed(key).unwrap();
+    let row = table.unpack_rows([0]);
+    let mut bytes = std::fs::read(&whole).unwrap();
+    // The first block's scale becomes infinite.
+    let format = table.format();
+    let mut blocks = bytes.windows(format.bytes());
+    let first = blocks.position(|block| format.unpack(block) == row[..format.values()]);
+    bytes[first.unwrap()..][..2].copy_from_slice(&half::f16::INFINITY.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let config = GgufFile::open(&path).unwrap().llama_config().unwrap();
+    let file = WeightsFile::open(&path).unwrap();
+    let error = Llama::new(&config, None, &Device::flex()).packed(&config, &file);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("NaN or infinite") && error.contains(key), "{error}");
+}

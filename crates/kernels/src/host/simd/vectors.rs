@@ -114,12 +114,22 @@ pub(crate) fn run<K: Kernel>(kernel: K) -> K::Out {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above
         InstructionSet::Avx512 => unsafe { run_avx512(kernel) },
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        // SAFETY: found just now
-        _ if std::is_x86_feature_detected!("fma") => unsafe { run_fma(kernel) },
-        // SAFETY: plain Rust
-        _ => unsafe { kernel.run::<Portable>() },
+        InstructionSet::Portable => run_plain(kernel),
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => run_plain(kernel),
     }
+}
+
+/// Runs a kernel in plain Rust.
+#[inline]
+pub(crate) fn run_plain<K: Kernel>(kernel: K) -> K::Out {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    if std::is_x86_feature_detected!("fma") {
+        // SAFETY: found just now
+        return unsafe { run_fma(kernel) };
+    }
+    // SAFETY: plain Rust
+    unsafe { kernel.run::<Portable>() }
 }
 
 /// Plain Rust where a multiply-add is one instruction; a call of the library's, for the same result, takes some twenty

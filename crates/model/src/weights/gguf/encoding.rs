@@ -1,8 +1,8 @@
+use deem_kernels::BlockFormat;
+use half::{bf16, f16};
 use safetensors::Dtype;
 
-use super::{k_quants, small_blocks};
-
-/// How a tensor's numbers are packed: in blocks of a few bytes, each with scales of its own.
+/// How a tensor's numbers are packed: one by one, or in blocks of a few bytes, each with scales of its own.
 #[derive(Debug)]
 pub struct Encoding {
     id: u32,
@@ -14,61 +14,50 @@ pub struct Encoding {
     pub bytes: usize,
     /// Type of the numbers once they are unpacked: their own, or F32 if they are quantised.
     pub dtype: Dtype,
-    unpack: fn(&[u8], &mut [f32]),
+    /// How they are quantised, if they are.
+    pub format: Option<BlockFormat>,
 }
 
-const fn plain(
-    id: u32,
-    name: &'static str,
-    bytes: usize,
-    dtype: Dtype,
-    unpack: fn(&[u8], &mut [f32]),
-) -> Encoding {
+const fn plain(id: u32, name: &'static str, bytes: usize, dtype: Dtype) -> Encoding {
     Encoding {
         id,
         name,
         values: 1,
         bytes,
         dtype,
-        unpack,
+        format: None,
     }
 }
 
-const fn packed(
-    id: u32,
-    name: &'static str,
-    values: usize,
-    bytes: usize,
-    unpack: fn(&[u8], &mut [f32]),
-) -> Encoding {
+const fn packed(id: u32, format: BlockFormat) -> Encoding {
     Encoding {
         id,
-        name,
-        values,
-        bytes,
+        name: format.name(),
+        values: format.values(),
+        bytes: format.bytes(),
         dtype: Dtype::F32,
-        unpack,
+        format: Some(format),
     }
 }
 
 /// The encodings that can be read, with the numbers that files give them.
 static READ: [Encoding; 16] = [
-    plain(0, "F32", 4, Dtype::F32, small_blocks::single),
-    plain(1, "F16", 2, Dtype::F16, small_blocks::half),
-    plain(30, "BF16", 2, Dtype::BF16, small_blocks::brain),
-    plain(28, "F64", 8, Dtype::F64, small_blocks::double),
-    packed(2, "Q4_0", 32, 18, small_blocks::q4_0),
-    packed(3, "Q4_1", 32, 20, small_blocks::q4_1),
-    packed(6, "Q5_0", 32, 22, small_blocks::q5_0),
-    packed(7, "Q5_1", 32, 24, small_blocks::q5_1),
-    packed(8, "Q8_0", 32, 34, small_blocks::q8_0),
-    packed(20, "IQ4_NL", 32, 18, small_blocks::iq4_nl),
-    packed(10, "Q2_K", 256, 84, k_quants::q2),
-    packed(11, "Q3_K", 256, 110, k_quants::q3),
-    packed(12, "Q4_K", 256, 144, k_quants::q4),
-    packed(13, "Q5_K", 256, 176, k_quants::q5),
-    packed(14, "Q6_K", 256, 210, k_quants::q6),
-    packed(23, "IQ4_XS", 256, 136, k_quants::iq4_xs),
+    plain(0, "F32", 4, Dtype::F32),
+    plain(1, "F16", 2, Dtype::F16),
+    plain(30, "BF16", 2, Dtype::BF16),
+    plain(28, "F64", 8, Dtype::F64),
+    packed(2, BlockFormat::Q4_0),
+    packed(3, BlockFormat::Q4_1),
+    packed(6, BlockFormat::Q5_0),
+    packed(7, BlockFormat::Q5_1),
+    packed(8, BlockFormat::Q8_0),
+    packed(20, BlockFormat::Iq4Nl),
+    packed(10, BlockFormat::Q2K),
+    packed(11, BlockFormat::Q3K),
+    packed(12, BlockFormat::Q4K),
+    packed(13, BlockFormat::Q5K),
+    packed(14, BlockFormat::Q6K),
+    packed(23, BlockFormat::Iq4Xs),
 ];
 
 /// Names of those that cannot.
@@ -121,11 +110,15 @@ impl Encoding {
 
     /// The numbers of whole blocks.
     pub(in crate::weights) fn unpack(&self, bytes: &[u8]) -> Vec<f32> {
-        let blocks = bytes.chunks_exact(self.bytes);
-        let mut numbers = vec![0.0; blocks.len() * self.values];
-        for (block, numbers) in blocks.zip(numbers.chunks_exact_mut(self.values)) {
-            (self.unpack)(block, numbers);
+        fn each<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+            bytes.as_chunks().0.iter().map(|b| number(*b)).collect()
         }
-        numbers
+        match (self.format, self.dtype) {
+            (Some(format), _) => format.unpack(bytes),
+            (None, Dtype::F16) => each(bytes, |b| f16::from_le_bytes(b).to_f32()),
+            (None, Dtype::BF16) => each(bytes, |b| bf16::from_le_bytes(b).to_f32()),
+            (None, Dtype::F64) => each(bytes, |b| f64::from_le_bytes(b) as f32),
+            (None, _) => each(bytes, f32::from_le_bytes),
+        }
     }
 }

@@ -40,16 +40,22 @@ pub(in crate::weights) struct Rotated {
 impl Rotated {
     /// Brings the rows of `[heads · width, ..]` numbers into transformers' order.
     pub(in crate::weights) fn restore<T: Copy>(self, numbers: &[T], rows: usize) -> Vec<T> {
-        let width = rows / self.heads;
         let row = numbers.len() / rows.max(1);
         let mut restored = Vec::with_capacity(numbers.len());
-        for target in 0..rows {
-            let (head, within) = (target / width, target % width);
-            let (half, pair) = (within / (width / 2), within % (width / 2));
-            let source = head * width + 2 * pair + half;
+        for source in self.sources(rows) {
             restored.extend_from_slice(&numbers[source * row..][..row]);
         }
         restored
+    }
+
+    /// Where the file has each of the rows.
+    pub(in crate::weights) fn sources(self, rows: usize) -> impl Iterator<Item = usize> {
+        let width = rows / self.heads;
+        (0..rows).map(move |target| {
+            let (head, within) = (target / width, target % width);
+            let (half, pair) = (within / (width / 2), within % (width / 2));
+            head * width + 2 * pair + half
+        })
     }
 }
 

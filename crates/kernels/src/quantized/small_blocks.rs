@@ -1,35 +1,17 @@
-//! Plain numbers, and blocks of 32 with one scale.
+//! Blocks of 32 with one scale.
 //!
 //! Half-byte codes: the low halves hold the block's first 16 numbers, the high ones the other 16.
 
-use half::{bf16, f16};
+use half::f16;
 
 /// What the 16 codes of the non-linear quantisations stand for.
-pub(super) const LEVELS: [f32; 16] = [
-    -127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0,
-    89.0, 113.0,
+pub(super) const LEVELS: [i8; 16] = [
+    -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
 ];
 
 /// The half-precision number at a place of a block.
 pub(super) fn half_at(block: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
-}
-
-pub(super) fn single(block: &[u8], out: &mut [f32]) {
-    out[0] = f32::from_le_bytes([block[0], block[1], block[2], block[3]]);
-}
-
-pub(super) fn half(block: &[u8], out: &mut [f32]) {
-    out[0] = half_at(block, 0);
-}
-
-pub(super) fn brain(block: &[u8], out: &mut [f32]) {
-    out[0] = bf16::from_le_bytes([block[0], block[1]]).to_f32();
-}
-
-pub(super) fn double(block: &[u8], out: &mut [f32]) {
-    let bytes = block.first_chunk().copied().unwrap_or_default();
-    out[0] = f64::from_le_bytes(bytes) as f32;
 }
 
 /// Numbers of 16 bytes of half-byte codes.
@@ -81,6 +63,6 @@ pub(super) fn q8_0(block: &[u8], out: &mut [f32]) {
 pub(super) fn iq4_nl(block: &[u8], out: &mut [f32]) {
     let scale = half_at(block, 0);
     halves(&block[2..], out, |_, code| {
-        scale * LEVELS[usize::from(code)]
+        scale * f32::from(LEVELS[usize::from(code)])
     });
 }
