@@ -50,6 +50,8 @@ pub enum Command {
     Reproduce(Reproduce),
     /// Train a stage, or stages in order, each from where the one before it ended.
     Train(Train),
+    /// Correct a bare encoder on pictures alone: a CLIP in, the same CLIP with better eyes out.
+    Feedback(Feedback),
     /// Make the stand-in foundation models.
     Pretrain(Pretrain),
     /// Evaluate a model on published benchmarks.
@@ -130,6 +132,30 @@ pub struct Reproduce {
     /// Print the results as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `deem feedback`.
+#[derive(clap::Args, Debug)]
+pub struct Feedback {
+    /// TOML file of the run: `[weights]` of an encoder and a diffusion model, `[model]`, `[[stages]]` (docs/encoders.md).
+    #[arg(short, long)]
+    pub config: PathBuf,
+    /// Folder of pictures (and folders of them), of WebDataset shards or of Parquet tables; default: the file's [[data]].
+    #[arg(short, long)]
+    pub data: Option<PathBuf>,
+    /// Where the run goes, several stages each into a folder of its name, the corrected encoder into `encoder`; an existing
+    /// run is resumed.
+    #[arg(short, long, default_value = "runs/feedback")]
+    pub output: PathBuf,
+    /// Seed of fresh parameters, noise, timesteps and the order of pictures.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Print the configuration, with overrides, and stop.
+    #[arg(long)]
+    pub print_config: bool,
+    /// Use no network: weights must lie here or in the cache.
+    #[arg(long)]
+    pub offline: bool,
 }
 
 /// Arguments of `deem train`.

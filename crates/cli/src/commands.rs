@@ -15,6 +15,7 @@ mod doctor;
 mod encoder;
 mod eval;
 mod export;
+mod feedback;
 mod generate;
 mod manual;
 mod params;
@@ -45,6 +46,10 @@ pub fn run(args: Args) -> Result<()> {
         Command::Train(args) => {
             interrupt::listen();
             train::run(&setup, &args)
+        }
+        Command::Feedback(args) => {
+            interrupt::listen();
+            feedback::run(&setup, &args)
         }
         Command::Pretrain(args) => {
             interrupt::listen();

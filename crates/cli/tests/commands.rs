@@ -6,6 +6,8 @@ mod benchmarks;
 mod data;
 #[path = "commands/evaluate.rs"]
 mod evaluate;
+#[path = "commands/feedback.rs"]
+mod feedback;
 #[path = "commands/fetch.rs"]
 mod fetch;
 

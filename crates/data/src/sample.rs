@@ -54,6 +54,19 @@ pub struct SampleImage {
 }
 
 impl Sample {
+    /// A picture without words.
+    pub fn of_picture(image: SampleImage) -> Self {
+        Self {
+            id: image.id.clone(),
+            segments: vec![Segment::Image {
+                index: 0,
+                counted: false,
+            }],
+            provenance: vec![image.id.clone()],
+            images: vec![image],
+        }
+    }
+
     /// All text of the sample, in order.
     pub fn text(&self) -> String {
         self.segments

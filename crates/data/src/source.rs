@@ -8,6 +8,7 @@ mod coco;
 mod coco_captions;
 mod coco_instances;
 mod gqa;
+mod images;
 mod instruction;
 mod llava;
 mod mmc4;
@@ -18,6 +19,7 @@ mod part_imagenet;
 mod pascal_part;
 mod paths;
 mod per_record;
+mod pictures_only;
 mod records;
 mod refcoco;
 mod registry;
@@ -31,6 +33,7 @@ mod vqa;
 mod webdataset;
 mod wording;
 
+pub use pictures_only::PicturesOnly;
 pub use registry::{
     Build, Field, SourceContext, SourceKind, SourceRegistry, SourceSpec, parse_options,
 };

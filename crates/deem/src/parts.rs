@@ -8,8 +8,8 @@ use deem_engine::EngineError;
 use deem_engine::Precision;
 use deem_engine::config::ModelSpec;
 use deem_engine::foundation::{Foundation, Language, assemble_whole, replace_but, tokenizer_at};
-use deem_engine::train::ParameterGroup;
-use deem_engine::train::parameters::select;
+use deem_engine::train::parameters::changed;
+use deem_engine::train::{LoraConfig, ParameterGroup};
 use deem_model::component::DRAWING;
 use deem_model::deem::Deem;
 use deem_model::llama::Llama;
@@ -206,18 +206,22 @@ impl Parts {
         self
     }
 
-    /// The same model once a stage has trained the parameters that `groups` select. Its weights are to hold these
-    /// and all that [`Self::trained`] listed before.
+    /// The same model once a stage has trained the parameters that `groups` select, or the layers that `lora` puts
+    /// adapters on. Its weights are to hold these and all that [`Self::trained`] listed before.
     ///
     /// # Errors
     /// `Engine` if a pattern selects nothing.
-    pub fn after(&self, stage: &str, groups: &[ParameterGroup]) -> Result<Self, Error> {
+    pub fn after(
+        &self,
+        stage: &str,
+        groups: &[ParameterGroup],
+        lora: &[LoraConfig],
+    ) -> Result<Self, Error> {
         let model = Deem::new(&self.spec.model, &Device::flex());
         let model = model.map_err(|error| EngineError::Config(error.to_string()))?;
-        let (_, infos) = select(model, groups)?;
-        let selected = infos.into_iter().filter(|info| info.group.is_some());
+        let changed = changed(model, groups, lora)?;
         Ok(Self {
-            trained: self.trained.after(stage, selected.map(|info| info.path)),
+            trained: self.trained.after(stage, changed),
             ..self.clone()
         })
     }

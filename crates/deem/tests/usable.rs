@@ -48,7 +48,7 @@ impl Runs {
         };
         let mut parts = Open::preset("tiny").find().unwrap();
         for (stage, patterns) in STAGES {
-            parts = parts.after(stage, &groups(patterns)).unwrap();
+            parts = parts.after(stage, &groups(patterns), &[]).unwrap();
             runs.write(&runs.at(stage), &parts, |_| true);
         }
         runs
@@ -229,7 +229,7 @@ fn another_base_is_noticed() {
     let copy = runs.at("standins");
     copy_tree(&preset_folder("tiny").unwrap(), &copy);
     let parts = Open::folder(&copy).find().unwrap();
-    let parts = parts.after("one", &groups(STAGES[0].1)).unwrap();
+    let parts = parts.after("one", &groups(STAGES[0].1), &[]).unwrap();
     let run = runs.at("moved");
     runs.write(&run, &parts, |_| true);
     named(&run).load().unwrap();
@@ -290,7 +290,7 @@ fn an_exported_folder_opens_anywhere_and_is_the_same() {
     );
 
     // A stage trained upon it needs the folder, and says so.
-    let further = again.after("three", &groups(&["soi_token"])).unwrap();
+    let further = again.after("three", &groups(&["soi_token"]), &[]).unwrap();
     let run = runs.at("further");
     runs.write(&run, &further, |_| true);
     let model = named(&run).load().unwrap();

@@ -83,6 +83,10 @@ impl StageConfig {
                 return wrong(field, &format!("1 to {MOST}"), &found);
             }
         }
+        for (index, lora) in self.train.lora.iter().enumerate() {
+            lora.check()
+                .map_err(|problem| format!("train.lora[{index}].{problem}"))?;
+        }
         if schedule.steps == 0 {
             return wrong("train.schedule.steps", "at least 1", &0);
         }

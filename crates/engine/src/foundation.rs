@@ -17,22 +17,25 @@ mod words;
 
 pub(crate) use checksums::parsed;
 pub use checksums::{CHECKSUMS, listed, recorded};
-pub use files::{DIFFUSION, LLAMA, Needs, PICKLED, SMALL, TOKENIZER, TRAINED, VISION};
+pub use files::{DIFFUSION, LLAMA, Needs, PICKLED, SMALL, TOKENIZER, TRAINED, VAE, VISION};
 pub use language::{Language, published_files, tokenizer_at, tokenizer_file};
 
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::Device;
-use deem_model::autoencoder::{has_legacy_keys, legacy_key};
+use deem_model::autoencoder::{Autoencoder, AutoencoderConfig, has_legacy_keys, legacy_key};
 use deem_model::clip::pyramid::{VisionConfig, VisionTower};
 use deem_model::component::DRAWING;
 use deem_model::deem::{Deem, DeemConfig};
 use deem_model::init;
+use deem_model::scheduler::NoiseConfig;
+use deem_model::unet::{UNet, UNetConfig};
 use deem_model::weights::init::{Fill, initialize_rest};
 use deem_model::weights::{LoadOptions, WeightsFile, find, load};
 
 use self::checksums::open_checked;
+pub(crate) use self::config_file::check_tower;
 use self::config_file::{check, check_vision};
 use crate::EngineError;
 
@@ -81,7 +84,10 @@ impl Foundation {
             .iter()
             .map(|(pattern, fill)| (pattern.as_str(), *fill));
         let packed = model.llama.packed_paths();
-        let skipped = skip.iter().copied().chain(packed.iter().map(String::as_str));
+        let skipped = skip
+            .iter()
+            .copied()
+            .chain(packed.iter().map(String::as_str));
         let skipped = skipped.map(|part| (part, Fill::Keep));
         let rules: Vec<(&str, Fill)> = skipped.chain(rules).collect();
         Ok(initialize_rest(model, seed, &rules))
@@ -145,29 +151,50 @@ impl Foundation {
 
 /// Fills UNet and autoencoder from a diffusers folder.
 fn diffusion(mut model: Deem, folder: &Path, config: &DeemConfig) -> Result<Deem, EngineError> {
-    let unet = folder.join("unet");
-    check(&unet.join("config.json"), &config.unet)?;
-    model.unet = load(model.unet, &open(&unet)?, &LoadOptions::default())?;
-    let vae = ["vae", "autoencoder"].map(|name| folder.join(name));
-    let [vae, other] = vae;
-    let vae = if vae.is_dir() || !other.is_dir() {
-        vae
-    } else {
-        other
-    };
-    check(&vae.join("config.json"), &config.autoencoder)?;
-    let file = open(&vae)?;
+    model.unet = fill_unet(model.unet, folder, &config.unet, &config.scheduler)?;
+    model.autoencoder = fill_autoencoder(model.autoencoder, folder, &config.autoencoder)?;
+    Ok(model)
+}
+
+/// Fills a UNet from a diffusers folder, whose noise schedule must be the configured one.
+pub(crate) fn fill_unet(
+    unet: UNet,
+    folder: &Path,
+    config: &UNetConfig,
+    scheduler: &NoiseConfig,
+) -> Result<UNet, EngineError> {
+    let path = folder.join("unet");
+    check(&path.join("config.json"), config)?;
+    let unet = load(unet, &open(&path)?, &LoadOptions::default())?;
+    check(&folder.join("scheduler/scheduler_config.json"), scheduler)?;
+    Ok(unet)
+}
+
+/// Fills an autoencoder from a diffusers folder.
+pub(crate) fn fill_autoencoder(
+    autoencoder: Autoencoder,
+    folder: &Path,
+    config: &AutoencoderConfig,
+) -> Result<Autoencoder, EngineError> {
+    let path = autoencoder_at(folder);
+    check(&path.join("config.json"), config)?;
+    let file = open(&path)?;
     let legacy = has_legacy_keys(file.keys());
     let options = LoadOptions {
         rename: legacy.then_some(&legacy_key),
         ..LoadOptions::default()
     };
-    model.autoencoder = load(model.autoencoder, &file, &options)?;
-    check(
-        &folder.join("scheduler/scheduler_config.json"),
-        &config.scheduler,
-    )?;
-    Ok(model)
+    Ok(load(autoencoder, &file, &options)?)
+}
+
+/// Where the autoencoder of a diffusers folder lies.
+pub(crate) fn autoencoder_at(folder: &Path) -> PathBuf {
+    let [vae, other] = ["vae", "autoencoder"].map(|name| folder.join(name));
+    if vae.is_dir() || !other.is_dir() {
+        vae
+    } else {
+        other
+    }
 }
 
 /// Replaces what a file of deem's keys holds; the rest of the model stays as it is.
@@ -211,6 +238,6 @@ pub fn assemble_whole(
     Ok(load(model, &open(path)?, &options)?)
 }
 
-fn open(path: &Path) -> Result<WeightsFile, EngineError> {
+pub(crate) fn open(path: &Path) -> Result<WeightsFile, EngineError> {
     open_checked(&find(path)?)
 }

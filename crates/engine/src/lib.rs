@@ -10,6 +10,7 @@ pub mod batches;
 pub mod config;
 mod device;
 pub mod dual_encoder;
+pub mod encoder_feedback;
 mod error;
 pub mod evaluate;
 pub mod foundation;

@@ -5,14 +5,19 @@
 //! network that checkpoints its blocks keeps their inputs, and the values of one block at a time.
 //! Allocators, temporaries and program are a tenth on top.
 
+use deem_model::autoencoder::AutoencoderConfig;
+use deem_model::clip::config::ClipVisionConfig;
 use deem_model::clip::pyramid::VisionConfig;
 use deem_model::component::Component;
 use deem_model::deem::DeemConfig;
+use deem_model::encoder_feedback::FeedbackConfig;
 use deem_model::perceiver::PerceiverConfig;
-use deem_model::unet::DownBlockType;
+use deem_model::unet::{DownBlockType, UNetConfig};
 use serde::Serialize;
 
 use crate::config::{ModelSpec, StageConfig};
+use crate::encoder_feedback::FeedbackStage;
+use crate::objective::Objective;
 use crate::train::{ParameterInfo, Plan};
 
 /// Number format of the values that are counted.
@@ -97,7 +102,9 @@ pub fn training(
         + tokens * language_model(model, recompute.llama);
     let heads = u64::from(stage.loss.image > 0.0) + u64::from(stage.loss.feedback > 0.0);
     if heads > 0 {
-        values += images * (heads * unet(model, recompute.unet) + autoencoder(model));
+        let restored = unet(&model.unet, latent_side(model), recompute.unet);
+        values +=
+            images * (heads * restored + autoencoder(&model.autoencoder, model.diffusion_size));
     }
     if stage.loss.image > 0.0 {
         values += images * resampler(&model.image_decoder.resampler, model.image_encoder.queries);
@@ -105,6 +112,65 @@ pub fn training(
     Memory {
         weights: precision.weights(parameters.iter().map(|p| (p, p.group.is_none()))),
         training: trained * (gradient + copy) + trained * moments / processes.max(1) as u64,
+        activations: values * precision.bytes(),
+    }
+}
+
+/// Memory of a training step of a stage that corrects a bare encoder.
+pub fn feedback_training(
+    model: &FeedbackConfig,
+    stage: &FeedbackStage,
+    parameters: &[ParameterInfo],
+    precision: NumberFormat,
+) -> Memory {
+    let trained = parameters.iter().filter(|p| p.group.is_some());
+    let trained: u64 = trained.map(|p| p.count as u64).sum();
+    let recompute = model.checkpoint_blocks;
+    let pictures = stage.batch as u64;
+    let (mut looks, mut restorations, mut original) = (1, 0, 0);
+    for objective in stage.objectives.iter().filter(|term| term.weight() > 0.0) {
+        match objective {
+            Objective::Feedback { .. } | Objective::Inversion { .. } => restorations += 1,
+            Objective::Contrast {
+                negatives,
+                second_view,
+                ..
+            } => {
+                let others = pictures.saturating_sub(1);
+                let negatives = *negatives as u64;
+                let second = u64::from(*second_view > 0.0);
+                looks += second;
+                restorations += 1
+                    + second
+                    + if negatives == 0 {
+                        others
+                    } else {
+                        negatives.min(others)
+                    };
+            }
+            Objective::Retention { .. } => original = 1,
+        }
+    }
+    let side = model.encoder.image_size;
+    let look = vit(&model.encoder, side, recompute.image_encoder) as u64;
+    let latent = model.diffusion_size / model.autoencoder.reduction().max(1);
+    let restoration = unet(&model.unet, latent, recompute.unet);
+    let values = pictures
+        * (looks * look
+            + original * look / 8
+            + restorations * restoration
+            + autoencoder(&model.autoencoder, model.diffusion_size));
+    let tower = parameters
+        .iter()
+        .filter(|p| p.path.starts_with("vision_model."));
+    let copy: u64 = tower.map(|p| p.count as u64).sum::<u64>() * original;
+    let per_trained = match precision {
+        NumberFormat::F32 | NumberFormat::Stored16 => 12,
+        NumberFormat::Bf16 => 16,
+    };
+    Memory {
+        weights: precision.weights(parameters.iter().map(|p| (p, p.group.is_none()))) + copy * 4,
+        training: trained * per_trained,
         activations: values * precision.bytes(),
     }
 }
@@ -124,7 +190,8 @@ pub fn inference(
     let cache = 2 * llama.num_hidden_layers * llama.kv_heads() * llama.head_width();
     let reading = spec.max_tokens as u64 * (cache + 4 * llama.intermediate_size) as u64;
     // Layers give their values back at once: the widest maps count, not all.
-    let drawing = (unet(model, false) / 8).max(autoencoder(model));
+    let restored = unet(&model.unet, latent_side(model), false);
+    let drawing = (restored / 8).max(autoencoder(&model.autoencoder, model.diffusion_size));
     let largest = (image_encoder(model, false) / 8).max(if draws { drawing } else { 0 });
     Memory {
         weights: precision.weights(parameters.iter().filter(loaded).map(|p| (p, true))),
@@ -191,16 +258,8 @@ fn image_encoder(model: &DeemConfig, recompute: bool) -> u64 {
             kept(stages, recompute)
         }
         VisionConfig::Vit { trunk, .. } => {
-            let tokens = (side / trunk.patch_size).pow(2) + 1;
-            let layer = 8 * trunk.hidden_size + 2 * trunk.intermediate_size;
-            let layers = Blocks {
-                count: trunk.num_hidden_layers,
-                input: tokens * trunk.hidden_size,
-                all: tokens * layer,
-            };
             // The adapter's convolutions and four exchanges weigh about as much as a third of all layers.
-            let adapter = trunk.num_hidden_layers * tokens * layer / 3;
-            kept([layers], recompute) + adapter
+            vit(trunk, side, recompute) + vit(trunk, side, false) / 3
         }
     };
     let levels = (0..4)
@@ -208,6 +267,17 @@ fn image_encoder(model: &DeemConfig, recompute: bool) -> u64 {
         .sum::<usize>();
     let pyramid = 3 * levels * encoder.vision.pyramid_dim();
     (tower + pyramid) as u64 + resampler(&encoder.resampler, encoder.queries)
+}
+
+/// Values kept per image by a ViT.
+fn vit(trunk: &ClipVisionConfig, side: usize, recompute: bool) -> usize {
+    let tokens = (side / trunk.patch_size).pow(2) + 1;
+    let layers = Blocks {
+        count: trunk.num_hidden_layers,
+        input: tokens * trunk.hidden_size,
+        all: tokens * (8 * trunk.hidden_size + 2 * trunk.intermediate_size),
+    };
+    kept([layers], recompute)
 }
 
 /// Values kept per image by a resampler.
@@ -219,9 +289,7 @@ fn resampler(config: &PerceiverConfig, queries: usize) -> u64 {
 /// Values kept per image by the UNet: of each residual block six maps, of each transformer block
 /// twenty (its MLP is eight times as wide before the gate), on the way down and up. A layer starts from its
 /// map and, on the way up, the one it is joined with.
-fn unet(model: &DeemConfig, recompute: bool) -> u64 {
-    let unet = &model.unet;
-    let side = model.diffusion_size / model.autoencoder.reduction().max(1);
+fn unet(unet: &UNetConfig, side: usize, recompute: bool) -> u64 {
     let widths = unet.block_out_channels.iter().enumerate();
     let blocks = widths.map(|(block, width)| {
         let cells = (side >> block).pow(2);
@@ -237,9 +305,13 @@ fn unet(model: &DeemConfig, recompute: bool) -> u64 {
 }
 
 /// Values that encoding one image holds at once: a few maps of the first width at full size.
-fn autoencoder(model: &DeemConfig) -> u64 {
-    let width = model.autoencoder.block_out_channels.first().copied();
-    (4 * width.unwrap_or(0) * model.diffusion_size.pow(2)) as u64
+fn autoencoder(autoencoder: &AutoencoderConfig, side: usize) -> u64 {
+    let width = autoencoder.block_out_channels.first().copied();
+    (4 * width.unwrap_or(0) * side.pow(2)) as u64
+}
+
+fn latent_side(model: &DeemConfig) -> usize {
+    model.diffusion_size / model.autoencoder.reduction().max(1)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod config;
 mod exchange;
 mod identity;
 mod log;
+mod lora;
 mod optimizer;
 pub mod parameters;
 mod piece;
@@ -25,6 +26,7 @@ pub use identity::{
     Difference, MAY_DIFFER, RunIdentity, WEIGHTS_FROM, tokenizer_checksum, weights_checksum,
 };
 pub use log::{MetricsLog, read_metrics};
+pub use lora::{Adapters, LoraConfig};
 pub use optimizer::{AdamW, AdamWConfig, GradientSet};
 pub use parameters::{ParameterGroup, ParameterInfo};
 pub use piece::{Piece, Plan};

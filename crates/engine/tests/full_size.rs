@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use deem_engine::encoder_feedback::FeedbackRun;
 use deem_engine::run_config::RunConfig;
-use deem_engine::train::parameters::{ComponentCount, by_component, select};
+use deem_engine::train::parameters::{ComponentCount, by_component, prepare, select};
 use deem_model::checkpointing::CheckpointBlocks;
 use deem_model::deem::Deem;
+use deem_model::encoder_feedback::FeedbackModel;
 
 fn configs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs")
@@ -81,8 +83,12 @@ fn foundation_models_have_their_published_sizes() {
 #[test]
 fn every_shipped_configuration_is_usable() {
     let mut seen = 0;
-    for entry in std::fs::read_dir(configs()).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
+    let names: Vec<String> = std::fs::read_dir(configs())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !FeedbackRun::is(&configs().join(name)).unwrap())
+        .collect();
+    for name in names.clone() {
         assert!(trained(&counts(&name)) > 100.0, "{name}");
         let run = read(&name);
         assert_eq!(run.max_tokens, Some(2048), "{name}");
@@ -94,8 +100,7 @@ fn every_shipped_configuration_is_usable() {
     }
     assert!(seen >= 6);
     // Nothing of full size learns from drawings unless asked.
-    for entry in std::fs::read_dir(configs()).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
+    for name in names {
         let data = read(&name).stage.data;
         assert!(
             !data.is_empty() && data.iter().all(|source| source.kind != "world"),
@@ -110,4 +115,53 @@ fn every_shipped_configuration_is_usable() {
     assert_eq!(lambda("deem-7b-stage2.toml"), (0.0, 5.0));
     assert_eq!(lambda("deem-7b-stage3.toml"), (0.0, 0.0));
     assert_eq!(lambda("deem-7b-baseline.toml"), (5.0, 0.0));
+}
+
+/// The corrections of bare encoders: complete, with patterns that mean something, and of the published sizes.
+#[test]
+fn every_shipped_correction_is_usable() {
+    let entries = std::fs::read_dir(configs()).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let mut seen = Vec::new();
+    for path in paths.filter(|path| FeedbackRun::is(path).unwrap()) {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let run = FeedbackRun::read(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(run.stages.len(), 2, "{name}");
+        let counts = |stage: usize| {
+            let model = FeedbackModel::new(&run.model, &Device::flex()).unwrap();
+            let train = &run.stages[stage].train;
+            let (_, infos) = prepare(model, train, 0).unwrap_or_else(|e| panic!("{name}: {e}"));
+            by_component(&infos)
+        };
+        let (first, second) = (counts(0), counts(1));
+        let of = |counts: &[ComponentCount], part: &str| {
+            let found = counts.iter().find(|count| count.name == part).unwrap();
+            (found.total, found.trainable)
+        };
+        let (tower, none) = of(&first, "vision_model");
+        assert!(
+            (303.5e6..305.0e6).contains(&(tower as f64)),
+            "{name}: {tower}"
+        );
+        assert_eq!(none, 0, "{name}: the encoder stays in the first stage");
+        assert!(of(&first, "projection").1 > 0, "{name}");
+        // Rank 16 on all linear layers: (in + out) for each of 24 x 6, and the projection.
+        let adapters = 16 * (24 * (4 * (1024 + 1024) + 2 * (1024 + 4096)) + 1024 + 768);
+        assert_eq!(
+            of(&second, "vision_model"),
+            (tower + adapters, adapters),
+            "{name}"
+        );
+        let trained: usize = second.iter().map(|count| count.trainable).sum();
+        assert_eq!(trained, adapters, "{name}");
+        if !run.model.fresh_denoiser {
+            assert_eq!(
+                of(&first, "unet"),
+                (865_910_724, 0),
+                "{name}: Stable Diffusion 2.1"
+            );
+        }
+        seen.push(name);
+    }
+    assert!(seen.len() >= 4, "{seen:?}");
 }

@@ -5,13 +5,16 @@
 mod common;
 mod dual_encoder;
 mod encoder_benchmarks;
+mod encoder_feedback;
 mod feedback;
 mod foundation;
 mod full_size;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod gpu;
 mod language;
+mod lora;
 mod mutated;
+mod objectives;
 mod options;
 mod parity_deem;
 mod precision;

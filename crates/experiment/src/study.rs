@@ -147,7 +147,7 @@ impl Study<'_> {
                 ..Run::new(identity, &folder.join(&stage.name))
             };
             parts = parts
-                .after(&stage.name, &stage.train.groups)
+                .after(&stage.name, &stage.train.groups, &stage.train.lora)
                 .map_err(engine)?;
             if run.checkpoint().newest().is_none() {
                 let result = description.of(parts.trained());

@@ -128,12 +128,7 @@ impl KeyValues {
     ///
     /// # Panics
     /// If something is empty, or does not fit.
-    pub fn attend(
-        all: &[&Self],
-        query: Tensor<4>,
-        window: Option<usize>,
-        scale: f64,
-    ) -> Tensor<4> {
+    pub fn attend(all: &[&Self], query: Tensor<4>, window: Option<usize>, scale: f64) -> Tensor<4> {
         let sequences = query.dims()[0];
         assert!(
             all.len() == 1 || all.len() == sequences,
@@ -171,7 +166,13 @@ impl KeyValues {
             } else {
                 query.clone().narrow(0, row, 1)
             };
-            attention(query, seen(keys), seen(values), AttentionMask::default(), scale)
+            attention(
+                query,
+                seen(keys),
+                seen(values),
+                AttentionMask::default(),
+                scale,
+            )
         });
         Tensor::cat(rows.collect(), 0)
     }

@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, activation};
 use deem_kernels::{self as kernels, MlpActivation};
 use serde::{Deserialize, Serialize};
 
-use crate::nn::Linear;
+use crate::nn::{Linear, adapted};
 
 /// Pointwise non-linearity of an MLP. Those with parameters of their own (`prelu`, `xielu`) are not there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,8 +105,8 @@ pub(crate) fn mlp<const D: usize>(
     down: &Linear,
 ) -> Tensor<D> {
     match activation.in_mlp() {
-        Some(fused) => kernels::mlp(x, up.affine(), fused, down.affine()),
-        None => down.forward(activation.apply(up.forward(x))),
+        Some(fused) if !adapted([up, down]) => kernels::mlp(x, up.affine(), fused, down.affine()),
+        _ => down.forward(activation.apply(up.forward(x))),
     }
 }
 

@@ -10,6 +10,8 @@ use burn::module::{Module, Param, ParamId};
 use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData};
 use deem_kernels::{self as kernels, PackedMatrix};
 
+use crate::lora::Adapter;
+
 pub use deem_kernels::Conv2dOptions;
 
 /// A trainable parameter of the given shape that reads `value` until something is loaded into it.
@@ -90,17 +92,33 @@ impl Linear {
     /// - `x`: `[.., in]`
     /// - returns `[.., out]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        if let Some(weight) = self.packed() {
-            return kernels::packed_linear(x, weight, self.bias.as_ref().map(Param::val));
+        let bias = self.bias.as_ref().map(Param::val);
+        let linear = |x: Tensor<D>| match (self.packed(), self.adapter()) {
+            (Some(weight), _) => kernels::packed_linear(x, weight, bias.clone()),
+            (None, None) => kernels::linear(x, self.weight.val(), bias.clone()),
+            (None, Some(_)) => kernels::linear(x, self.weight.base(), bias.clone()),
+        };
+        match self.adapter() {
+            None => linear(x),
+            Some(adapter) => adapter.add(linear(x.clone()), x),
         }
-        let (weight, bias) = self.affine();
-        kernels::linear(x, weight, bias)
     }
 
-    /// Weight and bias.
+    /// The low-rank adapter on its weight, if it has one.
+    pub(crate) fn adapter(&self) -> Option<&Adapter> {
+        self.weight.reparameterization()
+    }
+
+    /// Weight and bias, for operations that take in several layers. An adapter's dropout has no place there: see
+    /// [`adapted`].
     pub(crate) fn affine(&self) -> kernels::Affine {
         (self.weight.val(), self.bias.as_ref().map(Param::val))
     }
+}
+
+/// Whether one of some layers has a low-rank adapter, so that they must be run one by one.
+pub(crate) fn adapted<const N: usize>(layers: [&Linear; N]) -> bool {
+    layers.iter().any(|layer| layer.adapter().is_some())
 }
 
 /// Normalisation over the last axis (`torch.nn.LayerNorm`).

@@ -1,11 +1,16 @@
 //! `deem doctor`: what a run needs, and what this machine has.
 
-use anyhow::{Result, bail};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use deem_engine::config::{ModelSpec, StageConfig};
-use deem_engine::memory::{Memory, NumberFormat, inference, training};
-use deem_engine::train::parameters::select;
+use deem_engine::encoder_feedback::FeedbackRun;
+use deem_engine::memory::{Memory, NumberFormat, feedback_training, inference, training};
+use deem_engine::train::parameters::prepare;
 use deem_model::deem::Deem;
+use deem_model::encoder_feedback::FeedbackModel;
 use serde_json::json;
 
 use super::setup::Setup;
@@ -35,47 +40,34 @@ pub fn run(setup: &Setup, args: &Doctor) -> Result<()> {
     if let Some(path) = &args.path {
         return checkpoint::run(path, args.json);
     }
-    let (spec, stage) = chosen(setup, args)?;
-    let model = Deem::new(&spec.model, &Device::flex())?;
-    let (_, parameters) = select(model, &stage.train.groups)?;
-    let needs = |precision| {
-        let training = training(&spec, &stage, &parameters, precision, args.processes);
-        let inference = |draws| inference(&spec, &parameters, precision, draws);
-        [
-            ("training", training),
-            ("inference", inference(true)),
-            ("answers", inference(false)),
-        ]
-    };
-    // Published language models are stored in 16 bits, stand-ins in 32.
-    let here = match args.config {
-        Some(_) => NumberFormat::Stored16,
-        None => NumberFormat::F32,
-    };
+    let Subject {
+        title,
+        notes,
+        here,
+        needs,
+    } = Subject::chosen(setup, args)?;
     let places: Vec<Place> = [machine(here)].into_iter().chain(accelerators()).collect();
     if args.json {
         let estimates = PRECISIONS.map(|precision| {
-            let uses = needs(precision).map(|(name, memory)| (name, described(&memory)));
-            json!({ "precision": precision, "uses": uses.into_iter().collect::<std::collections::BTreeMap<_, _>>() })
+            let uses = needs(precision).into_iter();
+            let uses = uses.map(|(name, memory)| (name, described(&memory)));
+            json!({ "precision": precision, "uses": uses.collect::<BTreeMap<_, _>>() })
         });
         let devices: Vec<_> = places
             .iter()
             .map(|place| {
-                let fits =
-                    needs(place.precision).map(|(name, memory)| (name, fits(place, &memory)));
+                let uses = needs(place.precision).into_iter();
+                let fits = uses.map(|(name, memory)| (name, fits(place, &memory)));
                 json!({
                     "name": place.name, "precision": place.precision, "bytes": place.memory,
-                    "fits": fits.into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+                    "fits": fits.collect::<BTreeMap<_, _>>(),
                 })
             })
             .collect();
         println!("{}", json!({ "estimates": estimates, "devices": devices }));
         return Ok(());
     }
-    println!(
-        "{}: {} sequences of {} tokens a step",
-        stage.name, stage.batch, spec.max_tokens
-    );
+    println!("{title}");
     println!(
         "\n{:<12}{:<14}{:>12}{:>14}{:>14}{:>12}",
         "GiB", "precision", "weights", "optimizer", "activations", "all"
@@ -100,11 +92,13 @@ pub fn run(setup: &Setup, args: &Doctor) -> Result<()> {
         let memory = place
             .memory
             .map_or("unknown".into(), |bytes| format!("{} GiB", gib(bytes)));
-        let verdicts = needs(place.precision).map(|(name, need)| match fits(place, &need) {
+        let uses = needs(place.precision).into_iter();
+        let verdicts = uses.map(|(name, need)| match fits(place, &need) {
             Some(true) => format!("{name} fits"),
             Some(false) => format!("{name} does not fit"),
             None => format!("{name} needs {} GiB", gib(need.total())),
         });
+        let verdicts: Vec<String> = verdicts.collect();
         println!(
             "{} ({}, {memory}): {}",
             place.name,
@@ -112,12 +106,84 @@ pub fn run(setup: &Setup, args: &Doctor) -> Result<()> {
             verdicts.join(", ")
         );
     }
-    println!(
-        "\n\"answers\" is inference that draws nothing: the diffusion model is not loaded. \"LLM 16\": frozen \
-         matrices of the language model stay in the 16 bits in which they are published.\n\
-         Estimates: activations may be off by half. --set batch=1 or a shorter max_tokens makes them smaller."
-    );
+    println!("\n{notes}");
     Ok(())
+}
+
+/// What memory is estimated of.
+struct Subject {
+    title: String,
+    notes: &'static str,
+    /// What this machine's processor would compute in.
+    here: NumberFormat,
+    /// Uses and what each takes.
+    needs: Box<dyn Fn(NumberFormat) -> Vec<(&'static str, Memory)>>,
+}
+
+impl Subject {
+    fn chosen(setup: &Setup, args: &Doctor) -> Result<Self> {
+        match &args.config {
+            Some(path) if FeedbackRun::is(path)? => Self::feedback(setup, path),
+            _ => Self::stage(setup, args),
+        }
+    }
+
+    fn stage(setup: &Setup, args: &Doctor) -> Result<Self> {
+        let (spec, stage) = chosen(setup, args)?;
+        let model = Deem::new(&spec.model, &Device::flex())?;
+        let (_, parameters) = prepare(model, &stage.train, 0)?;
+        let processes = args.processes;
+        Ok(Self {
+            // Published language models are stored in 16 bits, stand-ins in 32.
+            here: match args.config {
+                Some(_) => NumberFormat::Stored16,
+                None => NumberFormat::F32,
+            },
+            title: format!(
+                "{}: {} sequences of {} tokens a step",
+                stage.name, stage.batch, spec.max_tokens
+            ),
+            notes: "\"answers\" is inference that draws nothing: the diffusion model is not loaded. \"LLM 16\": frozen \
+                    matrices of the language model stay in the 16 bits in which they are published.\n\
+                    Estimates: activations may be off by half. --set batch=1 or a shorter max_tokens makes them smaller.",
+            needs: Box::new(move |precision| {
+                let training = training(&spec, &stage, &parameters, precision, processes);
+                let inference = |draws| inference(&spec, &parameters, precision, draws);
+                vec![
+                    ("training", training),
+                    ("inference", inference(true)),
+                    ("answers", inference(false)),
+                ]
+            }),
+        })
+    }
+
+    /// The stage of a correction that takes most.
+    fn feedback(setup: &Setup, path: &Path) -> Result<Self> {
+        let run = FeedbackRun::read(path, &setup.overrides)?;
+        let stages = run.stages.iter().map(|stage| {
+            let model = FeedbackModel::new(&run.model, &Device::flex())?;
+            let (_, parameters) = prepare(model, &stage.train, 0)?;
+            let memory = feedback_training(&run.model, stage, &parameters, NumberFormat::F32);
+            Ok((memory.total(), stage.clone(), parameters))
+        });
+        let stages = stages.collect::<Result<Vec<_>>>()?.into_iter();
+        let largest = stages.max_by_key(|(total, ..)| *total);
+        let (_, stage, parameters) = largest.context("a run has stages")?;
+        Ok(Self {
+            here: NumberFormat::F32,
+            title: format!(
+                "{}: {} pictures a step, the stage that takes most",
+                stage.name, stage.batch
+            ),
+            notes: "Estimates: activations may be off by half. A smaller stages.N.batch, contrast with fewer `negatives` and \
+                    model.checkpoint_blocks make them smaller.",
+            needs: Box::new(move |precision| {
+                let memory = feedback_training(&run.model, &stage, &parameters, precision);
+                vec![("training", memory)]
+            }),
+        })
+    }
 }
 
 fn chosen(setup: &Setup, args: &Doctor) -> Result<(ModelSpec, StageConfig)> {

@@ -2,9 +2,11 @@
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
+use deem_engine::encoder_feedback::FeedbackRun;
 use deem_engine::train::ParameterInfo;
-use deem_engine::train::parameters::{by_component, select};
+use deem_engine::train::parameters::{by_component, prepare};
 use deem_model::deem::Deem;
+use deem_model::encoder_feedback::FeedbackModel;
 use serde_json::{Map, Value, json};
 
 use super::setup::Setup;
@@ -14,13 +16,20 @@ use crate::progress::parameter_table;
 /// Runs the command.
 pub fn run(setup: &Setup, args: &Params) -> Result<()> {
     let parameters = match &args.config {
-        Some(path) => {
-            let (spec, stage) = setup.run(path)?;
-            select(
-                Deem::new(&spec.model, &Device::flex())?,
-                &stage.train.groups,
+        Some(path) if FeedbackRun::is(path)? => {
+            let run = FeedbackRun::read(path, &setup.overrides)?;
+            // The last stage is what the run is for.
+            let stage = run.stages.last().context("a run has stages")?;
+            prepare(
+                FeedbackModel::new(&run.model, &Device::flex())?,
+                &stage.train,
+                0,
             )?
             .1
+        }
+        Some(path) => {
+            let (spec, stage) = setup.run(path)?;
+            prepare(Deem::new(&spec.model, &Device::flex())?, &stage.train, 0)?.1
         }
         None => of_preset(setup, &args.stage)?,
     };
@@ -45,7 +54,7 @@ fn of_preset(setup: &Setup, name: &str) -> Result<Vec<ParameterInfo>> {
             format!("no stage {name:?} in the preset; it has {names:?}")
         })?;
     let model = Deem::new(&standins.preset().model, &Device::flex())?;
-    Ok(select(model, &stage.train.groups)?.1)
+    Ok(prepare(model, &stage.train, 0)?.1)
 }
 
 fn report(parameters: &[ParameterInfo]) -> Value {

@@ -215,7 +215,7 @@ impl Stages<'_> {
 
 /// The model once a stage has been trained.
 fn after(parts: &Parts, stage: &StageConfig) -> Result<Parts> {
-    Ok(parts.after(&stage.name, &stage.train.groups)?)
+    Ok(parts.after(&stage.name, &stage.train.groups, &stage.train.lora)?)
 }
 
 /// What could not be read, with the first causes.

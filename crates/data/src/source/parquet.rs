@@ -55,6 +55,10 @@ pub(super) const KIND: SourceKind = SourceKind {
             about: "column of captions, or words over columns as \"a photo of {label}\"; default: texts or conversations, \
                     else the column caption",
         },
+        Field {
+            name: "pictures_only",
+            about: "whether words are left alone, so that pictures need none; default: false",
+        },
         rules::FIELD,
     ],
     build: open,
@@ -68,6 +72,8 @@ struct Options {
     question: Option<String>,
     answer: Option<String>,
     caption: Option<String>,
+    #[serde(default)]
+    pictures_only: bool,
     #[serde(default)]
     rules: CaptionRules,
 }
@@ -106,6 +112,8 @@ enum Content {
         question: Column,
         answer: Column,
     },
+    /// Pictures alone.
+    Nothing,
     /// Fields of a caption, by name.
     Caption(Vec<(String, Column)>),
 }
@@ -173,7 +181,14 @@ impl Tables {
                 .or_else(|| table.column("image", "bytes"))
                 .or_else(|| table.plain("image")),
         };
-        let content = self.content(&table)?;
+        if self.options.pictures_only && images.is_none() {
+            return Err(table
+                .lacks("a column images or image of pictures (or `image`, that names another)"));
+        }
+        let content = match self.options.pictures_only {
+            true => Content::Nothing,
+            false => self.content(&table)?,
+        };
         Ok(Opened {
             table,
             images,
@@ -290,6 +305,12 @@ impl Source for Tables {
                 let image = self.one_image(&opened, row, &id)?;
                 let (asked, answered) = (table.text(row, *question)?, table.text(row, *answer)?);
                 Ok(instruction::question(id, image, &asked, &answered))
+            }
+            Content::Nothing => {
+                let images = self.images(&opened, row, &id)?.into_iter();
+                let first = images.take(1).next();
+                let image = first.ok_or_else(|| table.malformed(row, "a picture", "none"))?;
+                Ok(Sample::of_picture(image))
             }
             Content::Caption(fields) => {
                 let mut record = Map::new();

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    Source, a_okvqa, captions, coco_captions, coco_instances, gqa, llava, mmc4, ocr_vqa, osprey,
-    parquet, part_imagenet, pascal_part, refcoco, text_caps, text_vqa, vcr, visual_genome, vqa,
-    webdataset,
+    Source, a_okvqa, captions, coco_captions, coco_instances, gqa, images, llava, mmc4, ocr_vqa,
+    osprey, parquet, part_imagenet, pascal_part, refcoco, text_caps, text_vqa, vcr, visual_genome,
+    vqa, webdataset,
 };
 use crate::DataError;
 use crate::image::ImageLimits;
@@ -97,6 +97,7 @@ impl SourceRegistry {
             coco_captions::KIND,
             coco_instances::KIND,
             gqa::KIND,
+            images::KIND,
             llava::KIND,
             mmc4::KIND,
             ocr_vqa::KIND,

@@ -43,6 +43,10 @@ pub(super) const KIND: SourceKind = SourceKind {
             name: "skip_damaged",
             about: "whether to use what stands before the damage of a damaged shard; default: false, an error",
         },
+        Field {
+            name: "pictures_only",
+            about: "whether words are left alone, so that pictures need none; default: false",
+        },
         rules::FIELD,
     ],
     build: open,
@@ -56,12 +60,15 @@ struct Options {
     #[serde(default)]
     skip_damaged: bool,
     #[serde(default)]
+    pictures_only: bool,
+    #[serde(default)]
     rules: CaptionRules,
 }
 
 struct WebDataset {
     index: Index,
     wording: Wording,
+    pictures_only: bool,
     rules: CaptionRules,
     seed: u64,
     limits: ImageLimits,
@@ -86,19 +93,27 @@ impl Source for WebDataset {
             members,
         };
         let mut dice = Dice::new(self.seed, "webdataset", index);
-        let caption = self.caption(&mut shard, &group, &mut dice)?;
+        let caption = match self.pictures_only {
+            true => None,
+            false => Some(self.caption(&mut shard, &group, &mut dice)?),
+        };
         let Some(picture) = &group.picture else {
             return Err(shard.malformed(&group.key, "a picture", "none"));
         };
         let id = shard.name(&picture.name);
-        self.rules.admit(&id, &caption)?;
+        if let Some(caption) = &caption {
+            self.rules.admit(&id, caption)?;
+        }
         let bytes = shard.read(picture, MAX_PICTURE)?;
         let image = SampleImage {
             image: decode_image(&bytes, &id, self.limits)?,
             id,
             mask: None,
         };
-        let mut sample = self.rules.sample(image, &caption, &mut dice)?;
+        let mut sample = match caption {
+            Some(caption) => self.rules.sample(image, &caption, &mut dice)?,
+            None => Sample::of_picture(image),
+        };
         sample.id = shard.name(&group.key);
         Ok(sample)
     }
@@ -177,6 +192,7 @@ impl WebDataset {
         let wording = Wording::parse(options.caption.as_deref())
             .map_err(|reason| DataError::config("data.caption", reason))?;
         let needs = match wording {
+            _ if options.pictures_only => Needs::Nothing,
             Wording::Default => Needs::TextOrRecord,
             Wording::Template(_) => Needs::Record,
         };
@@ -184,6 +200,7 @@ impl WebDataset {
         Ok(Self {
             index: Index::build(shards, needs, options.skip_damaged)?,
             wording,
+            pictures_only: options.pictures_only,
             rules,
             seed: context.seed,
             limits: context.limits,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use deem_model::clip::config::ClipVisionConfig;
 use deem_model::clip::pyramid::VisionConfig;
 use deem_model::llama::LlamaConfig;
 use deem_model::published::{Published, fields};
@@ -58,6 +59,19 @@ pub(super) fn check_vision(folder: &Path, config: &VisionConfig) -> Result<(), E
         return Ok(());
     };
     check(&folder.join("config.json"), trunk)
+}
+
+/// As [`check`], for the image tower of a whole CLIP. Of its two widths of the shared space that of the whole counts;
+/// the shape of the projection shows it.
+pub(crate) fn check_tower(folder: &Path, config: &ClipVisionConfig) -> Result<(), EngineError> {
+    let path = folder.join("config.json");
+    match read::<ClipVisionConfig>(&path)? {
+        Some(mut found) => {
+            found.projection_dim = config.projection_dim;
+            compare(&path, &found, config)
+        }
+        None => Ok(()),
+    }
 }
 
 fn read<C: Published>(path: &Path) -> Result<Option<C>, EngineError> {

@@ -64,6 +64,16 @@ pub const DIFFUSION: Needs = Needs {
     expected: "folders unet, vae (with weights in safetensors) and scheduler, as diffusers writes them",
 };
 
+/// The autoencoder of a diffusion model, where its denoiser is trained from scratch.
+pub const VAE: Needs = Needs {
+    choose: |names| {
+        let vae = ["vae", "autoencoder"].map(|folder| below(names, folder));
+        let mut vae = vae.into_iter();
+        vae.find(|files| !files.is_empty()).unwrap_or_default()
+    },
+    expected: "a folder vae (with weights in safetensors), as diffusers writes it",
+};
+
 /// Weights under deem's keys.
 pub const TRAINED: Needs = Needs {
     choose: |names| weight_files(names, "safetensors"),

@@ -79,6 +79,33 @@ impl Draws {
         })
     }
 
+    /// For each of `rows`, `count` different ones of `places` things, in their order.
+    ///
+    /// # Panics
+    /// If there are fewer things.
+    pub fn choices(&mut self, rows: usize, places: usize, count: usize) -> Vec<Vec<usize>> {
+        assert!(count <= places, "{count} of {places}");
+        self.each(rows, |rng| {
+            if count == places {
+                return (0..places).collect();
+            }
+            // The first steps of a Fisher–Yates shuffle.
+            let mut all: Vec<usize> = (0..places).collect();
+            for at in 0..count {
+                let other = at + below(rng, places - at);
+                all.swap(at, other);
+            }
+            all.truncate(count);
+            all.sort_unstable();
+            all
+        })
+    }
+
+    /// One of the numbers below `limit`, which is at least 1, drawn from the first stream.
+    pub fn below(&mut self, limit: usize) -> usize {
+        below(&mut self.0[0], limit)
+    }
+
     /// Independent events of a given probability.
     pub fn events(&mut self, probability: f64, count: usize) -> Vec<bool> {
         self.each(count, |rng| rng.random::<f64>() < probability)
@@ -88,6 +115,10 @@ impl Draws {
         let streams = self.0.len();
         (0..count).map(|i| draw(&mut self.0[i % streams])).collect()
     }
+}
+
+fn below(rng: &mut ChaCha8Rng, limit: usize) -> usize {
+    ((rng.random::<f64>() * limit as f64) as usize).min(limit - 1)
 }
 
 fn stream(seed: u64, number: u64) -> ChaCha8Rng {

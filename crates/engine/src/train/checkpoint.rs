@@ -4,7 +4,8 @@
 //! checkpoint/
 //!   model.safetensors      everything trained so far: what this run trains, and what earlier stages trained;
 //!                          on top of the base weights it is the complete result
-//!   optimizer.safetensors  AdamW moments; of several processes each has a file, optimizer-00001-of-00004.safetensors
+//!   optimizer.safetensors  AdamW moments, and the factors of low-rank adapters, which are folded in above; of several
+//!                          processes each has a file, optimizer-00001-of-00004.safetensors
 //!   state.json             steps finished, identity of the run
 //!   config.toml            its configuration, where it has one
 //!   SHA256SUMS             checksums of these files, as `sha256sum` writes them

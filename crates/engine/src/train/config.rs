@@ -3,6 +3,7 @@
 use deem_collective::Width;
 use serde::{Deserialize, Serialize};
 
+use super::lora::LoraConfig;
 use super::optimizer::AdamWConfig;
 use super::parameters::ParameterGroup;
 use super::schedule::Schedule;
@@ -19,6 +20,10 @@ pub struct TrainConfig {
     pub optimizer: AdamWConfig,
     /// Trained parameters; everything else is frozen.
     pub groups: Vec<ParameterGroup>,
+    /// Low-rank adapters; of the layers that they are on nothing else is trained. A group must name them, too, as
+    /// `*.lora.*`, and says how fast.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lora: Vec<LoraConfig>,
     /// Micro-batches per optimizer step.
     #[serde(default = "one")]
     pub accumulate: u64,
@@ -58,6 +63,10 @@ impl TrainConfig {
                     "train.{field}: expected at least 1, found 0"
                 )));
             }
+        }
+        for (index, lora) in self.lora.iter().enumerate() {
+            lora.check()
+                .map_err(|problem| EngineError::Config(format!("train.lora[{index}].{problem}")))?;
         }
         // What is not a number would also be lost on the way through the checkpoint's JSON.
         let clip = self.optimizer.clip;

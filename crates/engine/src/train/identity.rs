@@ -75,6 +75,9 @@ pub struct RunIdentity {
     pub loss: Option<LossWeights>,
     /// Weight of the alignment loss.
     pub align: f64,
+    /// What a bare encoder is corrected on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Value>,
     /// Optimizer, schedule, trained parts.
     pub train: TrainConfig,
     /// Configuration of the networks.
@@ -126,6 +129,7 @@ impl RunIdentity {
             max_tokens: None,
             loss: None,
             align: 0.0,
+            objective: None,
             train: train.clone(),
             model: Value::Null,
         }

@@ -1,14 +1,17 @@
 //! Which parameters are trained, and how fast: glob patterns over parameter paths.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use deem_model::component::table_name;
+use deem_model::lora::layer_of;
 use deem_model::weights::widen;
 use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
+use super::config::TrainConfig;
+use super::lora::{Adapters, LoraConfig, adapted};
 use crate::EngineError;
 
 /// Parameters that share a learning rate; the first group whose pattern matches a path wins.
@@ -70,7 +73,43 @@ pub fn by_component(parameters: &[ParameterInfo]) -> Vec<ComponentCount> {
     counts
 }
 
-/// Assigns every parameter to its group and freezes the rest. Trained ones are in 32 bits from then on.
+/// What a run trains of a model: puts its adapters on, then as [`select`].
+///
+/// # Errors
+/// `Pattern` if a pattern matches nothing, `Config` for an adapter that does not fit its layer.
+pub fn prepare<M: Module>(
+    module: M,
+    train: &TrainConfig,
+    seed: u64,
+) -> Result<(M, Vec<ParameterInfo>), EngineError> {
+    let adapters = Adapters::plan(&module, &train.lora)?;
+    select(adapters.attach(module, seed), &train.groups)
+}
+
+/// Paths of the parameters that are others after a run: the trained ones, and weights under trained adapters.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn changed<M: Module>(
+    module: M,
+    groups: &[ParameterGroup],
+    lora: &[LoraConfig],
+) -> Result<Vec<String>, EngineError> {
+    let adapters = Adapters::plan(&module, lora)?;
+    let (_, infos) = select(adapters.attach(module, 0), groups)?;
+    let trained = infos.into_iter().filter(|info| info.group.is_some());
+    let mut paths: Vec<String> = trained
+        .map(|info| match layer_of(&info.path) {
+            Some(layer) => format!("{layer}.weight"),
+            None => info.path,
+        })
+        .collect();
+    paths.dedup(); // an adapter has two factors
+    Ok(paths)
+}
+
+/// Assigns every parameter to its group and freezes the rest, and of layers with adapters all but those. Trained ones
+/// are in 32 bits from then on.
 ///
 /// # Errors
 /// `Pattern` if a pattern matches nothing.
@@ -97,13 +136,21 @@ pub fn select<M: Module>(
             }
         }
     }
+    let layers: BTreeSet<String> = adapted(paths.iter().map(|(path, ..)| path.as_str()))
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    let frozen = |path: &str| {
+        let layer = path.rsplit_once('.').map_or(path, |(layer, _)| layer);
+        layer_of(path).is_none() && layers.contains(layer)
+    };
     let infos: Vec<ParameterInfo> = paths
         .into_iter()
         .map(|(path, count, rank)| ParameterInfo {
             group: groups
                 .iter()
                 .position(|g| g.patterns.iter().any(|p| WildMatch::new(p).matches(&path)))
-                .filter(|&i| groups[i].learning_rate > 0.0),
+                .filter(|&i| groups[i].learning_rate > 0.0 && !frozen(&path)),
             path,
             count,
             rank,

@@ -48,6 +48,7 @@ pub fn replay<T: Task>(
         )));
     }
     let (training, parameters) = Training::start(task, model, run)?;
+    let _dropping = training.adapters.during(&file.piece);
     let loss = task.loss(&training.model, &batch, &file.piece, &Shares::whole());
     let mut figures = loss.figures();
     let gradients = GradientSet::collect(&training.model, &loss.total.backward());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use deem_collective::{Alone, Collective};
-use deem_model::weights::{Dtype, LazyTensor, WeightsFile, find, lazy_trained_state};
+use deem_model::weights::{Dtype, LazyTensor, WeightsFile, find};
 
 use super::checkpoint::{Checkpoint, Saved};
 use super::identity::RunIdentity;
@@ -105,10 +105,13 @@ pub fn finished(run: &Run) -> Result<Option<PathBuf>, EngineError> {
 pub(super) struct Carried(Vec<WeightsFile>);
 
 impl Carried {
-    /// What a checkpoint holds of a model: the parameters that are being trained, then those that only earlier
-    /// stages trained, in the type in which they were stored.
-    pub fn with_trained<M: Module>(&self, model: &M) -> Vec<LazyTensor<'_>> {
-        let mut tensors = lazy_trained_state(model);
+    /// What a checkpoint holds of a model: what is being trained (`tensors`), then what only earlier stages trained, in
+    /// the type in which it was stored.
+    pub fn after<'a, M: Module>(
+        &'a self,
+        mut tensors: Vec<LazyTensor<'a>>,
+        model: &M,
+    ) -> Vec<LazyTensor<'a>> {
         let paths = parameters::list(model).into_iter();
         let mut left: BTreeSet<String> = paths.map(|(path, ..)| path).collect();
         for tensor in &tensors {

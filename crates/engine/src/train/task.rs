@@ -60,6 +60,11 @@ pub trait Task: Sync {
         shares: &Shares,
     ) -> Loss;
 
+    /// The name that a linear layer has in the published model, for adapters that are written as PEFT does.
+    fn published_layer(&self, path: &str) -> String {
+        path.to_owned()
+    }
+
     /// Extra figures that are too dear for every step (gradient ratios), asked for every
     /// [`TrainConfig::probe_every`](super::TrainConfig::probe_every) steps.
     fn probe(&self, model: &Self::Model, batch: &Self::Batch, piece: &Piece) -> Vec<(String, f64)> {

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use deem_collective::{Collective, Traffic, any, sum};
-use deem_model::weights::{self, LoadOptions};
 
 use super::batch_file::{BatchFile, HostBatch};
 use super::checkpoint::{Contents, State};
 use super::config::TrainConfig;
 use super::exchange::Exchange;
 use super::log::{MetricsLog, read_metrics};
+use super::lora::Adapters;
 use super::optimizer::{AdamW, GradientSet};
 use super::parameters::{ParameterInfo, select};
 use super::piece::{Piece, Plan};
@@ -24,12 +24,14 @@ use super::shares::{Counts, Shares};
 use super::task::{Observer, StepReport, Task};
 use crate::{EngineError, RunLock};
 
+/// Folder with the adapters of a finished run, in PEFT's layout.
+const ADAPTER: &str = "adapter";
 /// Name in the log of the samples that could not be read.
 const SKIPPED: &str = "skipped_samples";
 
 /// A trained model and what training it cost.
 pub struct Trained<M> {
-    /// The model, with the trained parameters' final values.
+    /// The model, with the trained parameters' final values and adapters folded into their layers.
     pub model: M,
     /// Trained values in all.
     pub trainable: usize,
@@ -91,11 +93,11 @@ fn train_together<T: Task>(
         state = state.advance(task, run, plan, observer)?;
     } else if run.checkpoint().newest().is_none() {
         // Nothing to train: the result is what it starts from.
-        state.save(run)?;
+        state.save(task, run)?;
     }
     let trained = parameters.iter().filter(|p| p.group.is_some());
     Ok(Trained {
-        model: state.model,
+        model: state.model.materialize(),
         trainable: trained.map(|p| p.count).sum(),
         weights: run.checkpoint().weights(),
         skipped: skipped(&run.folder)?,
@@ -114,6 +116,7 @@ pub(super) struct Training<M> {
     pub model: M,
     pub step: u64,
     optimizer: AdamW,
+    pub(super) adapters: Adapters,
     /// What processes exchange, if there are several.
     exchange: Option<Exchange>,
     carried: Carried,
@@ -127,14 +130,13 @@ impl<M: Module> Training<M> {
         run: &Run,
     ) -> Result<(Self, Vec<ParameterInfo>), EngineError> {
         let config = &run.identity.train;
+        let seed = run.identity.seed;
         let saved = run.saved()?;
-        if let Some(saved) = &saved {
-            let rest_stays = LoadOptions {
-                allow_missing: &[""],
-                ..LoadOptions::default()
-            };
-            model = weights::load(model, &saved.model, &rest_stays)?;
-        }
+        let adapters = Adapters::plan(&model, &config.lora)?;
+        model = match &saved {
+            Some(saved) => adapters.restore(model, &saved.model, &saved.optimizer, seed)?,
+            None => adapters.attach(model, seed),
+        };
         let (model, parameters) = select(model, &config.groups)?;
         let model = task.prepare(model);
         let mut optimizer = AdamW::new(config.optimizer, &config.groups, &parameters);
@@ -151,16 +153,29 @@ impl<M: Module> Training<M> {
             model,
             step: saved.map_or(0, |saved| saved.state.step),
             optimizer,
+            adapters,
             exchange,
             carried: run.carried()?,
         };
         Ok((training, parameters))
     }
 
-    fn save(&self, run: &Run) -> Result<(), EngineError> {
+    fn save<T: Task<Model = M>>(&self, task: &T, run: &Run) -> Result<(), EngineError> {
+        let first = run.processes.is_first();
+        let finished = self.step == run.identity.train.schedule.steps;
+        if first && finished && !self.adapters.is_empty() {
+            let key = |path: &str| task.published_layer(path);
+            self.adapters
+                .save(&self.model, &run.folder.join(ADAPTER), &key)?;
+        }
+        let (trained, factors) = self.adapters.split(&self.model);
+        let mut optimizer = self.optimizer.state();
+        if first {
+            optimizer.extend(factors);
+        }
         let contents = Contents {
-            model: self.carried.with_trained(&self.model),
-            optimizer: self.optimizer.state(),
+            model: self.carried.after(trained, &self.model),
+            optimizer,
             state: &State {
                 step: self.step,
                 identity: run.identity.clone(),
@@ -217,7 +232,7 @@ impl<M: Module> Training<M> {
                 let finished = self.step == config.schedule.steps;
                 if interrupted[0] || finished || self.step.is_multiple_of(config.save_every.max(1))
                 {
-                    self.save(run)?;
+                    self.save(task, run)?;
                 }
                 if interrupted[0] && !finished {
                     return Err(EngineError::Interrupted { step: self.step });
@@ -266,6 +281,7 @@ impl<M: Module> Training<M> {
             if let Some(count) = task.skipped(&piece) {
                 add(SKIPPED, count as f64);
             }
+            let _dropping = self.adapters.during(&piece);
             let shares = Shares::new(&counts, &step, parts);
             let loss = task.loss(&self.model, &batch, &piece, &shares);
             let figures = loss.figures();

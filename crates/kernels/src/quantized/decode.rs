@@ -244,7 +244,9 @@ unsafe fn six_bits<D: Dot>(block: *const u8) -> Groups {
     let (six, four, two) = (0x3f3f_3f3f, 0x0f0f_0f0f, 0x0303_0303);
     let scales = [a & six, c & four | (a >> 6 & two) << 4];
     let below = [b & six, c >> 4 & four | (b >> 6 & two) << 4];
-    groups(factor, least, |i| (byte(&scales, i / 2), byte(&below, i / 2)))
+    groups(factor, least, |i| {
+        (byte(&scales, i / 2), byte(&below, i / 2))
+    })
 }
 
 large!(Q4K: 144 bytes, least true, 0 is zero, signed false,

@@ -104,12 +104,7 @@ impl Way {
     #[cfg(test)]
     pub(super) fn available() -> Vec<Self> {
         #[cfg(target_arch = "x86_64")]
-        let all = vec![
-            Self::Portable,
-            Self::Avx2,
-            Self::AvxVnni,
-            Self::Avx512Vnni,
-        ];
+        let all = vec![Self::Portable, Self::Avx2, Self::AvxVnni, Self::Avx512Vnni];
         #[cfg(not(target_arch = "x86_64"))]
         let all = vec![Self::Portable];
         all.into_iter().filter(|way| way.is_available()).collect()

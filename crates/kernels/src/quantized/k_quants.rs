@@ -110,6 +110,8 @@ pub(super) fn iq4_xs(block: &[u8], out: &mut [f32]) {
         let two = (high >> (2 * group) & 3) as u8;
         let scale = factor * (f32::from(four | two << 4) - 32.0);
         let codes = &block[8 + group * 16..][..16];
-        halves(codes, out, |_, code| scale * f32::from(LEVELS[usize::from(code)]));
+        halves(codes, out, |_, code| {
+            scale * f32::from(LEVELS[usize::from(code)])
+        });
     }
 }

@@ -52,8 +52,12 @@ impl fmt::Display for PackedError {
                 format.values(),
                 format.name()
             ),
-            Self::Bytes { expected, found } => write!(f, "expected {expected} bytes, found {found}"),
-            Self::Order { rows } => write!(f, "the order of its {rows} rows does not name each once"),
+            Self::Bytes { expected, found } => {
+                write!(f, "expected {expected} bytes, found {found}")
+            }
+            Self::Order { rows } => {
+                write!(f, "the order of its {rows} rows does not name each once")
+            }
         }
     }
 }

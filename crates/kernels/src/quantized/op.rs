@@ -30,7 +30,11 @@ pub fn packed_linear<const D: usize>(
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
     let (dims, [outputs, inputs]) = (x.dims(), weight.shape());
-    assert_eq!(dims[D - 1], inputs, "packed_linear: {dims:?} against {weight:?}");
+    assert_eq!(
+        dims[D - 1],
+        inputs,
+        "packed_linear: {dims:?} against {weight:?}"
+    );
     if let Some(bias) = &bias {
         assert_eq!(bias.dims(), [outputs], "packed_linear: bias");
     }
@@ -185,7 +189,9 @@ mod tests {
 
     fn numbers<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
         let count = shape.iter().product::<usize>();
-        let values: Vec<f32> = (0..count).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+        let values: Vec<f32> = (0..count)
+            .map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0)
+            .collect();
         Tensor::<1>::from_floats(values.as_slice(), device).reshape(shape)
     }
 
@@ -197,7 +203,10 @@ mod tests {
         let size = b.iter().fold(0_f32, |most, x| most.max(x.abs()));
         let apart = a.iter().zip(b).map(|(a, b)| (a - b).abs());
         let worst = apart.fold(0_f32, f32::max);
-        assert!(a.len() == b.len() && worst < bound * size, "{worst} of {size}");
+        assert!(
+            a.len() == b.len() && worst < bound * size,
+            "{worst} of {size}"
+        );
     }
 
     #[test]

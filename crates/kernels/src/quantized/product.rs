@@ -282,7 +282,7 @@ mod tests {
         for block in bytes.chunks_exact_mut(format.bytes()) {
             for at in format.factors() {
                 // 2^-9 to 2^-7 and their like, of both signs.
-                block[at + 1] = block[at + 1] & 0x83 | 0x18 + (block[at + 1] & 4);
+                block[at + 1] = (block[at + 1] & 0x83) | (0x18 + (block[at + 1] & 4));
                 assert!((1e-3..1e-1).contains(&half_at(block, *at).abs()));
             }
         }
@@ -346,8 +346,14 @@ mod tests {
                     let y = f64::from(*y);
                     let least = 16.0 * size.max(rounded.abs()) + bound * 50.0;
                     let name = format.name();
-                    assert!((y - rounded).abs() < 1e-6 * least, "{name} {i}: {y} {rounded}");
-                    assert!((y - exact).abs() < bound + 1e-6 * least, "{name} {i}: {y} {exact}");
+                    assert!(
+                        (y - rounded).abs() < 1e-6 * least,
+                        "{name} {i}: {y} {rounded}"
+                    );
+                    assert!(
+                        (y - exact).abs() < bound + 1e-6 * least,
+                        "{name} {i}: {y} {exact}"
+                    );
                 }
             }
         }

@@ -60,11 +60,7 @@ impl Llama {
     ///
     /// # Errors
     /// `NotFinite` naming matrices with numbers that are none.
-    pub fn packed(
-        self,
-        config: &LlamaConfig,
-        file: &WeightsFile,
-    ) -> Result<Self, WeightsError> {
+    pub fn packed(self, config: &LlamaConfig, file: &WeightsFile) -> Result<Self, WeightsError> {
         let head = Head::of(config, file);
         let mut llama = head.fit(self);
         let mut not_finite = Vec::new();
@@ -79,12 +75,16 @@ impl Llama {
         for (path, layer) in llama.linears_mut() {
             let matrix = lying(&path);
             let fits = |matrix: &PackedMatrix| matrix.shape() == layer.weight.lazy_shape().dims();
-            matrix.filter(fits).map(|matrix| layer.pack(matrix));
+            if let Some(matrix) = matrix.filter(fits) {
+                layer.pack(matrix);
+            }
         }
         let table = &mut llama.model.embed_tokens;
         let matrix = lying(TABLE);
         let fits = |matrix: &PackedMatrix| matrix.shape() == table.weight.lazy_shape().dims();
-        matrix.filter(fits).map(|matrix| table.pack(matrix));
+        if let Some(matrix) = matrix.filter(fits) {
+            table.pack(matrix);
+        }
         if not_finite.is_empty() {
             return Ok(llama);
         }

@@ -8,7 +8,7 @@ use super::{LlamaConfig, LlamaMmfsConfig};
 use crate::activation::Activation;
 use crate::checkpointing::checkpoint;
 use crate::mmfs::{GatedMmfs, MmfsValues};
-use crate::nn::{Linear, RmsNorm};
+use crate::nn::{Linear, RmsNorm, adapted};
 
 /// Gated MLP.
 #[derive(Module, Debug)]
@@ -37,7 +37,8 @@ impl LlamaMlp {
 
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let layers = [&self.gate_proj, &self.up_proj, &self.down_proj];
-        if self.act == Activation::Silu && layers.iter().all(|layer| layer.bias.is_none()) {
+        let plain = layers.iter().all(|layer| layer.bias.is_none()) && !adapted(layers);
+        if self.act == Activation::Silu && plain {
             match layers.map(Linear::packed) {
                 [Some(gate), Some(up), Some(down)] => {
                     return kernels::packed_swiglu_mlp(x, gate, up, down);

@@ -8,7 +8,7 @@ use deem_kernels::{AttentionMask, MlpActivation};
 
 use super::projection::PixelProjection;
 use crate::attention::multi_head;
-use crate::nn::{GroupNorm, LayerNorm, Linear};
+use crate::nn::{GroupNorm, LayerNorm, Linear, adapted};
 
 /// Width and kind of the transformers of one UNet block.
 #[derive(Clone, Copy, Debug)]
@@ -198,6 +198,9 @@ impl FeedForward {
     /// `x`: `[.., width]`, returned in the same shape.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let (geglu, _, output) = &self.net;
+        if adapted([&geglu.proj, output]) {
+            return output.forward(kernels::geglu(geglu.proj.forward(x)));
+        }
         let (up, down) = (geglu.proj.affine(), output.affine());
         kernels::mlp(x, up, MlpActivation::Geglu, down)
     }

@@ -119,7 +119,8 @@ fn occurs(pattern: &str, path: &str) -> bool {
     })
 }
 
-fn path_rng(seed: u64, path: &str) -> ChaCha8Rng {
+/// The generator of what belongs to a path.
+pub(crate) fn path_rng(seed: u64, path: &str) -> ChaCha8Rng {
     let mut hasher = Sha256::new();
     hasher.update(seed.to_le_bytes());
     hasher.update(path.as_bytes());

@@ -194,7 +194,7 @@ impl Loader<'_> {
 
 /// Puts values into a parameter without changing whether it is trained. A parameter that has no value
 /// yet never gets its constant: nothing is allocated but the values.
-pub(super) fn set<const D: usize>(param: Param<Tensor<D>>, data: TensorData) -> Param<Tensor<D>> {
+pub(crate) fn set<const D: usize>(param: Param<Tensor<D>>, data: TensorData) -> Param<Tensor<D>> {
     let (device, dtype) = (param.lazy_device(), data.dtype());
     let tensor = Tensor::<D>::from_data(data, (&device, dtype));
     let id = param.id;

@@ -157,7 +157,10 @@ fn quantised_matrices_may_stay_so() {
     let norm = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|n| n * n).sum::<f32>().sqrt();
     let apart = norm(&mut found.iter().zip(&expected).map(|(a, b)| a - b));
     let relative = apart / norm(&mut expected.iter().copied());
-    assert!(relative > 0.0 && relative < 0.02, "logits differ by {relative:e}");
+    assert!(
+        relative > 0.0 && relative < 0.02,
+        "logits differ by {relative:e}"
+    );
 
     // Whoever wants the numbers gets those of the file, rows in their order.
     for (packed, whole) in packed.model.layers.iter().zip(&whole.model.layers) {
@@ -166,7 +169,10 @@ fn quantised_matrices_may_stay_so() {
     }
     let [a, b] = [&packed, &whole].map(|llama| llama.model.embed_tokens.weight.val());
     assert_eq!(a.into_data(), b.into_data());
-    assert!(!packed.packed_paths().contains(&table), "the numbers are meant now");
+    assert!(
+        !packed.packed_paths().contains(&table),
+        "the numbers are meant now"
+    );
 }
 
 #[test]
@@ -217,5 +223,8 @@ fn packed_matrices_with_numbers_that_are_none_are_refused() {
     let file = WeightsFile::open(&path).unwrap();
     let error = Llama::new(&config, None, &Device::flex()).packed(&config, &file);
     let error = error.unwrap_err().to_string();
-    assert!(error.contains("NaN or infinite") && error.contains(key), "{error}");
+    assert!(
+        error.contains("NaN or infinite") && error.contains(key),
+        "{error}"
+    );
 }

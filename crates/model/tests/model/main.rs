@@ -4,6 +4,7 @@ mod families;
 mod gguf;
 mod hostile;
 mod hostile_gguf;
+mod lora;
 mod mutated;
 mod official;
 mod parity_autoencoder;

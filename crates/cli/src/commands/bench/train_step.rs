@@ -7,7 +7,7 @@ use deem_engine::EngineError;
 use deem_engine::config::StageConfig;
 use deem_engine::objective::{DeemBatch, Draws, Purpose, image_targets};
 use deem_engine::task::DeemTask;
-use deem_engine::train::parameters::{ParameterInfo, select};
+use deem_engine::train::parameters::{ParameterInfo, prepare};
 use deem_engine::train::{
     Counts, GradientSet, Loss, Observer, Piece, Run, RunIdentity, Shares, StepReport, Task, train,
 };
@@ -176,7 +176,7 @@ fn dump(
     model: &Deem,
 ) -> Result<()> {
     let device = &task.device;
-    let (model, parameters) = select(model.clone(), &stage.train.groups)?;
+    let (model, parameters) = prepare(model.clone(), &stage.train, SEED)?;
     let model = task.prepare(model);
     dump.weights(&model)?;
     let on_device = DeemBatch::new(batch, &model, device);

@@ -79,7 +79,7 @@ impl Base {
 
     /// Writes what the result of a stage upon `parts` is going to be beside it.
     pub fn describe(&self, parts: &Parts, stage: &StageConfig, folder: &Path) -> Result<()> {
-        let result = parts.after(&stage.name, &stage.train.groups)?;
+        let result = parts.after(&stage.name, &stage.train.groups, &stage.train.lora)?;
         self.description.of(result.trained()).write(folder)?;
         Ok(())
     }

@@ -31,6 +31,7 @@ pub(super) struct Group {
 pub(super) enum Needs {
     TextOrRecord,
     Record,
+    Nothing,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -170,6 +171,7 @@ impl Group {
         let told = match needs {
             Needs::TextOrRecord => self.text.is_some() || self.record.is_some(),
             Needs::Record => self.record.is_some(),
+            Needs::Nothing => true,
         };
         self.picture.is_some() && told
     }

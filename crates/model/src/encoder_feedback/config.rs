@@ -1,0 +1,198 @@
+use serde::{Deserialize, Serialize};
+
+use crate::autoencoder::AutoencoderConfig;
+use crate::checkpointing::CheckpointBlocks;
+use crate::clip::config::ClipVisionConfig;
+use crate::scheduler::NoiseConfig;
+use crate::unet::UNetConfig;
+
+/// Of which of an encoder's features the denoiser's condition is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConditionTokens {
+    /// The class token, normalised: one token.
+    Class,
+    /// Those of patches.
+    Local,
+    /// The class token, then those of patches.
+    Both,
+    /// The embedding in the space shared with texts: one token.
+    Embedding,
+}
+
+/// How features become as wide as the condition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProjectionKind {
+    /// They are as wide already and go in as they are.
+    None,
+    /// One layer.
+    Linear,
+    /// Norm, layer, GELU, layer.
+    #[default]
+    Mlp,
+}
+
+/// The path between picture and noise that a denoiser works on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoisePath {
+    /// That of its noise schedule; it predicts what the schedule says.
+    #[default]
+    Diffusion,
+    /// The straight line; it predicts the velocity (rectified flow, Liu et al. 2023).
+    Flow,
+}
+
+/// Dimensions of a [`FeedbackModel`](super::FeedbackModel).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeedbackConfig {
+    /// Side in pixels of the pictures that are restored.
+    pub diffusion_size: usize,
+    /// What the condition is made of.
+    pub condition: ConditionTokens,
+    /// How it gets its width.
+    #[serde(default)]
+    pub projection: ProjectionKind,
+    /// On which path the denoiser works.
+    #[serde(default)]
+    pub path: NoisePath,
+    /// Whether the denoiser is drawn from the seed instead of loaded, to be trained from scratch (GenHancer).
+    #[serde(default)]
+    pub fresh_denoiser: bool,
+    /// Which networks compute blocks again in the backward pass.
+    #[serde(default)]
+    pub checkpoint_blocks: CheckpointBlocks,
+    /// Image tower.
+    pub encoder: ClipVisionConfig,
+    /// Denoiser.
+    pub unet: UNetConfig,
+    /// First stage of the diffusion model.
+    pub autoencoder: AutoencoderConfig,
+    /// Its noise schedule.
+    #[serde(default = "NoiseConfig::stable_diffusion")]
+    pub scheduler: NoiseConfig,
+}
+
+/// Everything in a configuration that does not fit together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("model: {}", .0.join("; "))]
+pub struct FeedbackConfigError(pub Vec<String>);
+
+impl FeedbackConfig {
+    /// Width of the features that the condition is made of.
+    pub fn condition_width(&self) -> usize {
+        match self.condition {
+            ConditionTokens::Embedding => self.encoder.projection_dim,
+            _ => self.encoder.hidden_size,
+        }
+    }
+
+    /// Patches of a picture.
+    pub fn places(&self) -> usize {
+        (self.encoder.image_size / self.encoder.patch_size.max(1)).pow(2)
+    }
+
+    /// Checks that the numbers fit together.
+    ///
+    /// # Errors
+    /// Every problem, each naming its field.
+    pub fn validate(&self) -> Result<(), FeedbackConfigError> {
+        let mut problems = Vec::new();
+        problems.extend(
+            self.encoder
+                .validate()
+                .err()
+                .map(|e| format!("encoder: {e}")),
+        );
+        problems.extend(self.unet.validate().err().map(|e| format!("unet: {e}")));
+        problems.extend(
+            self.autoencoder
+                .validate()
+                .err()
+                .map(|e| format!("autoencoder: {e}")),
+        );
+        if !problems.is_empty() {
+            return Err(FeedbackConfigError(problems));
+        }
+        let (width, needed) = (self.condition_width(), self.unet.condition_dim());
+        if self.projection == ProjectionKind::None && width != needed {
+            problems.push(format!(
+                "projection: \"none\" needs an encoder as wide as the denoiser's condition ({needed}), found {width}; use \
+                 \"linear\" or \"mlp\""
+            ));
+        }
+        let (latent, denoised) = (self.autoencoder.latent_channels, self.unet.in_channels);
+        if latent != denoised || denoised != self.unet.out_channels {
+            problems.push(format!(
+                "unet: expected in_channels and out_channels = autoencoder.latent_channels = {latent}, found {denoised} and {}",
+                self.unet.out_channels
+            ));
+        }
+        let multiple = self.autoencoder.reduction() << (self.unet.block_out_channels.len() - 1);
+        if self.diffusion_size == 0 || !self.diffusion_size.is_multiple_of(multiple) {
+            problems.push(format!(
+                "diffusion_size: expected a multiple of {multiple} (what autoencoder and unet halve), found {}",
+                self.diffusion_size
+            ));
+        }
+        if self.path == NoisePath::Flow && !self.fresh_denoiser {
+            problems.push(
+                "path: \"flow\" needs a denoiser that was trained on it; with fresh_denoiser = true one is trained here"
+                    .into(),
+            );
+        }
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(FeedbackConfigError(problems)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> FeedbackConfig {
+        FeedbackConfig {
+            diffusion_size: 512,
+            condition: ConditionTokens::Class,
+            projection: ProjectionKind::None,
+            path: NoisePath::Diffusion,
+            fresh_denoiser: false,
+            checkpoint_blocks: CheckpointBlocks::default(),
+            encoder: ClipVisionConfig {
+                hidden_size: 1024,
+                num_attention_heads: 16,
+                projection_dim: 768,
+                patch_size: 14,
+                ..ClipVisionConfig::default()
+            },
+            unet: UNetConfig::stable_diffusion_2(),
+            autoencoder: AutoencoderConfig::stable_diffusion(),
+            scheduler: NoiseConfig::stable_diffusion(),
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let good = config();
+        assert_eq!(good.validate(), Ok(()));
+        assert_eq!(good.places(), 256);
+        let told = |change: &dyn Fn(&mut FeedbackConfig)| {
+            let mut config = good.clone();
+            change(&mut config);
+            config.validate().unwrap_err().to_string()
+        };
+        let error = told(&|c| c.condition = ConditionTokens::Embedding);
+        assert!(
+            error.contains("(1024), found 768") && error.contains("linear"),
+            "{error}"
+        );
+        assert!(told(&|c| c.diffusion_size = 500).contains("multiple of 64"));
+        assert!(told(&|c| c.path = NoisePath::Flow).contains("fresh_denoiser"));
+        assert!(told(&|c| c.unet.in_channels = 9).contains("latent_channels = 4"));
+        assert!(told(&|c| c.encoder.hidden_size = 7).contains("encoder:"));
+    }
+}
