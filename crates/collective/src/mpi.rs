@@ -217,7 +217,10 @@ impl Collective for Mpi {
 
     /// Says why, and ends all processes.
     fn abort(&self, reason: &str) {
-        eprintln!("{self:?}, {}: {reason}", self.state().place);
+        let place = self.state().place.clone();
+        // What happened may say itself where.
+        let reason = reason.strip_prefix(&format!("{place}: ")).unwrap_or(reason);
+        eprintln!("{self:?}, {place}: {reason}");
         self.world.abort(GAVE_UP)
     }
 

@@ -10,5 +10,5 @@ mod task;
 pub use config::{FeedbackRun, FeedbackStage, FeedbackWeights};
 pub use data::{picture_batches, pictures_at};
 pub use open::EncoderFoundation;
-pub use saved::save_encoder;
+pub use saved::{ENCODER, encoder_at, save_encoder};
 pub use task::{FeedbackTask, Reference};

@@ -1,4 +1,5 @@
-//! `deem convert`: pickles and GGUF files to safetensors, official training checkpoints to deem's keys.
+//! `deem convert`: pickles and GGUF files to safetensors, official training checkpoints to deem's keys, corrected encoders out of
+//! their runs.
 
 use std::collections::HashMap;
 use std::fs;
@@ -6,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use deem::Locator;
+use deem_engine::encoder_feedback::encoder_at;
 use deem_engine::foundation::{PICKLED, SMALL, published_files};
 use deem_model::weights::gguf::GgufFile;
 use deem_model::weights::torch::TorchFile;
@@ -20,7 +22,8 @@ use crate::args::Convert;
 /// Runs the command.
 pub fn run(args: &Convert) -> Result<()> {
     let locator = Locator::new(&args.mirrors, args.offline);
-    let input = locator.one(&args.input, &PICKLED, &mut downloads())?;
+    let input = encoder_at(Path::new(&args.input));
+    let input = locator.one(&input.to_string_lossy(), &PICKLED, &mut downloads())?;
     let (mut pickles, mut files) = (Vec::new(), Vec::new());
     let read = Input::of(&input)?;
     for path in &read.files {

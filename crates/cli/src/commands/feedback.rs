@@ -8,8 +8,8 @@ use deem::Locator;
 use deem_data::image::ImageLimits;
 use deem_data::source::SourceContext;
 use deem_engine::encoder_feedback::{
-    EncoderFoundation, FeedbackRun, FeedbackStage, FeedbackTask, Reference, picture_batches,
-    pictures_at, save_encoder,
+    ENCODER, EncoderFoundation, FeedbackRun, FeedbackStage, FeedbackTask, Reference,
+    picture_batches, pictures_at, save_encoder,
 };
 use deem_engine::foundation::{DIFFUSION, Needs, VAE, VISION};
 use deem_engine::train::{Run, RunIdentity, WEIGHTS_FROM, finished, train, weights_checksum};
@@ -20,9 +20,6 @@ use super::setup::{Setup, downloads, folder_of};
 use crate::args::Feedback;
 use crate::interrupt;
 use crate::progress::TrainProgress;
-
-/// Folder of the corrected encoder in the output.
-const ENCODER: &str = "encoder";
 
 /// Runs the command.
 pub fn run(setup: &Setup, args: &Feedback) -> Result<()> {

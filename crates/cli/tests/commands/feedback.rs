@@ -110,6 +110,13 @@ fn pictures_in_a_corrected_clip_out() {
     let weights = |path: &Path| fs::read(path.join("model.safetensors")).unwrap();
     let first = weights(&at("encoder"));
     assert_ne!(first, weights(&clip()));
+    // The run stands for its encoder.
+    succeeds(&["convert", "runs/eyes", "corrected"], folder.path());
+    let corrected = folder.path().join("corrected");
+    assert!(first == weights(&corrected));
+    for name in ["config.json", "tokenizer.json"] {
+        assert!(corrected.join(name).is_file(), "{name}");
+    }
     // The same command again finds nothing left to do and says the same.
     succeeds(&run, folder.path());
     assert!(first == weights(&at("encoder")));

@@ -2,12 +2,25 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use deem_model::weights::{LazyTensor, WeightsFile, find, read_tensors, write_stream};
 
 use crate::EngineError;
 use crate::foundation::SMALL;
+
+/// Folder of a run with the corrected encoder.
+pub const ENCODER: &str = "encoder";
+
+/// The encoder that a folder means: the corrected one of a run, else what lies there itself.
+pub fn encoder_at(folder: &Path) -> PathBuf {
+    let corrected = folder.join(ENCODER);
+    if corrected.join("config.json").is_file() {
+        corrected
+    } else {
+        folder.to_owned()
+    }
+}
 
 /// Writes an encoder that loads wherever the original does, with the image tower that was trained. The folder appears
 /// whole or not at all.
@@ -63,10 +76,7 @@ pub fn save_encoder(original: &Path, trained: &Path, target: &Path) -> Result<()
     fs::create_dir_all(&part).map_err(EngineError::io(&part))?;
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     write_stream(&mut tensors, &part.join("model.safetensors"), &metadata)?;
-    for name in SMALL
-        .into_iter()
-        .chain(["preprocessor_config.json", "vocab.json", "merges.txt"])
-    {
+    for name in SMALL {
         let from = original.join(name);
         if from.is_file() {
             fs::copy(&from, part.join(name)).map_err(EngineError::io(&from))?;

@@ -81,7 +81,7 @@ pub const TRAINED: Needs = Needs {
 };
 
 /// What lies beside weights and belongs to them.
-pub const SMALL: [&str; 8] = [
+pub const SMALL: [&str; 12] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -90,6 +90,10 @@ pub const SMALL: [&str; 8] = [
     "chat_template.jinja",
     "chat_template.json",
     "open_clip_config.json",
+    "preprocessor_config.json",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
 ];
 
 /// Weights that `deem convert` reads, with what belongs to them.
