@@ -127,10 +127,12 @@ pub fn feedback_training(
     let trained: u64 = trained.map(|p| p.count as u64).sum();
     let recompute = model.checkpoint_blocks;
     let pictures = stage.batch as u64;
-    let (mut looks, mut restorations, mut original) = (1, 0, 0);
+    // Terms share what is predicted under the pictures' own conditions.
+    let (mut looks, mut own, mut restorations, mut original) = (1, 0, 0, 0);
     for objective in stage.objectives.iter().filter(|term| term.weight() > 0.0) {
         match objective {
-            Objective::Feedback { .. } | Objective::Inversion { .. } => restorations += 1,
+            Objective::Feedback { .. } => own = 1,
+            Objective::Inversion { .. } => restorations += 1,
             Objective::Contrast {
                 negatives,
                 second_view,
@@ -140,8 +142,8 @@ pub fn feedback_training(
                 let negatives = *negatives as u64;
                 let second = u64::from(*second_view > 0.0);
                 looks += second;
-                restorations += 1
-                    + second
+                own = 1;
+                restorations += second
                     + if negatives == 0 {
                         others
                     } else {
@@ -158,7 +160,7 @@ pub fn feedback_training(
     let values = pictures
         * (looks * look
             + original * look / 8
-            + restorations * restoration
+            + (own + restorations) * restoration
             + autoencoder(&model.autoencoder, model.diffusion_size));
     let tower = parameters
         .iter()

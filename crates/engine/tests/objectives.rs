@@ -135,7 +135,7 @@ fn feedback_and_the_straight_path() {
                 &golden.timesteps(),
             );
             golden.check::<3>(name, "tokens", |tokens| {
-                denoising_loss(&denoiser, &noised, tokens)
+                denoising_loss(&noised, denoiser.predict(&noised, tokens))
             });
         });
     }
@@ -153,11 +153,8 @@ fn inversion_of_a_generator() {
         golden.check::<2>("inversion", "embeds", |embeds| {
             let told = embedding_condition(embeds, Some(golden.input("eta")), 0.5);
             let (weight, bias) = (golden.input("project_weight"), golden.input("project_bias"));
-            denoising_loss(
-                &denoiser,
-                &noised,
-                kernels::linear(told, weight, Some(bias)),
-            )
+            let told = kernels::linear(told, weight, Some(bias));
+            denoising_loss(&noised, denoiser.predict(&noised, told))
         });
     });
 }
@@ -176,11 +173,11 @@ fn contrast_of_predicted_noise() {
             noise_contrast(
                 &denoiser,
                 &noised,
+                denoiser.predict(&noised, tokens.clone()),
                 tokens,
                 second,
                 temperature,
                 negatives,
-                &golden.device,
             )
         };
         golden.check::<3>("contrast", "tokens", |tokens| contrast(tokens, None, 0));

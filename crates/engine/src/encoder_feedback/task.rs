@@ -6,6 +6,7 @@ use deem_model::encoder_feedback::{EncoderFeatures, FeedbackModel};
 use deem_model::weights::narrow;
 
 use super::FeedbackStage;
+use crate::dual_encoder::unit;
 use crate::objective::{Draws, Objective, Original, Pictures, Sampling, encoder_terms};
 use crate::pictures::planes;
 use crate::train::{Loss, Piece, Shares, Task};
@@ -40,12 +41,8 @@ impl Reference {
         texts: &[String],
         device: &Device,
     ) -> Result<Self, EngineError> {
-        let rows = encoder.texts(texts)?.into_iter().map(|row| {
-            let norm = row.iter().map(|v| v * v).sum::<f64>().sqrt().max(1e-12);
-            row.into_iter()
-                .map(|v| (v / norm) as f32)
-                .collect::<Vec<f32>>()
-        });
+        let rows = encoder.texts(texts)?.into_iter();
+        let rows = rows.map(|row| unit(row).into_iter().map(|v| v as f32).collect());
         let rows: Vec<Vec<f32>> = rows.collect();
         let width = rows.first().map_or(0, Vec::len);
         let values = burn::tensor::TensorData::new(rows.concat(), [rows.len(), width]);

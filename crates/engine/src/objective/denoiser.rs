@@ -77,9 +77,8 @@ impl Denoiser<'_> {
 /// scratch it is GenHancer's objective (Eq. 1 there).
 ///
 /// # Shapes
-/// - `tokens`: `[pictures, tokens, condition_dim]`
+/// - `predicted`: [what is predicted](Denoiser::predict) under that condition
 /// - returns `[1]`
-pub fn denoising_loss(denoiser: &Denoiser, noised: &Noised, tokens: Tensor<3>) -> Tensor<1> {
-    let predicted = denoiser.predict(noised, tokens);
+pub fn denoising_loss(noised: &Noised, predicted: Tensor<4>) -> Tensor<1> {
     kernels::mean((predicted - noised.target.clone()).square())
 }

@@ -1,5 +1,7 @@
 //! The objective of a bare encoder: a weighted sum of terms, one condition and one draw of noise for all of them.
 
+use std::cell::OnceCell;
+
 use burn::tensor::{Device, Tensor};
 use deem_model::encoder_feedback::{ConditionTokens, EncoderFeatures, FeedbackModel};
 use deem_model::position::{Filter, resize};
@@ -8,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Draws;
 use super::condition::{condition_features, drop_conditions, told};
-use super::denoiser::{Denoiser, denoising_loss};
+use super::denoiser::{Denoiser, Noised, denoising_loss};
 use super::inversion::embedding_condition;
 use super::noise_contrast::noise_contrast;
 use super::retention::{image_retention, text_retention};
@@ -227,18 +229,27 @@ pub fn encoder_terms(
         let told = condition_features(features, model.condition(), &kept);
         drop_conditions(model.project(told), model.null_condition.val(), &dropped)
     };
+    // Several terms ask for what is predicted under the pictures' own conditions.
+    let own = OnceCell::new();
+    let own = |noised: &Noised| {
+        let predicted = || {
+            let tokens = tokens(&features);
+            (denoiser.predict(noised, tokens.clone()), tokens)
+        };
+        own.get_or_init(predicted).clone()
+    };
     let mut terms = Vec::with_capacity(asked.len());
     for objective in asked {
         let noised = || noised.as_ref().expect("of every term that restores");
         let term = match objective {
-            Objective::Feedback { .. } => denoising_loss(&denoiser, noised(), tokens(&features)),
+            Objective::Feedback { .. } => denoising_loss(noised(), own(noised()).0),
             Objective::Inversion { noise, .. } => {
                 let shape = features.embeds.dims();
                 let drawn = (*noise > 0.0).then(|| draws.noise(shape, device));
                 let told = embedding_condition(features.embeds.clone(), drawn, *noise);
                 let told = model.project(told);
                 let told = drop_conditions(told, model.null_condition.val(), &dropped);
-                denoising_loss(&denoiser, noised(), told)
+                denoising_loss(noised(), denoiser.predict(noised(), told))
             }
             Objective::Contrast {
                 temperature,
@@ -250,14 +261,16 @@ pub fn encoder_terms(
                     let crop = crop(&pictures.seen, *second_view, draws);
                     tokens(&model.see(crop))
                 });
+                let (predicted, tokens) = own(noised());
+                let (noised, negatives) = (noised(), *negatives);
                 noise_contrast(
                     &denoiser,
-                    noised(),
-                    tokens(&features),
+                    noised,
+                    predicted,
+                    tokens,
                     second,
                     *temperature,
-                    *negatives,
-                    device,
+                    negatives,
                 )
             }
             Objective::Retention {

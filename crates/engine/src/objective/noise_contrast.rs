@@ -2,7 +2,7 @@
 //! condition must resemble the true noise more than it resembles what is predicted of the same noised picture under other
 //! pictures' conditions. Discrimination and restoration are one objective, so that their gradients do not disagree.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use deem_data::IGNORED;
 use deem_kernels as kernels;
 use deem_model::layout::Layout;
@@ -16,18 +16,19 @@ use super::normalize;
 /// `L = − mean_i mean_{q ∈ P_i} log( e^{s(p_ii, q)/τ} / (Σ_{q' ∈ P_i} e^{s(p_ii, q')/τ} + Σ_{j ≠ i} e^{s(p_ii, p_ij)/τ}) )`.
 ///
 /// # Shapes
-/// - `tokens`: `[pictures, tokens, condition_dim]`
+/// - `own`: [what is predicted](Denoiser::predict) of each picture under its own condition
+/// - `tokens`: `[pictures, tokens, condition_dim]`, the conditions
 /// - `second`: the same, of another view of each picture
 /// - `negatives`: other pictures that each is contrasted with, the next ones in the batch; 0: all
 /// - returns `[1]`; a batch of one picture has no negatives
 pub fn noise_contrast(
     denoiser: &Denoiser,
     noised: &Noised,
+    own: Tensor<4>,
     tokens: Tensor<3>,
     second: Option<Tensor<3>>,
     temperature: f64,
     negatives: usize,
-    device: &Device,
 ) -> Tensor<1> {
     let [pictures, ..] = tokens.dims();
     let others = pictures.saturating_sub(1);
@@ -40,7 +41,8 @@ pub fn noise_contrast(
         let [_, height, width, channels] = map.dims();
         normalize(map.reshape([pictures, height * width * channels]))
     };
-    let anchor = unit(denoiser.predict(noised, tokens.clone()));
+    let device = own.device();
+    let anchor = unit(own);
     let similarity = |other: Tensor<2>| kernels::sum_last(anchor.clone() * other);
     let mut columns = vec![similarity(unit(noised.target.clone()))];
     if let Some(second) = second {
@@ -54,7 +56,7 @@ pub fn noise_contrast(
     }
     let logits = Tensor::cat(columns, 1).div_scalar(temperature);
     let losses = (0..positives).map(|column| {
-        let targets = Layout::int(vec![column as i64; pictures], [pictures], device);
+        let targets = Layout::int(vec![column as i64; pictures], [pictures], &device);
         kernels::mean(kernels::cross_entropy(logits.clone(), targets, IGNORED))
     });
     let sum = losses.reduce(|a, b| a + b).expect("the target at least");
