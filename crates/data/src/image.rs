@@ -8,6 +8,7 @@ mod resample;
 mod view;
 
 pub use crop::{Crop, mask_on_square, on_square};
+pub(crate) use decode::is_picture;
 pub use decode::{ImageLimits, decode_image, decode_mask, read_image, read_mask};
 pub use mask::{decode_region, read_region};
 pub use resample::{Filter, resize_gray, resize_rgb, resize_rgba_premultiplied};

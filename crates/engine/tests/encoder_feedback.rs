@@ -12,14 +12,15 @@ use deem_engine::encoder_feedback::{
     save_encoder,
 };
 use deem_engine::train::{
-    Observer, Piece, Run, RunIdentity, Shares, Silent, StepReport, Task, Trained, read_metrics,
-    train,
+    Observer, Piece, Run, RunIdentity, Shares, Silent, Task, Trained, read_metrics, train,
 };
 use deem_engine::{Compute, DualEncoder, EngineError};
 use deem_model::encoder_feedback::FeedbackModel;
 use deem_model::weights::init::initialize;
 use deem_model::weights::{Dtype, WeightsFile, save, state};
 use image::{Rgb, RgbImage};
+
+use crate::common;
 
 const CONFIG: &str = r#"
 [weights]
@@ -197,18 +198,6 @@ impl Case {
     }
 }
 
-struct StopAfter(u64, u64);
-
-impl Observer for StopAfter {
-    fn on_step(&mut self, report: &StepReport) {
-        self.1 = report.step;
-    }
-
-    fn interrupted(&self) -> bool {
-        self.1 >= self.0
-    }
-}
-
 fn values(model: &FeedbackModel) -> BTreeMap<String, Vec<f32>> {
     state(model)
         .into_iter()
@@ -249,7 +238,12 @@ fn two_stages_resumed_bit_for_bit_and_given_back_as_they_came() {
     let whole = case
         .train(1, "whole", Some(&first.weights), &mut Silent)
         .unwrap();
-    let stopped = case.train(1, "parts", Some(&first.weights), &mut StopAfter(2, 0));
+    let stopped = case.train(
+        1,
+        "parts",
+        Some(&first.weights),
+        &mut common::StopAfter::new(2),
+    );
     assert!(matches!(stopped, Err(EngineError::Interrupted { step: 2 })));
     let resumed = case
         .train(1, "parts", Some(&first.weights), &mut Silent)

@@ -8,25 +8,13 @@ use burn::tensor::Device;
 use deem_engine::EngineError;
 use deem_engine::train::parameters::prepare;
 use deem_engine::train::{
-    LoraConfig, Observer, ParameterGroup, Run, RunIdentity, Silent, StepReport, TrainConfig, train,
+    LoraConfig, ParameterGroup, Run, RunIdentity, Silent, TrainConfig, train,
 };
 use deem_model::deem::Deem;
 use deem_model::lora::peft::PeftFile;
 use deem_model::weights::{LoadOptions, WeightsFile, load, state};
 
 use crate::common;
-
-struct StopAfter(u64, u64);
-
-impl Observer for StopAfter {
-    fn on_step(&mut self, report: &StepReport) {
-        self.1 = report.step;
-    }
-
-    fn interrupted(&self) -> bool {
-        self.1 >= self.0
-    }
-}
 
 fn lora(patterns: &[&str], rank: usize) -> LoraConfig {
     LoraConfig {
@@ -82,7 +70,7 @@ fn adapters_alone_are_trained_and_resumed_bit_for_bit() {
     let whole = run(&config, &dir.path().join("whole"));
     let expected = train(&task, start(), &whole, &mut Silent).unwrap();
     let parts = run(&config, &dir.path().join("parts"));
-    let stopped = train(&task, start(), &parts, &mut StopAfter(2, 0));
+    let stopped = train(&task, start(), &parts, &mut common::StopAfter::new(2));
     assert!(matches!(stopped, Err(EngineError::Interrupted { step: 2 })));
     let resumed = train(&task, start(), &parts, &mut Silent).unwrap();
     let found = weights(&expected.model);

@@ -16,30 +16,14 @@ use deem_engine::config::{ModelSpec, StageConfig};
 use deem_engine::foundation::replace;
 use deem_engine::task::DeemTask;
 use deem_engine::train::{
-    BatchFile, Checkpoint, Observer, Run, RunIdentity, Silent, StepReport, TrainConfig, finished,
-    read_metrics, replay, train,
+    BatchFile, Checkpoint, Run, RunIdentity, Silent, TrainConfig, finished, read_metrics, replay,
+    train,
 };
 use deem_engine::{Compute, EngineError, Precision, RunLock};
 use deem_model::weights::{WeightsFile, state};
 use serde_json::Value;
 
 use crate::common;
-
-/// Stops a run after a number of steps.
-struct StopAfter {
-    steps: u64,
-    done: u64,
-}
-
-impl Observer for StopAfter {
-    fn on_step(&mut self, report: &StepReport) {
-        self.done = report.step;
-    }
-
-    fn interrupted(&self) -> bool {
-        self.done >= self.steps
-    }
-}
 
 fn config(preset: &common::Preset, stage: usize) -> TrainConfig {
     let mut config = preset.stages[stage].train.clone();
@@ -99,7 +83,7 @@ fn resumed_equals_uninterrupted(stage: usize, precision: Precision) {
 
     let mut parts = run(&preset, stage, &config, &dir.path().join("parts"));
     parts.identity.train.workers = 1;
-    let mut stop = StopAfter { steps: 2, done: 0 };
+    let mut stop = common::StopAfter::new(2);
     let stopped = train(&task, start(), &parts, &mut stop);
     assert!(matches!(stopped, Err(EngineError::Interrupted { step: 2 })));
     // A crash in the middle of writing the next checkpoint must not matter.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::files::names;
 use crate::DataError;
+use crate::image::is_picture;
 
 /// Pictures and what they show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,11 +113,6 @@ impl ImageFolder {
             pictures,
         })
     }
-}
-
-fn is_picture(name: &str) -> bool {
-    let ending = name.rsplit('.').next().unwrap_or_default().to_lowercase();
-    ["jpg", "jpeg", "png", "webp", "gif", "bmp"].contains(&ending.as_str())
 }
 
 /// The labels of a file, of whatever they are.

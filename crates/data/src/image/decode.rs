@@ -11,6 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::jpeg;
 use crate::DataError;
 
+/// Whether a file's name ends as those of pictures that are decoded here.
+pub(crate) fn is_picture(name: &str) -> bool {
+    let ending = name.rsplit('.').next().unwrap_or_default().to_lowercase();
+    ["jpg", "jpeg", "png", "webp", "gif", "bmp"].contains(&ending.as_str())
+}
+
 /// How large a picture may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::Source;
 use super::registry::{Field, SourceContext, SourceKind, parse_options};
 use crate::DataError;
-use crate::image::read_image;
+use crate::image::{is_picture, read_image};
 use crate::sample::{Sample, SampleImage};
 use crate::storage::{Location, Pictures};
 
@@ -58,6 +58,7 @@ fn open(
     let (mut names, mut others) = (Vec::new(), Vec::new());
     list(&folder, "", DEEPEST, &mut names, &mut others)?;
     if names.is_empty() {
+        others.sort();
         let captions = |name: &&String| {
             let ending = name.rsplit('.').next().unwrap_or_default();
             ["txt", "caption", "json", "jsonl", "csv", "tsv"].contains(&ending)
@@ -107,13 +108,7 @@ fn list(
             others.push(name);
         }
     }
-    others.sort();
     Ok(())
-}
-
-fn is_picture(name: &str) -> bool {
-    let ending = name.rsplit('.').next().unwrap_or_default().to_lowercase();
-    ["jpg", "jpeg", "png", "webp", "gif", "bmp"].contains(&ending.as_str())
 }
 
 impl Source for Images {

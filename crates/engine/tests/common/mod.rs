@@ -10,7 +10,7 @@ use deem_data::text::TextTokenizer;
 use deem_engine::batches::stage_batches;
 use deem_engine::config::{self, ModelSpec, StageConfig};
 use deem_engine::task::DeemTask;
-use deem_engine::train::{Piece, Task};
+use deem_engine::train::{Observer, Piece, StepReport, Task};
 use deem_engine::{Compute, Precision};
 use deem_model::deem::Deem;
 use deem_model::deem::DeemConfig;
@@ -23,6 +23,28 @@ pub struct Preset {
     pub max_tokens: usize,
     pub model: DeemConfig,
     pub stages: Vec<StageConfig>,
+}
+
+/// Stops a run after a number of steps.
+pub struct StopAfter {
+    steps: u64,
+    done: u64,
+}
+
+impl StopAfter {
+    pub fn new(steps: u64) -> Self {
+        Self { steps, done: 0 }
+    }
+}
+
+impl Observer for StopAfter {
+    fn on_step(&mut self, report: &StepReport) {
+        self.done = report.step;
+    }
+
+    fn interrupted(&self) -> bool {
+        self.done >= self.steps
+    }
 }
 
 /// The preset, shrunk.

@@ -114,14 +114,13 @@ impl Way {
         #[cfg(target_arch = "x86_64")]
         {
             use std::is_x86_feature_detected as has;
-            let avx2 = has!("avx2") && has!("fma") && has!("f16c");
+            let avx2 = InstructionSet::Avx2.is_available();
+            let avx512 = InstructionSet::Avx512.is_available();
             match self {
                 Self::Portable => true,
                 Self::Avx2 => avx2,
                 Self::AvxVnni => avx2 && has!("avxvnni"),
-                Self::Avx512Vnni => {
-                    avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512vnni")
-                }
+                Self::Avx512Vnni => avx512 && has!("avx512bw") && has!("avx512vnni"),
             }
         }
         #[cfg(not(target_arch = "x86_64"))]

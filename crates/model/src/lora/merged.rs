@@ -27,6 +27,17 @@ pub struct AdapterState {
     pub b: Vec<f32>,
 }
 
+impl AdapterState {
+    /// A and B with their shapes.
+    fn factors(&self) -> [TensorData; 2] {
+        let rank = self.spec.rank;
+        [
+            TensorData::new(self.a.clone(), [rank, self.inputs]),
+            TensorData::new(self.b.clone(), [self.outputs, rank]),
+        ]
+    }
+}
+
 /// The factors of the adapters on a module, in the order of `specs`; those that it has not are left out.
 pub fn states<M: Module>(module: &M, specs: &[AdapterSpec]) -> Vec<AdapterState> {
     let factors = Factors::of(module).0;
@@ -132,17 +143,9 @@ pub fn unmerge<M: Module>(module: M, states: &[AdapterState], seed: u64, masks: 
 pub(super) fn fill<M: Module>(module: M, states: &[AdapterState]) -> M {
     let mut values = BTreeMap::new();
     for state in states {
-        let AdapterState {
-            spec,
-            inputs,
-            outputs,
-            a,
-            b,
-        } = state;
-        let a = TensorData::new(a.clone(), [spec.rank, *inputs]);
-        let b = TensorData::new(b.clone(), [*outputs, spec.rank]);
-        values.insert(format!("{}{A}", spec.path), a);
-        values.insert(format!("{}{B}", spec.path), b);
+        let ([a, b], path) = (state.factors(), &state.spec.path);
+        values.insert(format!("{path}{A}"), a);
+        values.insert(format!("{path}{B}"), b);
     }
     module.map(&mut Filler {
         values,
@@ -170,19 +173,10 @@ impl ModuleMapper for Subtractor<'_> {
         let Some(state) = layer.and_then(|layer| self.states.get(layer)) else {
             return param;
         };
-        let AdapterState {
-            spec,
-            inputs,
-            outputs,
-            a,
-            b,
-        } = state;
         param.map(|weight| {
             let device = weight.device();
-            let a = TensorData::new(a.clone(), [spec.rank, *inputs]);
-            let b = TensorData::new(b.clone(), [*outputs, spec.rank]);
-            let (a, b) = (Tensor::from_data(a, &device), Tensor::from_data(b, &device));
-            let change = change(b, a, spec.scale()).reshape(weight.dims());
+            let [a, b] = state.factors().map(|x| Tensor::from_data(x, &device));
+            let change = change(b, a, state.spec.scale()).reshape(weight.dims());
             let tracked = weight.is_require_grad();
             (wide(weight.detach()) - change).set_require_grad(tracked && device.is_autodiff())
         })

@@ -65,22 +65,9 @@ fn a_llama_is_read_as_transformers_would() {
     let model = Llama::new(&config, None, &device);
     let model = load(model, &file, &LoadOptions::default()).unwrap();
     let reference = WeightsFile::open(&golden("gguf_llama.safetensors")).unwrap();
-    let ids = reference.i64("input_ids").unwrap();
-    let length = ids.len();
-    let ids = Tensor::from_data(TensorData::new(ids, [1, length]), &device);
-    let output = model.forward(LlamaInput {
-        embeds: model.embed(ids),
-        positions: consecutive_positions(1, 0, length),
-        key_padding: None,
-        images: None,
-        cache: None,
-    });
-    let logits = model.lm_head(output.hidden).into_data();
-    let logits: Vec<f32> = logits.try_into_vec().unwrap();
+    let logits = logits(&model);
     let expected = reference.f32("logits").unwrap();
-    let norm = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|n| n * n).sum::<f32>().sqrt();
-    let apart = norm(&mut logits.iter().zip(&expected).map(|(a, b)| a - b));
-    let relative = apart / norm(&mut expected.iter().copied());
+    let relative = apart(&logits, &expected);
     assert!(relative < 1e-5, "logits differ by {relative:e}");
 }
 
@@ -119,6 +106,13 @@ fn a_folder_with_one_gguf_file_is_a_checkpoint() {
     assert_eq!(find(folder.path()).unwrap(), path);
 }
 
+/// ‖found − expected‖ / ‖expected‖
+fn apart(found: &[f32], expected: &[f32]) -> f32 {
+    let norm = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|n| n * n).sum::<f32>().sqrt();
+    let apart = norm(&mut found.iter().zip(expected).map(|(a, b)| a - b));
+    apart / norm(&mut expected.iter().copied())
+}
+
 /// Logits of a model for the reference's tokens.
 fn logits(model: &Llama) -> Vec<f32> {
     let reference = WeightsFile::open(&golden("gguf_llama.safetensors")).unwrap();
@@ -154,9 +148,7 @@ fn quantised_matrices_may_stay_so() {
     // Activations of 8 bits are within a hundredth.
     let (found, expected) = (logits(&packed), logits(&whole));
     assert_eq!(packed.packed_paths(), paths, "nothing was unpacked");
-    let norm = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|n| n * n).sum::<f32>().sqrt();
-    let apart = norm(&mut found.iter().zip(&expected).map(|(a, b)| a - b));
-    let relative = apart / norm(&mut expected.iter().copied());
+    let relative = apart(&found, &expected);
     assert!(
         relative > 0.0 && relative < 0.02,
         "logits differ by {relative:e}"

@@ -1,10 +1,9 @@
 //! Low-rank adapters against PEFT (tools/parity/export_lora.py).
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
 use deem_model::clip::config::ClipVisionConfig;
 use deem_model::clip::vit::ClipVit;
 use deem_model::lora::peft::{self, PeftFile};
@@ -13,6 +12,8 @@ use deem_model::lora::{
 };
 use deem_model::weights::{LoadOptions, WeightsFile, load};
 use serde_json::Value;
+
+use crate::support::{gradients_of, values};
 
 /// transformers' `CLIPVisionModelWithProjection`.
 #[derive(Module, Debug)]
@@ -75,10 +76,6 @@ fn error(found: &[f32], expected: &[f32]) -> f64 {
     (difference / expected.iter().map(|x| square(*x)).sum::<f64>()).sqrt()
 }
 
-fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
-    x.into_data().iter::<f32>().collect()
-}
-
 #[test]
 fn peft_adapters_give_what_they_give_in_peft() {
     for checkpointing in [false, true] {
@@ -97,27 +94,18 @@ fn peft_adapters_give_what_they_give_in_peft() {
         assert!(error(&before, &expected) > 0.05, "adapters must be visible");
 
         let gradients = (output.square().mean() / 2.0).backward();
-        let mut found = Collector {
-            gradients: &gradients,
-            path: Vec::new(),
-            found: BTreeMap::new(),
-        };
-        tower.visit(&mut found);
+        let found = gradients_of(&tower, &gradients);
         let keys: Vec<&str> = file
             .keys()
             .filter_map(|key| key.strip_prefix("grad."))
             .collect();
-        assert_eq!(
-            found.found.len(),
-            keys.len(),
-            "only adapters have gradients"
-        );
+        assert_eq!(found.len(), keys.len(), "only adapters have gradients");
         for key in keys {
             let own = key.replace(".lora_A.weight", ".weight.lora.a");
             let own = own.replace(".lora_B.weight", ".weight.lora.b");
             let own = own.replace("visual_projection", "vision_model.visual_projection");
             let expected = file.f32(&format!("grad.{key}")).unwrap();
-            let error = error(&found.found[&own], &expected);
+            let error = error(&found[&own], &expected);
             assert!(error < 1e-4, "{key}: {error}");
         }
 
@@ -137,28 +125,6 @@ fn peft_adapters_give_what_they_give_in_peft() {
         assert!(error(&values(embeds(&again, &pixels)), &expected) < 1e-5);
         let bare: Vec<AdapterSpec> = Vec::new();
         assert!(states(&again, &bare).is_empty());
-    }
-}
-
-struct Collector<'a> {
-    gradients: &'a Gradients,
-    path: Vec<String>,
-    found: BTreeMap<String, Vec<f32>>,
-}
-
-impl ModuleVisitor for Collector<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.into());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = param.val().grad(self.gradients) {
-            self.found.insert(self.path.join("."), values(gradient));
-        }
     }
 }
 
@@ -277,13 +243,7 @@ fn fresh_adapters_change_nothing_and_drop_the_same_inputs_again() {
     let gradient = |tower: &Tower| {
         let tower = tower.clone();
         let gradients = embeds(&tower, &pixels).square().sum().backward();
-        let mut found = Collector {
-            gradients: &gradients,
-            path: Vec::new(),
-            found: BTreeMap::new(),
-        };
-        tower.visit(&mut found);
-        found.found
+        gradients_of(&tower, &gradients)
     };
     let (plain, again) = (gradient(&tower), gradient(&recomputed));
     assert_eq!(plain.len(), 2 * specs.len());

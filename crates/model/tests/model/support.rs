@@ -92,17 +92,12 @@ impl Golden {
             output.clone().square().mean() / 2.0
         });
         let gradients = loss.reduce(|a, b| a + b).unwrap().backward();
-        let mut weights = Weights {
-            gradients: &gradients,
-            path: Vec::new(),
-            found: BTreeMap::new(),
-        };
-        module.visit(&mut weights);
+        let weights = gradients_of(module, &gradients);
         for name in self.keys("grad.") {
             let key = format!("grad.{name}");
             let found = match self.inputs.get(name) {
                 Some(gradient) => gradient(&gradients),
-                None => weights.found.get(name).cloned(),
+                None => weights.get(name).cloned(),
             };
             let found = found.unwrap_or_else(|| panic!("{}: no {key}", self.name));
             let error = relative(&found, &self.file.f32(&key).unwrap());
@@ -127,7 +122,7 @@ pub fn flat<const D: usize>(x: &Tensor<D>) -> Tensor<1> {
     x.clone().reshape([x.shape().num_elements()])
 }
 
-fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+pub fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
     x.into_data().iter::<f32>().collect()
 }
 
@@ -140,6 +135,17 @@ fn relative(found: &[f32], expected: &[f32]) -> f64 {
     let size = norm(&mut expected.iter().map(|v| f64::from(*v)));
     assert!(size > 0.0, "a golden tensor must not be zero");
     difference / size
+}
+
+/// Gradients of a module's parameters by path.
+pub fn gradients_of<M: Module>(module: &M, gradients: &Gradients) -> BTreeMap<String, Vec<f32>> {
+    let mut weights = Weights {
+        gradients,
+        path: Vec::new(),
+        found: BTreeMap::new(),
+    };
+    module.visit(&mut weights);
+    weights.found
 }
 
 struct Weights<'a> {

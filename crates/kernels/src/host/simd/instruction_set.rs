@@ -77,7 +77,7 @@ impl InstructionSet {
         Self::ALL.into_iter().filter(|set| set.is_available())
     }
 
-    fn is_available(self) -> bool {
+    pub(crate) fn is_available(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         {
             use std::is_x86_feature_detected as has;
