@@ -190,23 +190,27 @@ impl Collator {
         rows: &[&[Sample]],
         first: u64,
     ) -> Result<(), DataError> {
-        let mut masks: Vec<Option<Vec<f32>>> = Vec::new();
+        let views = self.config.views;
+        let images = batch.images.len();
+        let values = |side: usize| images * 3 * side * side;
+        batch
+            .encoder_pixels
+            .reserve_exact(values(batch.encoder_side));
+        batch
+            .diffusion_pixels
+            .reserve_exact(values(batch.diffusion_side));
+        let mut masks: Vec<Option<Vec<f32>>> = Vec::with_capacity(images);
         let mut row_starts_at = first;
         for (packed, samples) in packed.iter().zip(rows) {
             for image in &packed.images {
                 let picture = &samples[image.sample].images[image.image];
+                let id = &picture.id;
                 let draw = row_starts_at.wrapping_add(image.sample as u64);
                 let purpose = format!("crop {}", image.image);
                 let mut dice = Dice::new(self.config.seed, &purpose, draw);
-                let views = self.config.views.views(
-                    &picture.id,
-                    &picture.image,
-                    picture.mask.as_ref(),
-                    &mut dice,
-                )?;
-                batch.encoder_pixels.extend(views.encoder);
-                batch.diffusion_pixels.extend(views.diffusion);
-                masks.push(views.mask);
+                let into = [&mut batch.encoder_pixels, &mut batch.diffusion_pixels];
+                let (picture, mask) = (&picture.image, picture.mask.as_ref());
+                masks.push(views.append(id, picture, mask, &mut dice, into)?);
             }
             row_starts_at = row_starts_at.wrapping_add(samples.len() as u64);
         }

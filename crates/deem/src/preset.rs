@@ -10,7 +10,7 @@
 use std::path::{Path, PathBuf};
 
 use deem_engine::config::{self, ModelSpec};
-use deem_engine::run_config::{Alternatives, WeightSources};
+use deem_engine::run_config::WeightSources;
 use deem_model::deem::DeemConfig;
 use serde::{Deserialize, Serialize};
 
@@ -58,18 +58,7 @@ impl Preset {
                 file,
             });
         }
-        let mut preset: Self = config::read(&file, overrides)?;
-        let weights = &mut preset.weights;
-        let several = [&mut weights.tokenizer, &mut weights.trained];
-        let names = [
-            &mut weights.vision,
-            &mut weights.llama,
-            &mut weights.diffusion,
-        ];
-        for names in names.into_iter().chain(several.into_iter().flatten()) {
-            beside(folder, names);
-        }
-        Ok(preset)
+        Ok(config::read(&file, overrides)?)
     }
 
     /// The networks, and how long a sequence they read.
@@ -79,22 +68,6 @@ impl Preset {
             model: self.model.clone(),
         }
     }
-}
-
-/// Sees what begins with `./` or `../` from a folder.
-fn beside(folder: &Path, names: &mut Alternatives) {
-    let place = |name: &String| {
-        let own = name.starts_with("./") || name.starts_with("../");
-        if own {
-            folder.join(name).display().to_string()
-        } else {
-            name.clone()
-        }
-    };
-    *names = match names {
-        Alternatives::One(name) => Alternatives::One(place(name)),
-        Alternatives::Several(names) => Alternatives::Several(names.iter().map(place).collect()),
-    };
 }
 
 /// The folder of a shipped preset: `$DEEM_ASSETS/standins/<name>`, or the same below `assets` in the current

@@ -159,7 +159,8 @@ impl Finder<'_> {
         };
         let base = self.base(&name, &spec, &names)?;
         let stated = result.map(|name| Alternatives::One(name.into()));
-        match stated.as_ref().or(weights.trained.as_ref()) {
+        let stated = stated.as_ref().or(weights.trained.as_ref());
+        match stated.filter(|names| !names.names().is_empty()) {
             Some(names) => {
                 let result = self.result(names, &weights.mirrors)?;
                 self.upon(base, result)

@@ -150,7 +150,9 @@ fn one_percent() -> f64 {
 }
 
 /// Reads a TOML file and applies overrides of the form `a.b=value`. A file that says `extends =
-/// "other.toml"` (beside it) states only what differs: tables are merged, everything else replaced.
+/// "other.toml"` (beside it) states only what differs: tables are merged, everything else replaced. Names in
+/// `[weights]` that begin with `./` or `../` are seen from the folder of the file that says them, all others from
+/// where the program runs.
 ///
 /// # Errors
 /// `Io` if it cannot be read; `Config` naming the field that is unknown, missing or mistyped.
@@ -178,6 +180,12 @@ fn table(path: &Path, depth: usize) -> Result<toml::Table, EngineError> {
     let mut own: toml::Table = text
         .parse()
         .map_err(|e: toml::de::Error| wrong(e.to_string()))?;
+    if let Some(toml::Value::Table(weights)) = own.get_mut("weights") {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        weights
+            .iter_mut()
+            .for_each(|(_, names)| beside(folder, names));
+    }
     let base = match own.remove("extends") {
         None => return Ok(own),
         Some(toml::Value::String(base)) if depth < MAX_EXTENDS => base,
@@ -195,6 +203,20 @@ fn table(path: &Path, depth: usize) -> Result<toml::Table, EngineError> {
     let mut merged = table(&path.with_file_name(base), depth + 1)?;
     merge(&mut merged, own);
     Ok(merged)
+}
+
+/// Sees what begins with `./` or `../` from a folder.
+fn beside(folder: &Path, names: &mut toml::Value) {
+    match names {
+        toml::Value::String(name) if name.starts_with("./") || name.starts_with("../") => {
+            *name = folder
+                .join(name.strip_prefix("./").unwrap_or(name))
+                .display()
+                .to_string();
+        }
+        toml::Value::Array(several) => several.iter_mut().for_each(|name| beside(folder, name)),
+        _ => {}
+    }
 }
 
 fn merge(base: &mut toml::Table, own: toml::Table) {
@@ -268,6 +290,9 @@ fn set(table: &mut toml::Table, path: &str, value: toml::Value) -> Result<(), St
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+
     use super::*;
 
     const LOSS: &str = "text = 1.0\nimage = 5.0\nfeedback = 5.0\n";
@@ -308,6 +333,24 @@ mod tests {
         let lost = write("lost.toml", "extends = \"nowhere.toml\"\n");
         let error = read::<LossWeights>(&lost, &[]).unwrap_err().to_string();
         assert!(error.contains("nowhere.toml"), "{error}");
+
+        fs::create_dir(folder.path().join("base")).unwrap();
+        write(
+            "base/weights.toml",
+            "[weights]\na = \"./a\"\nb = \"b\"\nc = [\"../c\", \"c\"]\nd = \"./d\"\n",
+        );
+        let own = write(
+            "own.toml",
+            "extends = \"base/weights.toml\"\nweights.d = \"./d\"\n",
+        );
+        let read: BTreeMap<String, toml::Table> = read(&own, &[]).unwrap();
+        let place = |name: &str| folder.path().join(name).display().to_string();
+        let weights = &read["weights"];
+        assert_eq!(weights["a"].as_str(), Some(place("base/a").as_str()));
+        assert_eq!(weights["b"].as_str(), Some("b"));
+        assert_eq!(weights["c"][0].as_str(), Some(place("base/../c").as_str()));
+        assert_eq!(weights["c"][1].as_str(), Some("c"));
+        assert_eq!(weights["d"].as_str(), Some(place("d").as_str()));
 
         let mut base = "[a]\nx = 1\ny = 2\n".parse().unwrap();
         merge(&mut base, "[a]\ny = 3\n[b]\n".parse().unwrap());

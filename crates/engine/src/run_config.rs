@@ -46,7 +46,7 @@ pub struct WeightSources {
     /// Diffusion model, diffusers layout: folders `unet`, `vae`, `scheduler`.
     pub diffusion: Alternatives,
     /// What an earlier stage trained, or a converted official checkpoint: replaces what the others
-    /// provide.
+    /// provide. An empty list: nothing, whatever an extended file says.
     pub trained: Option<Alternatives>,
     /// Hubs to ask, in order, when `HF_ENDPOINT` has not got a name.
     #[serde(default)]

@@ -1,5 +1,5 @@
-//! MMVP: `Questions.csv` (Index, Question, Options, Correct Answer), pictures `MMVP Images/<Index>.jpg` or
-//! `.png`; questions 1 and 2 are a pair, 3 and 4, and so on. Visual patterns, where known, stand in
+//! MMVP: `Questions.csv` (lndex, so spelt in the published file, or Index; Question, Options, Correct Answer), pictures
+//! `MMVP Images/<Index>.jpg` or `.png`; questions 1 and 2 are a pair, 3 and 4, and so on. Visual patterns, where known, stand in
 //! `patterns.json`, a list with a name for each pair.
 
 use std::path::Path;
@@ -18,7 +18,7 @@ const PART: &str = "pairs";
 
 #[derive(Deserialize)]
 struct Row {
-    #[serde(rename = "Index")]
+    #[serde(rename = "Index", alias = "lndex")]
     index: u64,
     #[serde(rename = "Question")]
     question: String,
@@ -210,7 +210,7 @@ mod tests {
         read_mmvp(folder.path())
     }
 
-    const TWO: &str = "Index,Question,Options,Correct Answer\n\
+    const TWO: &str = "lndex,Question,Options,Correct Answer\n\
         1,Are the butterfly's wings closer to being open or closed?,(a) Open (b) Closed,(a)\n\
         2,\"Are the wings open, or closed?\",(a) Open (b) Closed,(b)\n";
 
@@ -225,6 +225,8 @@ mod tests {
             ("pair 1", "pair 1")
         );
         assert_eq!(items[0].pattern.as_deref(), Some("state"));
+        let mended = read(&TWO.replace("lndex", "Index"), None).unwrap();
+        assert_eq!(mended.len(), 2);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! Opaque pictures are resampled in bytes, as Pillow does it: what the first pass makes is rounded and cut off at black
 //! and white before the second one, which shows at sharp edges.
 
+use std::borrow::Cow;
+
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::{GrayImage, RgbImage, RgbaImage};
@@ -77,16 +79,19 @@ pub(crate) fn square<const C: usize>(
     window: Window,
     side: u32,
     filter: Filter,
-) -> Vec<u8> {
+) -> Cow<'_, [u8]> {
     const { assert!(C == 1 || C == 3) };
     let pixels = if C == 1 {
         PixelType::U8
     } else {
         PixelType::U8x3
     };
-    let [left, top, width, height] = inside(size, window);
-    let window = [left, top, width, height];
-    resized(data, size, pixels, (side, side), window, filter)
+    let window = inside(size, window);
+    let whole = [0.0, 0.0, f64::from(size.0), f64::from(size.1)];
+    if size == (side, side) && window == whole {
+        return data.into();
+    }
+    resized(data, size, pixels, (side, side), window, filter).into()
 }
 
 /// A window that rounding has not put outside its picture.

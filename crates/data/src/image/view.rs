@@ -23,7 +23,7 @@ pub struct ViewConfig {
 }
 
 /// The views of one picture, planar, in `[0, 1]`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Views {
     /// `[3, E, E]`
     pub encoder: Vec<f32>,
@@ -45,13 +45,37 @@ impl ViewConfig {
         mask: Option<&GrayImage>,
         dice: &mut Dice,
     ) -> Result<Views, DataError> {
+        let mut views = Views::default();
+        views.mask = self.append(
+            name,
+            picture,
+            mask,
+            dice,
+            [&mut views.encoder, &mut views.diffusion],
+        )?;
+        Ok(views)
+    }
+
+    /// As [`Self::views`], with the views put behind those that are there, the encoder's and the diffusion model's;
+    /// returns the mask.
+    ///
+    /// # Errors
+    /// As [`Self::views`].
+    pub(crate) fn append(
+        &self,
+        name: &str,
+        picture: &RgbImage,
+        mask: Option<&GrayImage>,
+        dice: &mut Dice,
+        [encoder, diffusion]: [&mut Vec<f32>; 2],
+    ) -> Result<Option<Vec<f32>>, DataError> {
         if self.crop == Crop::Pad && picture.width() != picture.height() {
             let whole = Self {
                 crop: Crop::Center,
                 ..*self
             };
             let (picture, mask) = (on_square(picture), mask.map(mask_on_square));
-            return whole.views(name, &picture, mask.as_ref(), dice);
+            return whole.append(name, &picture, mask.as_ref(), dice, [encoder, diffusion]);
         }
         if self.encoder == 0 || picture.width() == 0 || picture.height() == 0 {
             return Err(DataError::config(
@@ -73,24 +97,21 @@ impl ViewConfig {
         let size = picture.dimensions();
         let window = self.window(f64::from(size.0), f64::from(size.1), dice)?;
         let filter = Filter::Bicubic;
-        let view = |side: u32| planar(&square::<3>(picture.as_raw(), size, window, side, filter));
-        let mask = mask.map(|mask| {
+        let view = |side: u32, into: &mut Vec<f32>| {
+            let pixels = square::<3>(picture.as_raw(), size, window, side, filter);
+            planar(&pixels, into);
+        };
+        view(self.encoder, encoder);
+        if self.diffusion > 0 {
+            view(self.diffusion, diffusion);
+        }
+        Ok(mask.map(|mask| {
             let inside: Vec<u8> = mask.iter().map(|v| u8::from(*v > 0) * 255).collect();
             let view = square::<1>(&inside, size, window, self.encoder, filter);
-            view.into_iter()
-                .map(|v| f32::from(u8::from(v >= 128)))
+            view.iter()
+                .map(|v| f32::from(u8::from(*v >= 128)))
                 .collect()
-        });
-        let diffusion = if self.diffusion == 0 {
-            Vec::new()
-        } else {
-            view(self.diffusion)
-        };
-        Ok(Views {
-            encoder: view(self.encoder),
-            diffusion,
-            mask,
-        })
+        }))
     }
 
     /// Whether crops can be cut as the settings say.
@@ -156,28 +177,19 @@ pub fn square_view(
         Crop::Center | Crop::Pad => [(width - short) / 2.0, (height - short) / 2.0, short, short],
         Crop::Random(_) => return Err(problem("a random crop has no one view")),
     };
-    Ok(planar(&square::<3>(
-        picture.as_raw(),
-        size,
-        window,
-        side,
-        filter,
-    )))
+    let mut view = Vec::new();
+    let pixels = square::<3>(picture.as_raw(), size, window, side, filter);
+    planar(&pixels, &mut view);
+    Ok(view)
 }
 
-/// Bytes `[height, width, 3]` to `[3, height, width]` in `[0, 1]`.
-fn planar(data: &[u8]) -> Vec<f32> {
-    let level: [f32; 256] = std::array::from_fn(|v| v as f32 / 255.0);
-    let plane = data.len() / 3;
-    let mut out = vec![0f32; data.len()];
-    let (red, rest) = out.split_at_mut(plane);
-    let (green, blue) = rest.split_at_mut(plane);
-    for (((pixel, r), g), b) in data.chunks_exact(3).zip(red).zip(green).zip(blue) {
-        *r = level[usize::from(pixel[0])];
-        *g = level[usize::from(pixel[1])];
-        *b = level[usize::from(pixel[2])];
+/// Bytes `[height, width, 3]` to `[3, height, width]` in `[0, 1]`, put behind what is there.
+fn planar(data: &[u8], out: &mut Vec<f32>) {
+    out.reserve(data.len());
+    for channel in 0..3 {
+        let plane = data.chunks_exact(3).map(|pixel| pixel[channel]);
+        out.extend(plane.map(|level| f32::from(level) / 255.0));
     }
-    out
 }
 
 #[cfg(test)]
