@@ -118,6 +118,19 @@ impl Progress {
     }
 }
 
+/// Shows how far a picture that is being drawn has come.
+pub fn drawing() -> impl FnMut(usize, usize) -> bool {
+    let mut progress: Option<Progress> = None;
+    move |done, steps| {
+        let bar = progress.get_or_insert_with(|| Progress::new("drawing", steps as u64));
+        bar.set(done as u64, "");
+        if done == steps {
+            bar.finish();
+        }
+        true
+    }
+}
+
 /// Shows a training run and passes Ctrl-C on.
 pub struct TrainProgress {
     name: String,

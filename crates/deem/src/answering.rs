@@ -1,7 +1,8 @@
 //! Answers that grow side by side: what a server does for many people at once.
 
 use deem_engine::generate::{
-    Continuation, End, Ending, ImageOptions, Reading, Sampling, TextOptions, Together, log_softmax,
+    Continuation, End, Ending, ImageOptions, Reading, Sampling, TextOptions, Together, Watch,
+    log_softmax,
 };
 use deem_model::deem::EncodedImages;
 use image::RgbImage;
@@ -134,11 +135,16 @@ impl Answering {
     /// Draws the picture that it wants to draw.
     ///
     /// # Errors
-    /// `NotLoaded` if the model was opened for less, `Engine` if the sampler refuses the options.
-    pub fn draw(&self, model: &Model, options: &ImageOptions) -> Result<RgbImage, Error> {
+    /// `NotLoaded` if the model was opened for less, `Engine` if the sampler refuses the options or `watch` stopped it.
+    pub fn draw(
+        &self,
+        model: &Model,
+        options: &ImageOptions,
+        watch: Watch,
+    ) -> Result<RgbImage, Error> {
         let mut tokens = self.reading.tokens();
         tokens.push(model.network().tokens().soi);
-        model.draw_after(&tokens, self.reading.encoded(), options)
+        model.draw_after(&tokens, self.reading.encoded(), options, watch)
     }
 
     /// Whether a picture and its end fit into the model's length.

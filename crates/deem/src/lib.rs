@@ -47,7 +47,7 @@ pub use answering::{AnswerOptions, Answering, Chorus, Said, TokenSaid};
 pub use conversation::Conversation;
 pub use deem_engine::config::ModelSpec;
 pub use deem_engine::generate::{
-    AdaptOptions, End, ImageOptions, Reading, SamplerKind, Sampling, TextOptions,
+    AdaptOptions, End, ImageOptions, Reading, SamplerKind, Sampling, TextOptions, Watch,
 };
 pub use deem_engine::{Compute, Precision};
 pub use deem_model::deem::EncodedImages;

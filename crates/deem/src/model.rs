@@ -6,7 +6,7 @@ use deem_engine::Compute;
 use deem_engine::config::ModelSpec;
 use deem_engine::evaluate::Runner;
 use deem_engine::generate::{
-    AdaptOptions, ImageOptions, TextOptions, adapt, generate_image, restore,
+    AdaptOptions, ImageOptions, TextOptions, Watch, adapt, generate_image, restore,
 };
 use deem_engine::pictures::{from_tensor, to_tensor};
 use deem_model::deem::{Deem, EncodedImages};
@@ -157,8 +157,21 @@ impl Model {
     /// # }
     /// ```
     pub fn draw(&self, text: &str, options: &ImageOptions) -> Result<RgbImage, Error> {
+        self.draw_watched(text, options, &mut |_, _| true)
+    }
+
+    /// As [`Self::draw`], telling `watch` after each denoising step how many are done, of how many; its `false` stops.
+    ///
+    /// # Errors
+    /// As [`Self::draw`], and `Engine` if it was stopped by that.
+    pub fn draw_watched(
+        &self,
+        text: &str,
+        options: &ImageOptions,
+        watch: Watch,
+    ) -> Result<RgbImage, Error> {
         let tokens = self.drawing_prompt(text)?;
-        self.draw_after(&tokens, None, options)
+        self.draw_after(&tokens, None, options, watch)
     }
 
     /// The picture that follows tokens which end in `<soi>`.
@@ -167,10 +180,11 @@ impl Model {
         tokens: &[i64],
         encoded: Option<&EncodedImages>,
         options: &ImageOptions,
+        watch: Watch,
     ) -> Result<RgbImage, Error> {
         self.for_everything("drawing")?;
         check_drawing(options)?;
-        let pixels = generate_image(&self.network, tokens, encoded, options)?;
+        let pixels = generate_image(&self.network, tokens, encoded, options, watch)?;
         Ok(from_tensor(pixels).remove(0))
     }
 
@@ -197,6 +211,20 @@ impl Model {
         strength: f64,
         options: &ImageOptions,
     ) -> Result<RgbImage, Error> {
+        self.restore_watched(picture, strength, options, &mut |_, _| true)
+    }
+
+    /// As [`Self::restore`], watched as in [`Self::draw_watched`].
+    ///
+    /// # Errors
+    /// As [`Self::restore`], and `Engine` if it was stopped.
+    pub fn restore_watched(
+        &self,
+        picture: &Picture,
+        strength: f64,
+        options: &ImageOptions,
+        watch: Watch,
+    ) -> Result<RgbImage, Error> {
         self.for_everything("restoring")?;
         check_drawing(options)?;
         if !(0.0..=1.0).contains(&strength) {
@@ -208,7 +236,7 @@ impl Model {
         }
         let target = self.view(picture, self.spec.model.diffusion_size)?;
         let encoded = self.encode(picture)?;
-        let pixels = restore(&self.network, &encoded, target, strength, options)?;
+        let pixels = restore(&self.network, &encoded, target, strength, options, watch)?;
         Ok(from_tensor(pixels).remove(0))
     }
 

@@ -396,6 +396,35 @@ fn descriptions_are_read_as_they_were_written() {
 }
 
 #[test]
+fn who_watches_a_drawing_may_stop_it() {
+    let model = Open::preset("tiny").load().unwrap();
+    let options = ImageOptions {
+        steps: 5,
+        ..ImageOptions::default()
+    };
+    let mut seen = Vec::new();
+    let mut watch = |done, steps| {
+        seen.push((done, steps));
+        done < 3
+    };
+    let error = model
+        .draw_watched("a dog", &options, &mut watch)
+        .unwrap_err();
+    assert_eq!(error.to_string(), "interrupted; nothing was drawn");
+    assert_eq!(seen, [(1, 5), (2, 5), (3, 5)]);
+    let mut steps = 0;
+    let mut count = |_, _| {
+        steps += 1;
+        true
+    };
+    let restored = model
+        .restore_watched(&picture(), 0.5, &options, &mut count)
+        .unwrap();
+    assert_eq!(restored, model.restore(&picture(), 0.5, &options).unwrap());
+    assert!((2..4).contains(&steps), "{steps}");
+}
+
+#[test]
 fn a_model_refuses_what_it_was_not_opened_for() {
     let text = Open::preset("tiny").purpose(Purpose::Text).load().unwrap();
     let few = TextOptions::longest(2);

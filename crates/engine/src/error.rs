@@ -51,6 +51,9 @@ pub enum EngineError {
     /// Stopped by the user between two questions; what was answered is saved.
     #[error("interrupted; what was answered is saved, the same command resumes")]
     Stopped,
+    /// Stopped by the user between two denoising steps.
+    #[error("interrupted; nothing was drawn")]
+    NotDrawn,
     /// A run directory that belongs to something else.
     #[error(
         "{}: this run directory was made by another configuration:\n{}choose another --output, or delete it to \
@@ -142,7 +145,10 @@ impl EngineError {
     pub fn is_interruption(&self) -> bool {
         matches!(
             self,
-            Self::Interrupted { .. } | Self::Stopped | Self::Data(DataError::Interrupted)
+            Self::Interrupted { .. }
+                | Self::Stopped
+                | Self::NotDrawn
+                | Self::Data(DataError::Interrupted)
         )
     }
 

@@ -10,7 +10,7 @@ mod text;
 
 pub use adapt::{AdaptOptions, adapt};
 pub use continuation::{Continuation, End, Ending};
-pub use image::{ImageOptions, SamplerKind, Start, generate_image, restore, sample_latents};
+pub use image::{ImageOptions, SamplerKind, Start, Watch, generate_image, restore, sample_latents};
 pub use options::log_likelihoods;
 pub use reading::{Reading, Together};
 pub use sampling::{Sampling, choose, log_softmax};

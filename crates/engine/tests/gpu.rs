@@ -104,7 +104,7 @@ fn a_drawing_is_the_same() {
                 ..ImageOptions::default()
             };
             let targets = batch.targets.clone().expect("images");
-            values(restore(&model, &encoded, targets, 0.5, &options).unwrap())
+            values(restore(&model, &encoded, targets, 0.5, &options, &mut |_, _| true).unwrap())
         });
     let images: Vec<_> = images.collect();
     let error = difference(&images[1], &images[0]);

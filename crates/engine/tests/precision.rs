@@ -169,7 +169,7 @@ fn activations_are_in_16_bits_and_latents_in_32() {
             steps: 3,
             ..ImageOptions::default()
         };
-        let image = restore(&model, &encoded, targets, 0.5, &options).unwrap();
+        let image = restore(&model, &encoded, targets, 0.5, &options, &mut |_, _| true).unwrap();
         assert_eq!(image.dtype(), DType::F32);
         image
     };

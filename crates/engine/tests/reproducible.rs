@@ -354,9 +354,13 @@ fn evaluation(model: &Deem, batch: &Batch, bits: &mut [Bits; 2]) {
             seed: 6,
         };
         let context = [1, 5, 6, model.tokens().soi];
-        drawn.tensor(generate_image(model, &context, None, &options).expect("a picture"));
+        drawn.tensor(
+            generate_image(model, &context, None, &options, &mut |_, _| true).expect("a picture"),
+        );
         let targets = host.targets.clone().expect("diffusion views");
-        drawn.tensor(restore(model, &encoded, targets, 0.7, &options).expect("pictures"));
+        drawn.tensor(
+            restore(model, &encoded, targets, 0.7, &options, &mut |_, _| true).expect("pictures"),
+        );
     }
 }
 

@@ -348,6 +348,28 @@ fn who_goes_away_leaves_no_trace() {
     running.end();
 }
 
+#[test]
+fn nobody_draws_for_who_has_gone() {
+    let model = model();
+    let running = Running::new(&model, Schedule::default());
+    let draw = |steps| {
+        Job::Draw(DrawJob {
+            text: "a red fox".into(),
+            n: 1,
+            options: ImageOptions {
+                steps,
+                ..ImageOptions::default()
+            },
+        })
+    };
+    let long = running.submit(draw(500));
+    std::thread::sleep(Duration::from_millis(300));
+    drop(long);
+    assert_eq!(told(running.submit(draw(2)), 0).pictures.len(), 1);
+    let metrics = running.end();
+    assert!(metrics.contains("deem_drawn_pictures_total{model=\"tiny\"} 1\n"), "{metrics}");
+}
+
 /// An answer in which the model wants to draw, made so by hand: it begins where a picture is due.
 #[test]
 fn pictures_within_answers() {
@@ -358,7 +380,7 @@ fn pictures_within_answers() {
         ..ImageOptions::default()
     };
     assert!(begun.read(&model, 1000) && begun.has_room(&model));
-    let drawn = begun.draw(&model, &few).unwrap();
+    let drawn = begun.draw(&model, &few, &mut |_, _| true).unwrap();
     assert_eq!(drawn, model.draw("a red fox", &few).unwrap());
     begun.show(&model, &drawn).unwrap();
     assert!(begun.unread() > 1);

@@ -13,6 +13,7 @@ use super::generate::GUIDANCE;
 use super::pictures::read_picture;
 use super::setup::Setup;
 use crate::args::Chat;
+use crate::progress::drawing;
 
 const HELP: &str = "/image FILE adds a picture to what you say next\n\
                     /draw TEXT draws one\n\
@@ -77,7 +78,10 @@ impl Talk<'_> {
             "/draw" => {
                 let path = fresh(&self.args.images);
                 let options = self.args.drawing.options(GUIDANCE);
-                write_picture(&self.model.draw(rest.trim(), &options)?, &path)?;
+                let picture = self
+                    .model
+                    .draw_watched(rest.trim(), &options, &mut drawing())?;
+                write_picture(&picture, &path)?;
                 println!("[{}]", path.display());
             }
             unknown if unknown.starts_with('/') => {

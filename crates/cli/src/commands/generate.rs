@@ -6,6 +6,7 @@ use deem::{Purpose, write_picture};
 use super::pictures::check_output;
 use super::setup::Setup;
 use crate::args::Generate;
+use crate::progress::drawing;
 
 /// The published setting for pictures of a text.
 pub const GUIDANCE: f64 = 3.5;
@@ -14,7 +15,8 @@ pub const GUIDANCE: f64 = 3.5;
 pub fn run(setup: &Setup, args: &Generate) -> Result<()> {
     check_output(&args.output)?;
     let model = setup.load(&args.model, Purpose::Everything)?;
-    let picture = model.draw(&args.prompt, &args.drawing.options(GUIDANCE))?;
+    let options = args.drawing.options(GUIDANCE);
+    let picture = model.draw_watched(&args.prompt, &options, &mut drawing())?;
     write_picture(&picture, &args.output)?;
     println!("{}", args.output.display());
     Ok(())

@@ -505,7 +505,9 @@ fn draw(
         guidance: 1.0,
         ..ImageOptions::default()
     };
-    let drawn = restore(model, &encoded, target, STRENGTH, &options)?;
+    let drawn = restore(model, &encoded, target, STRENGTH, &options, &mut |_, _| {
+        true
+    })?;
     Ok(from_tensor(drawn))
 }
 

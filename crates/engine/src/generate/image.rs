@@ -48,6 +48,9 @@ impl Default for ImageOptions {
     }
 }
 
+/// Told after each denoising step how many are done, of how many; `false` stops.
+pub type Watch<'a> = &'a mut dyn FnMut(usize, usize) -> bool;
+
 /// From where sampling begins.
 #[allow(clippy::large_enum_variant)] // one a drawing
 pub enum Start {
@@ -64,13 +67,14 @@ pub enum Start {
 /// - returns scaled latents `[images, side, side, channels]`
 ///
 /// # Errors
-/// `Config` if the sampler refuses the number of steps.
+/// `Config` if the sampler refuses the number of steps, `NotDrawn` if `watch` stopped it.
 pub fn sample_latents(
     diffusion: &Diffusion,
     condition: Condition,
     null: Tensor<3>,
     start: Start,
     options: &ImageOptions,
+    watch: Watch,
 ) -> Result<Tensor<4>, EngineError> {
     let device = condition.tokens.device();
     let mut sampler = sampler(diffusion, options)?;
@@ -94,6 +98,9 @@ pub fn sample_latents(
         sample = sampler
             .step(index, sample, output, None)
             .map_err(|error| EngineError::Config(error.to_string()))?;
+        if !watch(index + 1 - first, timesteps.len() - first) {
+            return Err(EngineError::NotDrawn);
+        }
     }
     Ok(sample)
 }
@@ -191,6 +198,7 @@ pub fn generate_image(
     tokens: &[i64],
     encoded: Option<&EncodedImages>,
     options: &ImageOptions,
+    watch: Watch,
 ) -> Result<Tensor<4>, EngineError> {
     let layout = model.layout(tokens, 1);
     let hidden = model.read(&layout, encoded);
@@ -202,7 +210,7 @@ pub fn generate_image(
     let diffusion = model.diffusion();
     let null = model.image_decoder.null(1);
     let start = Start::Noise(model.latent_shape(1));
-    let latents = sample_latents(&diffusion, condition, null, start, options)?;
+    let latents = sample_latents(&diffusion, condition, null, start, options, watch)?;
     Ok(diffusion.decode(latents))
 }
 
@@ -221,6 +229,7 @@ pub fn restore(
     pixels: Tensor<4>,
     strength: f64,
     options: &ImageOptions,
+    watch: Watch,
 ) -> Result<Tensor<4>, EngineError> {
     let diffusion = model.diffusion();
     let images = pixels.dims()[0];
@@ -231,6 +240,6 @@ pub fn restore(
     };
     let null = model.image_decoder.null(images);
     let condition = encoded.own_condition();
-    let latents = sample_latents(&diffusion, condition, null, start, options)?;
+    let latents = sample_latents(&diffusion, condition, null, start, options, watch)?;
     Ok(diffusion.decode(latents))
 }

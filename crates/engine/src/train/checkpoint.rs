@@ -29,6 +29,8 @@ const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 const CONFIG: &str = "config.toml";
+/// What the names of former checkpoints begin with; their step follows.
+const KEPT: &str = "checkpoint-";
 
 /// Where a run stands. Noise, timesteps and data order are functions of the seed and the step, so
 /// this is all the random state there is.
@@ -97,6 +99,7 @@ impl Saved {
 /// The checkpoint of one run directory.
 pub struct Checkpoint {
     root: PathBuf,
+    keep: u64,
 }
 
 impl Checkpoint {
@@ -104,6 +107,15 @@ impl Checkpoint {
     pub fn of(run: &Path) -> Self {
         Self {
             root: run.to_owned(),
+            keep: 1,
+        }
+    }
+
+    /// The newest `count` stay when another is written: the ones before under the names `checkpoint-STEP`.
+    pub fn keep(self, count: u64) -> Self {
+        Self {
+            keep: count,
+            ..self
         }
     }
 
@@ -175,9 +187,41 @@ impl Checkpoint {
         fs::rename(part, &current).map_err(EngineError::io(part))?;
         sync_dir(&self.root)?;
         if previous.exists() {
-            fs::remove_dir_all(&previous).map_err(EngineError::io(&previous))?;
+            self.retire(&previous)?;
         }
         Ok(())
+    }
+
+    /// Keeps a former checkpoint under its step as long as it is one of the newest, and none that is older.
+    fn retire(&self, former: &Path) -> Result<(), EngineError> {
+        let remove = |path: &Path| fs::remove_dir_all(path).map_err(EngineError::io(path));
+        if self.keep < 2 {
+            return remove(former);
+        }
+        let step = Self::state(former)?.step;
+        let kept = self.root.join(format!("{KEPT}{step}"));
+        if kept.exists() {
+            remove(&kept)?;
+        }
+        fs::rename(former, &kept).map_err(EngineError::io(former))?;
+        let mut steps = self.kept()?;
+        while steps.len() as u64 >= self.keep {
+            remove(&self.root.join(format!("{KEPT}{}", steps.remove(0))))?;
+        }
+        Ok(())
+    }
+
+    /// Steps of the former checkpoints that are there, the oldest first.
+    fn kept(&self) -> Result<Vec<u64>, EngineError> {
+        let entries = fs::read_dir(&self.root).map_err(EngineError::io(&self.root))?;
+        let names = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok());
+        let mut steps: Vec<u64> = names
+            .filter_map(|name| name.strip_prefix(KEPT)?.parse().ok())
+            .collect();
+        steps.sort_unstable();
+        Ok(steps)
     }
 
     /// Reads the newest checkpoint, if any, and compares its checksums.
@@ -421,6 +465,26 @@ mod tests {
         assert_eq!(checkpoint.read().unwrap().unwrap().state.step, 1);
         write(&checkpoint, 2);
         assert_eq!(checkpoint.read().unwrap().unwrap().state.step, 2);
+    }
+
+    #[test]
+    fn former_checkpoints_stay_as_long_as_wanted() {
+        let dir = tempfile::tempdir().unwrap();
+        let keeping = |count| Checkpoint::of(dir.path()).keep(count);
+        for step in [9, 10, 11, 12] {
+            write(&keeping(3), step);
+        }
+        assert_eq!(keeping(3).kept().unwrap(), [10, 11]);
+        assert_eq!(keeping(3).read().unwrap().unwrap().state, state(12));
+        let former = dir.path().join("checkpoint-11");
+        assert_eq!(Checkpoint::state(&former).unwrap(), state(11));
+        // Back to an earlier one, and on from there: the same names again.
+        fs::remove_dir_all(keeping(3).current()).unwrap();
+        fs::rename(&former, keeping(3).current()).unwrap();
+        write(&keeping(2), 12);
+        assert_eq!(keeping(2).kept().unwrap(), [11]);
+        write(&keeping(1), 13);
+        assert_eq!(keeping(1).kept().unwrap(), [11]);
     }
 
     #[test]

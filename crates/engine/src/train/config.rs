@@ -29,6 +29,9 @@ pub struct TrainConfig {
     pub accumulate: u64,
     /// Optimizer steps between checkpoints.
     pub save_every: u64,
+    /// Checkpoints that stay: the newest as `checkpoint`, those before as `checkpoint-STEP`.
+    #[serde(default = "one")]
+    pub keep: u64,
     /// Optimizer steps between probes; 0 means never.
     #[serde(default)]
     pub probe_every: u64,
@@ -56,6 +59,7 @@ impl TrainConfig {
     pub fn check(&self) -> Result<(), EngineError> {
         for (field, value) in [
             ("accumulate", self.accumulate),
+            ("keep", self.keep),
             ("workers", self.workers as u64),
         ] {
             if value == 0 {

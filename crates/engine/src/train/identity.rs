@@ -22,8 +22,9 @@ use crate::{EngineError, Precision};
 
 /// Fields of a [`RunIdentity`] that may differ between a run and its continuation, and why. One more may, see
 /// [`RunIdentity::differences`]: the number of steps of a schedule that can be extended.
-pub const MAY_DIFFER: [(&str, &str); 3] = [
+pub const MAY_DIFFER: [(&str, &str); 4] = [
     ("train.save_every", "a checkpoint changes nothing"),
+    ("train.keep", "older checkpoints change nothing"),
     ("train.probe_every", "a probe measures and changes nothing"),
     (
         "train.workers",
@@ -354,6 +355,7 @@ train.groups = [{ patterns = ["llama.*"], learning_rate = 0.1 }]
     fn what_changes_nothing_may_differ() {
         let free = [
             "train.save_every=7",
+            "train.keep=2",
             "train.probe_every=3",
             "train.workers=9",
         ];

@@ -45,7 +45,7 @@ impl Run {
 
     /// The checkpoint in its directory.
     pub fn checkpoint(&self) -> Checkpoint {
-        Checkpoint::of(&self.folder)
+        Checkpoint::of(&self.folder).keep(self.identity.train.keep)
     }
 
     /// The newest checkpoint, which must be this run's.

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use deem::{Answering, Error, ImageOptions, Model};
+use deem::{Answering, Error, ImageOptions, Model, Watch};
 use image::RgbImage;
 
 use super::speak::{Message, Request};
@@ -58,8 +58,11 @@ impl Painter {
                     let told = if request.is_gone() {
                         Message::Gone
                     } else {
-                        let drawn = self.within(*answering, &options);
-                        Message::Drawn(request, drawn.map(Box::new))
+                        let waits = &mut |_, _| !request.is_gone();
+                        match self.within(*answering, &options, waits) {
+                            Err(_) if request.is_gone() => Message::Gone,
+                            drawn => Message::Drawn(request, drawn.map(Box::new)),
+                        }
                     };
                     let _ = back.send(told);
                 }
@@ -72,6 +75,8 @@ impl Painter {
             self.metrics.drawn();
             let _ = submitted.events.send(Event::Picture { choice, picture });
         };
+        // Nobody draws for a client that has left.
+        let mut waits = |_, _| !submitted.events.is_closed();
         let mut usage = Usage::default();
         match &submitted.job {
             Job::Draw(job) => {
@@ -84,14 +89,19 @@ impl Painter {
                         seed: job.options.seed.wrapping_add(choice as u64),
                         ..job.options
                     };
-                    tell(choice, self.model.draw(&job.text, &options)?);
+                    let picture = self.model.draw_watched(&job.text, &options, &mut waits);
+                    tell(choice, picture?);
                 }
             }
             Job::Restore(job) => {
                 tell(
                     0,
-                    self.model
-                        .restore(&job.picture, job.strength, &job.options)?,
+                    self.model.restore_watched(
+                        &job.picture,
+                        job.strength,
+                        &job.options,
+                        &mut waits,
+                    )?,
                 );
             }
             Job::Answer(_) | Job::Read(_) | Job::Score(_) => {}
@@ -104,8 +114,9 @@ impl Painter {
         &self,
         mut answering: Answering,
         options: &ImageOptions,
+        watch: Watch,
     ) -> Result<(Answering, RgbImage), Error> {
-        let picture = answering.draw(&self.model, options)?;
+        let picture = answering.draw(&self.model, options, watch)?;
         self.metrics.drawn();
         answering.show(&self.model, &picture)?;
         Ok((answering, picture))

@@ -21,7 +21,7 @@ pub fn run(setup: &Setup, args: &Bench, part: &BenchGenerate) -> Result<Value> {
         sampler: SamplerKind::DpmSolver,
         seed: SEED,
     };
-    let draw = || generate_image(model.network(), &tokens, None, &options);
+    let draw = || generate_image(model.network(), &tokens, None, &options, &mut |_, _| true);
     if let Some(folder) = &part.dump {
         let dump = Dump::create(folder)?;
         dump.weights(model.network())?;
