@@ -118,10 +118,10 @@ pub struct Reproduce {
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["feedback", "no-feedback"])]
     pub arms: Vec<ArmChoice>,
     /// Number of seeds, from 1 on.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
     /// Runs trained side by side, each on its share of the cores; default: as many as there are cores.
-    #[arg(long)]
+    #[arg(long, value_parser = at_least_one, allow_negative_numbers = true)]
     pub jobs: Option<usize>,
     /// Where the run goes; an existing one is resumed.
     #[arg(short, long, default_value = "runs/reproduce")]
@@ -305,10 +305,10 @@ pub struct Eval {
     /// Drawings of each text, of which the one nearest to it by --encoder is kept.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub tries: u64,
-    /// Encoder for benchmarks of an encoder alone, and to choose among drawings: `clip` or `miner` of the stand-ins, or the folder of a CLIP,
-    /// MetaCLIP or SigLIP in transformers' or open_clip's layout.
-    #[arg(long, value_name = "NAME", default_value = "clip")]
-    pub encoder: String,
+    /// Encoder for benchmarks of an encoder alone, and to choose among drawings: `clip` (default) or `miner` of the stand-ins, or the folder
+    /// of a CLIP, MetaCLIP or SigLIP in transformers' or open_clip's layout.
+    #[arg(long, value_name = "NAME")]
+    pub encoder: Option<String>,
     /// The encoder before it was changed, for benchmarks of an encoder alone: it is asked the same, its answers go into `before` below
     /// --output, and what is printed are the differences, paired, with intervals.
     #[arg(long, value_name = "NAME")]
@@ -414,8 +414,8 @@ pub struct Ask {
     /// Tokens of the answer at most; default: 24 about a picture, 256 without one.
     #[arg(long, value_parser = at_least_one, allow_negative_numbers = true)]
     pub max_new_tokens: Option<usize>,
-    /// Beams; 1 is greedy.
-    #[arg(long, default_value_t = 1, value_parser = at_least_one, allow_negative_numbers = true)]
+    /// Beams, at most 1,000; 1 is greedy.
+    #[arg(long, default_value_t = 1, value_parser = beams, allow_negative_numbers = true)]
     pub beams: usize,
     /// Print question, answer and model as JSON.
     #[arg(long)]
@@ -426,6 +426,14 @@ pub struct Ask {
     /// Which model.
     #[command(flatten)]
     pub model: ModelChoice,
+}
+
+/// More would take longer than anyone waits.
+fn beams(text: &str) -> Result<usize, String> {
+    at_least_one(text).and_then(|beams| match beams {
+        ..=1000 => Ok(beams),
+        _ => Err(format!("expected 1 to 1000, found {beams}")),
+    })
 }
 
 /// A whole number from 1 on.

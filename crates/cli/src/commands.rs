@@ -72,10 +72,7 @@ pub fn run(args: Args) -> Result<()> {
         Command::Export(args) => export::run(&setup, &args),
         Command::Bench(args) => bench::run(&setup, &args),
         Command::Probe(args) => probe::run(&setup, &args),
-        Command::Data(args) => {
-            interrupt::listen();
-            data::run(&setup, &args.command)
-        }
+        Command::Data(args) => data::run(&setup, &args.command),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { folder } => manual::pages(&folder),
     }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use deem_kernels::InstructionSet;
+use deem_kernels::{InstructionSet, Mode};
 
 /// As the standard one, but a full device is an error to report and not a panic.
 macro_rules! println {
@@ -43,8 +43,9 @@ fn main() -> ExitCode {
     // A server's log has a line for each request.
     let serves = matches!(args.command, args::Command::Serve(_));
     progress::init_log(args.verbose.max(u8::from(serves)));
-    // Asked here, so that a wrong DEEM_SIMD is an error and not a panic of the first kernel.
+    // Asked here, so that a wrong DEEM_SIMD or DEEM_KERNELS is an error and not a panic of the first kernel.
     let checked = InstructionSet::from_env().map_err(anyhow::Error::from);
+    let checked = checked.and_then(|_| Ok(Mode::from_env()?));
     match checked.and_then(|_| commands::run(args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -10,6 +10,8 @@ mod evaluate;
 mod feedback;
 #[path = "commands/fetch.rs"]
 mod fetch;
+#[path = "commands/first_hour.rs"]
+mod first_hour;
 
 #[path = "commands/reproducible.rs"]
 mod reproducible;

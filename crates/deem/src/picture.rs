@@ -1,5 +1,7 @@
 //! Pictures as people have them: files in, files out.
 
+use std::fs;
+use std::io::Cursor;
 use std::path::Path;
 
 use deem_data::SampleImage;
@@ -7,7 +9,7 @@ use deem_data::image::{
     ImageLimits, decode_image, mask_on_square, on_square, read_image, read_region,
 };
 use deem_model::published::{LFS_REMEDY, is_lfs_pointer};
-use image::{GrayImage, RgbImage, imageops};
+use image::{GrayImage, ImageError, ImageFormat, RgbImage, imageops};
 
 use crate::Error;
 
@@ -138,11 +140,21 @@ impl From<SampleImage> for Picture {
 /// Writes a picture, enlarged by whole steps so that small ones can be seen; the ending chooses the format.
 ///
 /// # Errors
-/// `File` if it cannot be written.
+/// `File` if it cannot be written; what was there before then stays.
 pub fn write_picture(picture: &RgbImage, path: &Path) -> Result<(), Error> {
     let factor = (SEEN / picture.width().max(1)).max(1);
     let (width, height) = (picture.width() * factor, picture.height() * factor);
     let large = imageops::resize(picture, width, height, imageops::FilterType::CatmullRom);
-    let written = large.save(path);
-    written.map_err(|error| Error::file(path, format!("cannot write the picture ({error})")))
+    let wrong =
+        |error: ImageError| Error::file(path, format!("cannot write the picture ({error})"));
+    let format = ImageFormat::from_path(path).map_err(wrong)?;
+    let mut bytes = Cursor::new(Vec::new());
+    large.write_to(&mut bytes, format).map_err(wrong)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let part = path.with_file_name(format!("{name}.part"));
+    let written = fs::write(&part, bytes.into_inner()).and_then(|()| fs::rename(&part, path));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&part);
+        wrong(error.into())
+    })
 }

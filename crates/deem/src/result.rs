@@ -48,8 +48,12 @@ pub(crate) fn look(path: &Path, tried: &mut Vec<String>) -> Result<Option<RunRes
         let described = result.description.as_ref();
         described.map_or(0, |(_, description)| description.trained.stages.len())
     };
-    let most = stages.iter().map(&trained).max().unwrap_or(0);
-    stages.retain(|result| trained(result) == most);
+    // The stages of one run lie in folders of their names; anything else is a folder of several runs.
+    let of_one_run = stages.len() < 2 || stages.iter().all(|result| named_by_stage(path, result));
+    if of_one_run {
+        let most = stages.iter().map(&trained).max().unwrap_or(0);
+        stages.retain(|result| trained(result) == most);
+    }
     match stages.len() {
         0 => {
             let looked = ["model.safetensors", "checkpoint/model.safetensors"];
@@ -70,6 +74,18 @@ pub(crate) fn look(path: &Path, tried: &mut Vec<String>) -> Result<Option<RunRes
                 format!("several results, none of which is the last; name one of {names:?}");
             Err(Error::file(path, problem))
         }
+    }
+}
+
+/// Whether a result lies in a folder of its last stage's name.
+fn named_by_stage(path: &Path, result: &RunResult) -> bool {
+    let folder = result.weights.strip_prefix(path).ok();
+    let folder = folder.and_then(|below| below.components().next());
+    let described = result.description.as_ref();
+    let stage = described.and_then(|(_, description)| description.trained.stages.last());
+    match (folder, stage) {
+        (Some(folder), Some(stage)) => folder.as_os_str() == stage.as_str(),
+        _ => false,
     }
 }
 

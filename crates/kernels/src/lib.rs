@@ -54,7 +54,7 @@ pub use key_values::KeyValues;
 pub use linear::linear;
 pub use matmul::matmul;
 pub use mlp::{Affine, MlpActivation, mlp, swiglu_mlp};
-pub use mode::{Mode, mode, with_mode};
+pub use mode::{Mode, UnknownMode, mode, with_mode};
 pub use norm::{group_norm, layer_norm, rms_norm};
 pub use profile::{Cost, Entry, profile, profiled};
 pub use quantized::{

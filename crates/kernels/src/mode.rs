@@ -1,6 +1,7 @@
 //! Which implementation the operations use: fused or reference.
 
 use std::cell::Cell;
+use std::fmt;
 use std::sync::OnceLock;
 
 /// Which implementation of the operations is used.
@@ -16,17 +17,45 @@ thread_local! {
     static OVERRIDE: Cell<Option<Mode>> = const { Cell::new(None) };
 }
 
-/// The mode of the calling thread.
+/// `DEEM_KERNELS` names no mode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownMode(pub String);
+
+impl fmt::Display for UnknownMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "DEEM_KERNELS: expected fast or reference, found {:?}",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for UnknownMode {}
+
+impl Mode {
+    /// What `DEEM_KERNELS` in the environment asks for; fast, if it is not set (or empty).
+    ///
+    /// # Errors
+    /// If it holds another name than `fast` or `reference`.
+    pub fn from_env() -> Result<Self, UnknownMode> {
+        let name = std::env::var_os("DEEM_KERNELS").unwrap_or_default();
+        match name.to_string_lossy().to_ascii_lowercase().as_str() {
+            "" | "fast" => Ok(Self::Fast),
+            "reference" => Ok(Self::Reference),
+            _ => Err(UnknownMode(name.to_string_lossy().into_owned())),
+        }
+    }
+}
+
+/// The mode of the calling thread: that of [`with_mode`], or of [`Mode::from_env`], read once per process.
 ///
-/// `DEEM_KERNELS=reference` in the environment, read once per process, selects
-/// [`Mode::Reference`]; everything else is [`Mode::Fast`]. [`with_mode`] overrides it.
+/// # Panics
+/// With the error of [`Mode::from_env`]; programs call that first.
 pub fn mode() -> Mode {
     static FROM_ENV: OnceLock<Mode> = OnceLock::new();
     OVERRIDE.get().unwrap_or_else(|| {
-        *FROM_ENV.get_or_init(|| match std::env::var("DEEM_KERNELS") {
-            Ok(value) if value.eq_ignore_ascii_case("reference") => Mode::Reference,
-            _ => Mode::Fast,
-        })
+        *FROM_ENV.get_or_init(|| Mode::from_env().unwrap_or_else(|error| panic!("{error}")))
     })
 }
 

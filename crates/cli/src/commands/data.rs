@@ -60,7 +60,10 @@ pub fn run(setup: &Setup, command: &DataCommand) -> Result<()> {
             output,
             *count,
         ),
-        DataCommand::BuildRobustvqa(args) => robust_vqa::run(setup, args),
+        DataCommand::BuildRobustvqa(args) => {
+            interrupt::listen();
+            robust_vqa::run(setup, args)
+        }
         DataCommand::Stats {
             count,
             json,

@@ -74,11 +74,34 @@ fn evaluate(setup: &Setup, args: &Eval, processes: &dyn Collective) -> Result<()
             "--encoder-before is for benchmarks of an encoder alone: mmvp-vlm, zero-shot, retrieval"
         );
     }
+    let encoder_alone = [
+        ("--encoder", args.encoder.is_some() && asked == Asked::Model),
+        ("--labels", args.labels.is_some() && asked != Asked::Encoder),
+        (
+            "--templates",
+            args.templates.is_some() && asked != Asked::Encoder,
+        ),
+    ];
+    if let Some((option, _)) = encoder_alone.iter().find(|(_, stray)| *stray) {
+        bail!(
+            "{option} is for benchmarks of an encoder alone (mmvp-vlm, zero-shot, retrieval){}; a whole model is named by --model",
+            if *option == "--encoder" {
+                " and to choose among drawings"
+            } else {
+                ""
+            }
+        );
+    }
     match asked {
         Asked::Model => ask_model(setup, (args, processes), lock, &exams, limits),
         Asked::Encoder => ask_encoder(setup, (args, processes), lock, &exams, limits),
         Asked::Drawing => ask_to_draw(setup, (args, processes), lock, &exams),
     }
+}
+
+/// The encoder of benchmarks that ask one.
+fn encoder_name(args: &Eval) -> &str {
+    args.encoder.as_deref().unwrap_or("clip")
 }
 
 fn ask_model(
@@ -113,7 +136,7 @@ fn ask_encoder(
         let (evaluation, families, source) = asked_encoder(
             setup,
             (args, processes),
-            (&args.encoder, &args.output),
+            (encoder_name(args), &args.output),
             lock,
             exams,
             limits,
@@ -138,7 +161,7 @@ fn ask_encoder(
     asked_encoder(
         setup,
         (args, processes),
-        (&args.encoder, &args.output),
+        (encoder_name(args), &args.output),
         lock,
         exams,
         limits,
@@ -149,7 +172,10 @@ fn ask_encoder(
             seeds: BTreeMap::from([(1, saved_records(folder)?)]),
         })
     };
-    let (run, control) = (saved(&args.output, &args.encoder)?, saved(&folder, before)?);
+    let (run, control) = (
+        saved(&args.output, encoder_name(args))?,
+        saved(&folder, before)?,
+    );
     let registry = registry(args);
     let comparison = compare(&run, &control, &registry, ParseMode::Strict)?;
     if args.json {
@@ -192,7 +218,7 @@ fn ask_to_draw(
     exams: &[Exam],
 ) -> Result<()> {
     let opened = setup.load(&choice(args), Purpose::Everything)?;
-    let encoder = encoder::open(setup, &args.encoder)?;
+    let encoder = encoder::open(setup, encoder_name(args))?;
     let options = args.drawing.options(GUIDANCE);
     let way = format!(
         "{options:?}, {} tries, chosen by {}",

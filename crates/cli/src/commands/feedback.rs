@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
 use deem::Locator;
+use deem_data::Batches;
 use deem_data::image::ImageLimits;
 use deem_data::source::SourceContext;
 use deem_engine::encoder_feedback::{
@@ -12,8 +14,10 @@ use deem_engine::encoder_feedback::{
     picture_batches, pictures_at, save_encoder,
 };
 use deem_engine::foundation::{DIFFUSION, Needs, VAE, VISION};
+use deem_engine::train::parameters::prepare;
 use deem_engine::train::{Run, RunIdentity, WEIGHTS_FROM, finished, train, weights_checksum};
 use deem_engine::{Compute, DualEncoder, EngineError};
+use deem_model::encoder_feedback::FeedbackModel;
 use serde_json::json;
 
 use super::setup::{Setup, downloads, folder_of};
@@ -79,6 +83,11 @@ struct Corrector<'a> {
 impl Corrector<'_> {
     /// Trains what is left of the stages; gives the last one's weights.
     fn train(&self) -> Result<PathBuf> {
+        // What is wrong with a later stage is told before the first one is trained.
+        for stage in &self.run.stages {
+            self.check(stage)
+                .with_context(|| format!("stage {:?}", stage.name))?;
+        }
         let mut before: Option<PathBuf> = None;
         for stage in &self.run.stages {
             if interrupt::asked() {
@@ -89,6 +98,26 @@ impl Corrector<'_> {
         before.context("a run has stages")
     }
 
+    /// Whether a stage can be trained, as far as its pictures, texts and trained parameters go.
+    fn check(&self, stage: &FeedbackStage) -> Result<()> {
+        self.batches(stage)?;
+        stage.texts().map(|name| self.texts(name)).transpose()?;
+        let model = FeedbackModel::new(&self.run.model, &Device::flex())?;
+        prepare(model, &stage.train, self.args.seed)?;
+        Ok(())
+    }
+
+    fn batches(&self, stage: &FeedbackStage) -> Result<Batches> {
+        let model = &self.run.model;
+        let context = SourceContext {
+            seed: self.args.seed,
+            image_size: model.encoder.image_size as u32,
+            root: self.root.clone(),
+            limits: ImageLimits::default(),
+        };
+        Ok(picture_batches(stage, &self.run.data, model, &context)?)
+    }
+
     fn stage(&self, stage: &FeedbackStage, before: Option<PathBuf>) -> Result<PathBuf> {
         let model = &self.run.model;
         let foundation = EncoderFoundation {
@@ -96,17 +125,10 @@ impl Corrector<'_> {
             ..self.foundation.clone()
         };
         let run = self.describe(stage, before.as_deref())?;
-        let context = SourceContext {
-            seed: self.args.seed,
-            image_size: model.encoder.image_size as u32,
-            root: self.root.clone(),
-            limits: ImageLimits::default(),
-        };
-        // Bad data is told before anything heavy is loaded.
-        let batches = picture_batches(stage, &self.run.data, model, &context)?;
         if let Some(weights) = finished(&run)? {
             return Ok(weights);
         }
+        let batches = self.batches(stage)?;
         let reference = stage.retains().then(|| self.reference(stage)).transpose()?;
         let seed = self.args.seed;
         let task = FeedbackTask::new(stage, batches, reference, seed, &self.compute);

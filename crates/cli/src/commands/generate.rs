@@ -1,6 +1,6 @@
 //! `deem generate`: a picture of a text.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use deem::{Purpose, write_picture};
 
 use super::pictures::check_output;
@@ -13,6 +13,9 @@ pub const GUIDANCE: f64 = 3.5;
 
 /// Runs the command.
 pub fn run(setup: &Setup, args: &Generate) -> Result<()> {
+    if args.prompt.trim().is_empty() {
+        bail!("nothing to draw: the text is empty");
+    }
     check_output(&args.output)?;
     let model = setup.load(&args.model, Purpose::Everything)?;
     let options = args.drawing.options(GUIDANCE);

@@ -72,7 +72,7 @@ pub fn run(setup: &Setup, args: &Reproduce) -> Result<()> {
         output: &args.output,
         compute,
     };
-    let seeds: Vec<u64> = (1..=args.seeds.max(1)).collect();
+    let seeds: Vec<u64> = (1..=args.seeds).collect();
     let arms = chosen(&args.arms);
     // Seed by seed, so that the arms of one seed stand next to each other.
     let jobs: Vec<(u64, Arm)> = seeds

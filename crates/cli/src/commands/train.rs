@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use deem::Parts;
 use deem_collective::Collective;
-use deem_data::LoaderStats;
+use deem_data::{Batches, LoaderStats};
 use deem_engine::EngineError;
 use deem_engine::config::{self, StageConfig};
 use deem_engine::run_config::RunConfig;
@@ -117,6 +117,12 @@ impl Stages<'_> {
         folder(self.all, self.args, stage)
     }
 
+    fn is_trained(&self, stage: &StageConfig) -> bool {
+        let newest = Checkpoint::of(&self.folder(stage)).newest();
+        let state = newest.and_then(|folder| Checkpoint::state(&folder).ok());
+        state.is_some_and(|state| state.step >= stage.train.schedule.steps)
+    }
+
     fn is_begun(&self, stage: &StageConfig) -> bool {
         Checkpoint::of(&self.folder(stage)).newest().is_some()
     }
@@ -124,7 +130,20 @@ impl Stages<'_> {
     /// Trains what is left of the stages of `config`; gives the last one's weights.
     fn train(&self, base: &Base, config: &RunConfig) -> Result<PathBuf> {
         let mut parts = self.start(base, &config.stage)?;
-        let mut weights = self.train_one(base, &parts, &config.stage)?;
+        // What is wrong with a later stage is told before the first one is trained.
+        let mut data = Vec::new();
+        let mut checked = parts.clone();
+        for stage in config.stages() {
+            let mut opened = || -> Result<Option<Batches>> {
+                checked = after(&checked, stage)?;
+                let trained = self.is_trained(stage);
+                (!trained).then(|| base.batches(&parts, stage)).transpose()
+            };
+            data.push(opened().with_context(|| format!("stage {:?}", stage.name))?);
+        }
+        let mut data = data.into_iter();
+        let mut batches = || data.next().flatten();
+        let mut weights = self.train_one(base, &parts, &config.stage, batches())?;
         let mut before = &config.stage;
         for stage in &config.following {
             if interrupt::asked() {
@@ -132,18 +151,28 @@ impl Stages<'_> {
                 return Err(EngineError::Interrupted { step }.into());
             }
             parts = after(&parts, before)?.with_weights(&weights);
-            weights = self.train_one(base, &parts, stage)?;
+            weights = self.train_one(base, &parts, stage, batches())?;
             before = stage;
         }
         Ok(weights)
     }
 
-    fn train_one(&self, base: &Base, parts: &Parts, stage: &StageConfig) -> Result<PathBuf> {
+    fn train_one(
+        &self,
+        base: &Base,
+        parts: &Parts,
+        stage: &StageConfig,
+        batches: Option<Batches>,
+    ) -> Result<PathBuf> {
         let run = self.describe(base, parts, stage)?;
         if let Some(weights) = finished(&run)? {
             return Ok(weights);
         }
-        let (task, model) = base.assemble(parts, stage)?;
+        let batches = match batches {
+            Some(batches) => batches,
+            None => base.batches(parts, stage)?,
+        };
+        let (task, model) = base.assemble(parts, stage, batches)?;
         // A directory that has a checkpoint is left for `train` to compare.
         let first = self.processes.is_first();
         if first && !self.is_begun(stage) {
@@ -166,7 +195,7 @@ impl Stages<'_> {
         let stage = self.all.only(&BatchFile::describe(path)?.task)?.stage;
         let parts = self.start(base, &stage)?;
         let run = self.describe(base, &parts, &stage)?;
-        let (task, model) = base.assemble(&parts, &stage)?;
+        let (task, model) = base.assemble(&parts, &stage, base.batches(&parts, &stage)?)?;
         Ok(replay(&task, model, &run, path)?)
     }
 

@@ -165,7 +165,8 @@ pub fn saved_records(folder: &Path) -> Result<Vec<Record>, EngineError> {
 }
 
 impl RecordFile {
-    /// Opens a file, keeping the records it already holds; a last line cut off by a crash is dropped.
+    /// Opens a file, keeping the records it already holds. A last line cut off by a crash is dropped, and so are questions
+    /// that could not be asked, as of pictures that were not there: they are asked again.
     ///
     /// # Errors
     /// `Io` naming the file; `File` naming a line that is no record.
@@ -174,9 +175,14 @@ impl RecordFile {
             fs::create_dir_all(folder).map_err(EngineError::io(folder))?;
         }
         let (records, cut) = whole_lines(path)?;
-        if cut {
+        let count = records.len();
+        let asked = records.into_iter().filter(|record| record.error.is_none());
+        let records: Vec<Record> = asked.collect();
+        if cut || records.len() < count {
             let lines: String = records.iter().map(line).collect();
-            fs::write(path, lines).map_err(EngineError::io(path))?;
+            let part = path.with_extension("part");
+            fs::write(&part, lines).map_err(EngineError::io(&part))?;
+            fs::rename(&part, path).map_err(EngineError::io(path))?;
         }
         let records = records.into_iter();
         let done = records.map(|record| (record.key(), record)).collect();
@@ -287,6 +293,27 @@ mod tests {
         file.push(record("2")).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
         assert_eq!(file.all().count(), 2);
+    }
+
+    #[test]
+    fn what_could_not_be_asked_is_asked_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("records.jsonl");
+        let lost = Record {
+            error: Some("1.png: not there".into()),
+            score: 0.0,
+            ..record("1")
+        };
+        let mut file = RecordFile::open(&path).unwrap();
+        file.push(lost.clone()).unwrap();
+        file.push(record("2")).unwrap();
+        assert_eq!(file.get("pope", "random", "1"), Some(&lost));
+        let mut file = RecordFile::open(&path).unwrap();
+        assert_eq!(file.get("pope", "random", "1"), None);
+        assert_eq!(file.get("pope", "random", "2"), Some(&record("2")));
+        file.push(record("1")).unwrap();
+        let saved = saved_records(dir.path()).unwrap();
+        assert_eq!(saved, [record("1"), record("2")]);
     }
 
     #[test]

@@ -112,7 +112,7 @@ pub fn changed<M: Module>(
 /// are in 32 bits from then on.
 ///
 /// # Errors
-/// `Pattern` if a pattern matches nothing.
+/// `Pattern` if a pattern matches nothing, `Config` if nothing is trained.
 pub fn select<M: Module>(
     module: M,
     groups: &[ParameterGroup],
@@ -156,6 +156,13 @@ pub fn select<M: Module>(
             rank,
         })
         .collect();
+    if infos.iter().all(|info| info.group.is_none()) {
+        return Err(EngineError::Config(
+            "train.groups: nothing is trained; expected a pattern, with a learning rate above 0, of a parameter's path, as \
+             image_encoder.*"
+                .into(),
+        ));
+    }
     let mut freezer = Freezer {
         path: Vec::new(),
         trained: infos

@@ -51,7 +51,11 @@ pub fn replay<T: Task>(
     let _dropping = training.adapters.during(&file.piece);
     let loss = task.loss(&training.model, &batch, &file.piece, &Shares::whole());
     let mut figures = loss.figures();
-    let gradients = GradientSet::collect(&training.model, &loss.total.backward());
+    let gradients = if loss.total.is_tracked() {
+        GradientSet::collect(&training.model, &loss.total.backward())
+    } else {
+        GradientSet::default()
+    };
     figures.push(("gradient_norm".into(), gradients.norm(|_| true)));
     let broken = parameters
         .into_iter()

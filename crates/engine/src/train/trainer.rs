@@ -120,6 +120,8 @@ pub(super) struct Training<M> {
     /// What processes exchange, if there are several.
     exchange: Option<Exchange>,
     carried: Carried,
+    /// Whether a loss has reached a trained parameter yet.
+    reached: bool,
 }
 
 impl<M: Module> Training<M> {
@@ -156,6 +158,7 @@ impl<M: Module> Training<M> {
             adapters,
             exchange,
             carried: run.carried()?,
+            reached: false,
         };
         Ok((training, parameters))
     }
@@ -271,6 +274,7 @@ impl<M: Module> Training<M> {
         sum(processes, &mut counts)?;
         let step = step.with_values(&counts);
         let (mut gradient, mut norm) = (GradientSet::default(), 0.0);
+        let mut reached = self.reached;
         let (own, parts) = (pieces.len(), (pieces.len() * processes.size()) as u64);
         for (number, (piece, batch, counts)) in pieces.into_iter().enumerate() {
             if number == 0 && processes.is_first() && probes(config, self.step) {
@@ -302,10 +306,26 @@ impl<M: Module> Training<M> {
             for (name, value) in figures {
                 add(&name, value);
             }
+            if !loss.total.is_tracked() {
+                continue; // nothing in it counts
+            }
+            reached = true;
             let gradients = GradientSet::collect(&self.model, &loss.total.backward());
             norm = gradients.norm(|_| true);
             check("the gradient norm", norm)?;
             gradient.add(gradients);
+        }
+        if !self.reached {
+            let mut found = [reached];
+            any(processes, &mut found)?;
+            if !found[0] {
+                return Err(EngineError::Config(
+                    "train.groups: no loss reaches what is trained; train parameters that a loss depends on, or give a \
+                     weight to a loss that depends on them"
+                        .into(),
+                ));
+            }
+            self.reached = true;
         }
         let factor = config.schedule.factor(self.step);
         if let Some(exchange) = &self.exchange {

