@@ -278,6 +278,15 @@ fn every_published_layout_is_evaluated() {
         fs::read_to_string(folder.path().join("out/records.jsonl")).unwrap(),
         text
     );
+    // Killed when every other question of each benchmark was answered, and while a line was written.
+    let lines: Vec<&str> = text.lines().collect();
+    let kept = lines.iter().step_by(2);
+    let kept: String = kept.map(|line| format!("{line}\n")).collect();
+    let cut = format!("{kept}{}", &lines[1][..lines[1].len() / 2]);
+    fs::write(folder.path().join("out/records.jsonl"), cut).unwrap();
+    assert_eq!(succeeds(&arguments, folder.path()), printed);
+    let again = fs::read_to_string(folder.path().join("out/records.jsonl")).unwrap();
+    assert!(again.starts_with(&kept) && again.lines().count() == lines.len());
 }
 
 #[test]
