@@ -190,7 +190,11 @@ fn published_layouts_are_evaluated_and_not_asked_twice() {
     );
 
     // Again: nothing is asked, the same is said, also as a table.
-    let before = fs::read(out.join("records.jsonl")).unwrap();
+    let answered = || -> Vec<Value> {
+        let records = records(&out).into_iter();
+        records.filter(|record| record["error"].is_null()).collect()
+    };
+    let before = answered();
     assert_eq!(succeeds(&arguments, folder.path()), printed);
     let table = succeeds(&arguments[..arguments.len() - 1], folder.path());
     assert!(
@@ -198,7 +202,7 @@ fn published_layouts_are_evaluated_and_not_asked_twice() {
         "{table}"
     );
     assert!(table.contains("pair accuracy"), "{table}");
-    assert_eq!(fs::read(out.join("records.jsonl")).unwrap(), before);
+    assert_eq!(answered(), before);
 }
 
 #[test]
