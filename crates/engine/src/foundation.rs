@@ -17,7 +17,9 @@ mod words;
 
 pub(crate) use checksums::parsed;
 pub use checksums::{CHECKSUMS, listed, recorded};
-pub use files::{DIFFUSION, LLAMA, Needs, PICKLED, SMALL, TOKENIZER, TRAINED, VAE, VISION};
+pub use files::{
+    DIFFUSION, DUAL_ENCODER, LLAMA, Needs, PICKLED, SMALL, TOKENIZER, TRAINED, VAE, VISION,
+};
 pub use language::{Language, published_files, tokenizer_at, tokenizer_file};
 
 use std::path::{Path, PathBuf};
@@ -35,7 +37,7 @@ use deem_model::weights::init::{Fill, initialize_rest};
 use deem_model::weights::{LoadOptions, WeightsFile, find, load};
 
 use self::checksums::open_checked;
-pub(crate) use self::config_file::check_tower;
+pub(crate) use self::config_file::compare;
 use self::config_file::{check, check_vision};
 use crate::EngineError;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use deem_data::image::ImageLimits;
 use deem_data::source::SourceContext;
 use deem_engine::encoder_feedback::{
@@ -454,4 +454,86 @@ fn what_cannot_be_meant_is_named() {
         found.contains("config.json") && found.contains("num_attention_heads"),
         "{found}"
     );
+}
+
+#[test]
+fn siglip_and_open_clip_are_corrected_and_given_back_as_they_came() {
+    let encoders = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/encoders");
+    let trained =
+        "stages.0.train.groups=[{ patterns = [\"vision_model.*\"], learning_rate = 1e-2 }]";
+    let siglip = [
+        "model.encoder.family=siglip",
+        "model.encoder.intermediate_size=40",
+        "model.encoder.num_attention_heads=3",
+        "model.encoder.hidden_act=gelu_pytorch_tanh",
+        "model.encoder.layer_norm_eps=1e-6",
+    ];
+    let open_clip = [
+        "model.encoder.intermediate_size=96",
+        "model.encoder.num_attention_heads=3",
+    ];
+    let cases = [
+        ("siglip", &siglip[..], "model.safetensors", "vision_model."),
+        (
+            "open_clip_vit",
+            &open_clip,
+            "open_clip_model.safetensors",
+            "visual.",
+        ),
+    ];
+    let device = Device::flex();
+    for (name, own, file, vision) in cases {
+        let mut case = Case::new(&[own, &[trained]].concat());
+        case.foundation.encoder = encoders.join(name);
+        let trained = case.train(0, "run", None, &mut Silent).unwrap();
+        let target = case.folder.path().join("corrected");
+        save_encoder(&case.foundation.encoder, &trained.weights, &target).unwrap();
+        let open = |folder: &Path| WeightsFile::open(&folder.join(file)).unwrap();
+        let (before, now) = (open(&case.foundation.encoder), open(&target));
+        assert!(before.keys().eq(now.keys()), "{name}");
+        let moved: Vec<&str> = before
+            .keys()
+            .filter(|key| before.bytes(key) != now.bytes(key))
+            .collect();
+        assert!(!moved.is_empty(), "{name}");
+        assert!(moved.iter().all(|key| key.starts_with(vision)), "{moved:?}");
+        // What the trained tower sees is what everybody sees who opens the folder.
+        let picture = RgbImage::from_fn(32, 32, |x, y| Rgb([x as u8 * 8, y as u8 * 8, 77]));
+        let seen = DualEncoder::open(&target, &device)
+            .unwrap()
+            .images(std::slice::from_ref(&picture))
+            .unwrap();
+        let planes = (0..3).flat_map(|c| picture.pixels().map(move |p| f32::from(p.0[c]) / 255.0));
+        let pixels = TensorData::new(planes.collect::<Vec<f32>>(), [1, 3, 32, 32]);
+        let pixels = Tensor::<4>::from_data(pixels, &device.clone().autodiff());
+        let own: Vec<f64> = trained
+            .model
+            .see(pixels)
+            .embeds
+            .into_data()
+            .iter()
+            .collect();
+        let length = own.iter().map(|v| v * v).sum::<f64>().sqrt();
+        for (own, seen) in own.iter().zip(&seen[0]) {
+            assert!((own / length - seen).abs() < 1e-5, "{name}: {own} {seen}");
+        }
+    }
+}
+
+#[test]
+fn an_encoder_of_another_kind_is_named() {
+    let case = Case::new(&["model.encoder.family=siglip"]);
+    let error = case
+        .foundation
+        .assemble(&case.run.model, 1, &Device::flex());
+    let told = error.err().unwrap().to_string();
+    assert!(told.contains("family"), "{told}");
+    let mut case = Case::new(&[]);
+    let encoders = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/encoders");
+    case.foundation.encoder = encoders.join("open_clip_convnext");
+    let error = case
+        .foundation
+        .assemble(&case.run.model, 1, &Device::flex());
+    let told = error.err().unwrap().to_string();
+    assert!(told.contains("ConvNeXt"), "{told}");
 }

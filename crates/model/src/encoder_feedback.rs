@@ -2,7 +2,7 @@
 //! model that must restore the picture under this condition. No language model, no words (DIVA, arXiv 2407.20171, and
 //! what followed it).
 //!
-//! Parameters of the tower have the paths of transformers' `CLIPVisionModelWithProjection`.
+//! Parameters of the tower have the paths of transformers' `CLIPVisionModelWithProjection`, or of `SiglipVisionModel`.
 
 mod config;
 mod projection;
@@ -15,38 +15,47 @@ pub use config::{ConditionTokens, FeedbackConfig, FeedbackConfigError, NoisePath
 pub use projection::ConditionProjection;
 
 use crate::autoencoder::Autoencoder;
-use crate::clip::pyramid::clip_normalize;
+use crate::clip::pyramid::{clip_normalize, normalize};
 use crate::clip::vit::ClipVit;
 use crate::diffusion::Diffusion;
 use crate::nn::param;
 use crate::scheduler::NoiseSchedule;
 use crate::unet::UNet;
 
+/// How SigLIP's pictures are normalised.
+const SIGLIP_MEAN: [f32; 3] = [0.5; 3];
+const SIGLIP_STD: [f32; 3] = [0.5; 3];
+
 /// What an encoder sees in some pictures.
 #[derive(Clone, Debug)]
 pub struct EncoderFeatures {
     /// `[pictures, places, width]`: of each patch, row by row
     pub places: Tensor<3>,
-    /// `[pictures, width]`: the class token, normalised
+    /// `[pictures, width]`: the class token, normalised; of SigLIP what attention makes of the patches
     pub pooled: Tensor<2>,
     /// `[pictures, embedding]`: in the space shared with texts, as long as it comes
     pub embeds: Tensor<2>,
 }
 
 impl EncoderFeatures {
-    /// What a tower with a projection sees.
+    /// What a tower sees whose embeddings are in the space shared with texts.
     ///
     /// # Shapes
     /// - `pixels`: `[pictures, 3, height, width]`, range [0, 1]
     ///
     /// # Panics
-    /// If the tower has no projection.
+    /// If CLIP's tower has no projection.
     pub fn of(tower: &ClipVit, pixels: Tensor<4>) -> Self {
-        let output = tower.forward(clip_normalize(pixels), &[]);
+        let (before, pixels) = if tower.has_class_token() {
+            (1, clip_normalize(pixels))
+        } else {
+            (0, normalize(pixels, SIGLIP_MEAN, SIGLIP_STD))
+        };
+        let output = tower.forward(pixels, &[]);
         let places = output.last_hidden_state;
         let [_, length, _] = places.dims();
         Self {
-            places: wide(places.narrow(1, 1, length - 1)),
+            places: wide(places.narrow(1, before, length - before)),
             pooled: wide(output.pooler_output),
             embeds: wide(output.image_embeds.expect("made with a projection")),
         }

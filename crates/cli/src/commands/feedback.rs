@@ -13,7 +13,7 @@ use deem_engine::encoder_feedback::{
     ENCODER, EncoderFoundation, FeedbackRun, FeedbackStage, FeedbackTask, Reference,
     picture_batches, pictures_at, save_encoder,
 };
-use deem_engine::foundation::{DIFFUSION, Needs, VAE, VISION};
+use deem_engine::foundation::{DIFFUSION, DUAL_ENCODER, Needs, VAE};
 use deem_engine::train::parameters::prepare;
 use deem_engine::train::{Run, RunIdentity, WEIGHTS_FROM, finished, train, weights_checksum};
 use deem_engine::{Compute, DualEncoder, EngineError};
@@ -55,7 +55,7 @@ fn locate(run: &FeedbackRun, offline: bool) -> Result<EncoderFoundation> {
     let locator = Locator::new(&weights.mirrors, offline);
     let mut tell = downloads();
     let encoder = locator
-        .first("encoder", &weights.encoder, &VISION, &mut tell)?
+        .first("encoder", &weights.encoder, &DUAL_ENCODER, &mut tell)?
         .path;
     let needs: &Needs = if run.model.fresh_denoiser {
         &VAE

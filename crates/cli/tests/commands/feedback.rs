@@ -158,6 +158,7 @@ fn full_size_corrections_are_counted_and_estimated() {
         "clip-vit-l-14-336-feedback",
         "clip-vit-l-14-genhancer",
         "clip-metaclip-l-14-feedback",
+        "siglip-so400m-14-384-feedback",
     ] {
         let config =
             Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../configs/{name}.toml"));

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::tensor::Device;
 use deem_data::text::EncoderTokenizer;
-use deem_model::clip::dual::{DualConfig, DualLayout, DualTowers, open_clip};
+use deem_model::clip::config::{ClipVisionConfig, Family};
+use deem_model::clip::dual::{DualConfig, DualLayout, DualTowers, ImageConfig, open_clip};
+use deem_model::clip::vit::ClipVit;
 use deem_model::published::{Fields, fields};
 use deem_model::weights::{WeightsFile, find, load_placed, write_placed};
 use serde_json::Value;
@@ -14,6 +16,7 @@ use serde_json::Value;
 use super::pixels::PixelForm;
 use super::{DualEncoder, Towers};
 use crate::EngineError;
+use crate::foundation::compare;
 
 /// transformers' names.
 const CONFIG: &str = "config.json";
@@ -163,6 +166,40 @@ impl EncoderFolder {
         let place = |path: &str| self.layout.place(path);
         let unused = ["*position_ids", "attn_mask", "text.attn_mask"];
         Ok(load_placed(towers, file, &place, &unused)?)
+    }
+
+    /// Its image tower alone, filled into `tower`, which is of the given dimensions.
+    ///
+    /// # Errors
+    /// `File` naming every field in which this encoder's tower differs from `config`, or if it is no ViT; `Weights`.
+    pub fn fill_tower(
+        &self,
+        tower: ClipVit,
+        config: &ClipVisionConfig,
+    ) -> Result<ClipVit, EngineError> {
+        match &self.config.image {
+            ImageConfig::Vit(own) => {
+                let own = ClipVisionConfig {
+                    // Of SigLIP's embeddings the tower's own width counts.
+                    projection_dim: match own.family {
+                        Family::Clip => own.projection_dim,
+                        Family::Siglip => config.projection_dim,
+                    },
+                    ..own.clone()
+                };
+                compare(&self.folder, &own, config)?;
+            }
+            ImageConfig::ConvNext { .. } => {
+                return Err(EngineError::File {
+                    path: self.folder.clone(),
+                    problem: "its image tower is a ConvNeXt; expected a ViT of CLIP or SigLIP"
+                        .into(),
+                });
+            }
+        }
+        let file = WeightsFile::open(self.weights.path())?;
+        let place = |path: &str| self.layout.place(&format!("vision_model.{path}"));
+        Ok(load_placed(tower, file, &place, &[""])?)
     }
 
     /// Writes towers as this folder has its own: same keys, shapes and types, and everything that belongs to them beside.

@@ -4,34 +4,24 @@ use std::path::PathBuf;
 use burn::tensor::Device;
 use deem_model::clip::vit::ClipVit;
 use deem_model::encoder_feedback::{FeedbackConfig, FeedbackModel};
+use deem_model::weights::Checksum;
 use deem_model::weights::init::{Fill, initialize_rest};
-use deem_model::weights::{Checksum, LoadOptions, load};
 
 use crate::EngineError;
-use crate::foundation::{autoencoder_at, check_tower, fill_autoencoder, fill_unet, open, replace};
+use crate::dual_encoder::EncoderFolder;
+use crate::foundation::{autoencoder_at, fill_autoencoder, fill_unet, replace};
 use crate::train::weights_checksum;
 
 /// Where the parts lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncoderFoundation {
-    /// The encoder, transformers layout.
+    /// The encoder, in transformers' or open_clip's layout.
     pub encoder: PathBuf,
     /// Diffusers folder.
     pub diffusion: PathBuf,
     /// What earlier stages trained, under the model's own paths.
     pub trained: Option<PathBuf>,
 }
-
-/// What a published encoder holds besides its image tower.
-const OTHERS: [&str; 7] = [
-    "text_model.",
-    "text_projection.",
-    "text_embeds.",
-    "logit_scale",
-    "logit_bias",
-    "*.position_ids",
-    "*num_batches_tracked",
-];
 
 impl EncoderFoundation {
     /// The model: everything loaded, the rest drawn from `seed`.
@@ -74,17 +64,7 @@ impl EncoderFoundation {
     }
 
     fn tower(&self, tower: ClipVit, config: &FeedbackConfig) -> Result<ClipVit, EngineError> {
-        check_tower(&self.encoder, &config.encoder)?;
-        let rename = |path: &str| match path {
-            "visual_projection.weight" => path.to_owned(),
-            other => format!("vision_model.{other}"),
-        };
-        let options = LoadOptions {
-            rename: Some(&rename),
-            allow_unused: &OTHERS,
-            ..LoadOptions::default()
-        };
-        Ok(load(tower, &open(&self.encoder)?, &options)?)
+        EncoderFolder::read(&self.encoder)?.fill_tower(tower, &config.encoder)
     }
 
     /// Checksums of the weights that a run starts from, by part.

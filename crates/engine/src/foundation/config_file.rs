@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use deem_model::clip::config::ClipVisionConfig;
 use deem_model::clip::pyramid::VisionConfig;
 use deem_model::llama::LlamaConfig;
 use deem_model::published::{Published, fields};
@@ -61,19 +60,6 @@ pub(super) fn check_vision(folder: &Path, config: &VisionConfig) -> Result<(), E
     check(&folder.join("config.json"), trunk)
 }
 
-/// As [`check`], for the image tower of a whole CLIP. Of its two widths of the shared space that of the whole counts;
-/// the shape of the projection shows it.
-pub(crate) fn check_tower(folder: &Path, config: &ClipVisionConfig) -> Result<(), EngineError> {
-    let path = folder.join("config.json");
-    match read::<ClipVisionConfig>(&path)? {
-        Some(mut found) => {
-            found.projection_dim = config.projection_dim;
-            compare(&path, &found, config)
-        }
-        None => Ok(()),
-    }
-}
-
 fn read<C: Published>(path: &Path) -> Result<Option<C>, EngineError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -91,7 +77,11 @@ fn read<C: Published>(path: &Path) -> Result<Option<C>, EngineError> {
         .map_err(|problems| wrong(problems.join("; ")))
 }
 
-fn compare<C: Serialize>(path: &Path, found: &C, config: &C) -> Result<(), EngineError> {
+/// Compares what a published file says with what the run's configuration does.
+///
+/// # Errors
+/// `File` naming every field that differs.
+pub(crate) fn compare<C: Serialize>(path: &Path, found: &C, config: &C) -> Result<(), EngineError> {
     let fields = |config: &C| match serde_json::to_value(config) {
         Ok(Value::Object(fields)) => fields,
         _ => Map::new(),

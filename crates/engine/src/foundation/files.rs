@@ -16,6 +16,19 @@ pub const VISION: Needs = Needs {
     expected: "weights in safetensors (`deem convert` makes them of .bin)",
 };
 
+/// An encoder of pictures and texts.
+pub const DUAL_ENCODER: Needs = Needs {
+    choose: |names| {
+        let weights = weight_files(names, "safetensors");
+        if weights.is_empty() {
+            return weights;
+        }
+        let beside = SMALL.map(|name| present(names, name)).concat();
+        [weights, beside].concat()
+    },
+    expected: "weights in safetensors (`deem convert` makes them of .bin) with a config.json or an open_clip_config.json",
+};
+
 /// Language model.
 pub const LLAMA: Needs = Needs {
     choose: |names| {

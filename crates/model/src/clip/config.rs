@@ -28,7 +28,8 @@ impl ClipError {
 }
 
 /// Which of two architectures that differ in a few places a tower has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Family {
     /// CLIP (Radford et al. 2021) and MetaCLIP: pictures are read at a class token, texts causally and at their end.
     #[default]
@@ -63,7 +64,7 @@ pub struct ClipVisionConfig {
     /// Constant of the norms.
     pub layer_norm_eps: f64,
     /// The architecture; a published file names it by its class ([`SiglipVisionConfig`]).
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "Family::is_clip")]
     pub family: Family,
 }
 
@@ -90,7 +91,21 @@ impl Default for ClipVisionConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub struct SiglipVisionConfig(pub ClipVisionConfig);
 
+impl Family {
+    fn is_clip(&self) -> bool {
+        *self == Self::Clip
+    }
+}
+
 impl ClipVisionConfig {
+    /// Width of the space shared with texts: SigLIP's is the tower's own.
+    pub fn embedding(&self) -> usize {
+        match self.family {
+            Family::Clip => self.projection_dim,
+            Family::Siglip => self.hidden_size,
+        }
+    }
+
     /// Checks that the numbers fit together.
     ///
     /// # Errors

@@ -97,10 +97,7 @@ impl DualConfig {
     /// Width of the shared space.
     pub fn embedding(&self) -> usize {
         match &self.image {
-            ImageConfig::Vit(config) => match config.family {
-                Family::Clip => config.projection_dim,
-                Family::Siglip => config.hidden_size,
-            },
+            ImageConfig::Vit(config) => config.embedding(),
             ImageConfig::ConvNext { projection_dim, .. } => *projection_dim,
         }
     }
@@ -191,11 +188,7 @@ impl DualTowers {
     pub fn new(config: &DualConfig, device: &Device) -> Self {
         let (vision_model, visual) = match &config.image {
             ImageConfig::Vit(vision) => {
-                let tower = ClipVit::new(vision, device);
-                let tower = match vision.family {
-                    Family::Clip => tower.with_projection(vision, device),
-                    Family::Siglip => tower,
-                };
+                let tower = ClipVit::new(vision, device).with_projection(vision, device);
                 (Some(tower), None)
             }
             ImageConfig::ConvNext {

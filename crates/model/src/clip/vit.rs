@@ -105,8 +105,12 @@ impl ClipVit {
         }
     }
 
-    /// The same with a projection to `projection_dim` features (transformers `CLIPVisionModelWithProjection`).
+    /// The same with a projection to `projection_dim` features (transformers `CLIPVisionModelWithProjection`); SigLIP's
+    /// has none and needs none.
     pub fn with_projection(mut self, config: &ClipVisionConfig, device: &Device) -> Self {
+        if config.family == Family::Siglip {
+            return self;
+        }
         let (inputs, outputs) = (config.hidden_size, config.projection_dim);
         self.visual_projection = Some(Linear::new(inputs, outputs, false, device));
         self

@@ -84,7 +84,7 @@ impl FeedbackConfig {
     /// Width of the features that the condition is made of.
     pub fn condition_width(&self) -> usize {
         match self.condition {
-            ConditionTokens::Embedding => self.encoder.projection_dim,
+            ConditionTokens::Embedding => self.encoder.embedding(),
             _ => self.encoder.hidden_size,
         }
     }
