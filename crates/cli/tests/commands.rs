@@ -10,6 +10,10 @@ mod evaluate;
 mod feedback;
 #[path = "commands/fetch.rs"]
 mod fetch;
+#[path = "commands/frechet.rs"]
+mod frechet;
+#[path = "../../model/tests/model/support/generated.rs"]
+mod generated;
 
 #[path = "commands/reproducible.rs"]
 mod reproducible;

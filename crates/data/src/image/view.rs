@@ -166,7 +166,7 @@ pub fn square_view(
 }
 
 /// Bytes `[height, width, 3]` to `[3, height, width]` in `[0, 1]`.
-fn planar(data: &[u8]) -> Vec<f32> {
+pub(super) fn planar(data: &[u8]) -> Vec<f32> {
     let level: [f32; 256] = std::array::from_fn(|v| v as f32 / 255.0);
     let plane = data.len() / 3;
     let mut out = vec![0f32; data.len()];
