@@ -339,12 +339,23 @@ pub struct Score {
     /// What was predicted: yes-no, vqa, gqa, mmvp, multiple-choice, captions, ndcg, frechet (docs/evaluation.md has each
     /// format).
     pub family: String,
-    /// The predictions.
-    #[arg(long, value_name = "FILE")]
+    /// The predictions; of frechet, also a folder of pictures.
+    #[arg(long, value_name = "FILE|FOLDER")]
     pub predictions: PathBuf,
-    /// What is right, where the predictions do not hold it.
-    #[arg(long, value_name = "FILE")]
+    /// What is right, where the predictions do not hold it; of frechet, also a folder of pictures.
+    #[arg(long, value_name = "FILE|FOLDER")]
     pub references: Option<PathBuf>,
+    /// frechet: weights of the network whose features of pictures are compared, safetensors or .pth: pytorch-fid's Inception
+    /// (FID), or EfficientNet-lite0 (Fréchet-lite0).
+    #[arg(long, value_name = "FILE")]
+    pub features: Option<PathBuf>,
+    /// frechet: keep the features of folders of pictures in this folder, as predictions.safetensors and
+    /// references.safetensors, which can be given in their place.
+    #[arg(long, value_name = "DIR", requires = "features")]
+    pub save_features: Option<PathBuf>,
+    /// Largest picture accepted, in millions of pixels.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub max_megapixels: u64,
     /// Print the numbers as JSON.
     #[arg(long)]
     pub json: bool,

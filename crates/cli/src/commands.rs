@@ -59,7 +59,7 @@ pub fn run(args: Args) -> Result<()> {
             interrupt::listen();
             eval::run(&setup, &args)
         }
-        Command::Score(args) => score::run(&args),
+        Command::Score(args) => score::run(&setup, &args),
         Command::Compare(args) => compare::run(&args),
         Command::Ask(args) => ask::run(&setup, &args),
         Command::Restore(args) => restore::run(&setup, &args),

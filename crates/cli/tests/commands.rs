@@ -12,6 +12,10 @@ mod feedback;
 mod fetch;
 #[path = "commands/first_hour.rs"]
 mod first_hour;
+#[path = "commands/frechet.rs"]
+mod frechet;
+#[path = "../../model/tests/model/support/generated.rs"]
+mod generated;
 
 #[path = "commands/reproducible.rs"]
 mod reproducible;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use deem_data::Dice;
 use deem_data::image::{
-    Crop, ImageLimits, ViewConfig, decode_image, read_image, resize_gray, resize_rgb,
+    Crop, Filter, ImageLimits, ViewConfig, decode_image, interpolated_view, read_image,
+    resize_gray, resize_rgb, resized_centre_view,
 };
 use image::RgbImage;
 use serde::Deserialize;
@@ -108,6 +109,42 @@ fn grey_is_resampled_as_colours_are() {
             .zip(wide.pixels())
             .all(|(a, b)| a.0[0].abs_diff(b.0[0]) <= 1)
     );
+}
+
+/// One of the two is there (tools/parity/export_feature_networks.py).
+#[derive(Deserialize)]
+struct PublishedView {
+    file: String,
+    side: u32,
+    /// In [0, 1].
+    interpolated: Option<Vec<f32>>,
+    /// Bytes.
+    resized_centre: Option<Vec<f32>>,
+}
+
+#[test]
+fn views_are_those_of_pytorch_and_torchvision() {
+    let golden = std::fs::read(folder().join("published_views.json")).unwrap();
+    let golden: Vec<PublishedView> = serde_json::from_slice(&golden).unwrap();
+    assert_eq!(golden.len(), 4);
+    let close = |found: &[f32], expected: &[f32], least: f32| {
+        assert_eq!(found.len(), expected.len());
+        let pairs = found.iter().zip(expected);
+        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) < least
+    };
+    for case in golden {
+        let PublishedView { file, side, .. } = case;
+        let picture = read(&file);
+        if let Some(expected) = case.interpolated {
+            let found = interpolated_view(&file, &picture, side).unwrap();
+            assert!(close(&found, &expected, 2e-6), "{file}, {side}");
+        }
+        if let Some(expected) = case.resized_centre {
+            let found = resized_centre_view(&file, &picture, side, Filter::Bilinear).unwrap();
+            let bytes: Vec<f32> = found.iter().map(|v| v * 255.0).collect();
+            assert!(close(&bytes, &expected, 1.01), "{file}, {side}");
+        }
+    }
 }
 
 /// Pictures that are cut off are refused, wherever: none is filled up with grey.

@@ -129,6 +129,22 @@ pub enum EngineError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// Pictures of a set that is compared with another one.
+    #[error(
+        "{}: {count} of {total} pictures cannot be read, the first: {first}; a distance over the others alone would not be \
+         comparable: mend or remove them",
+        folder.display()
+    )]
+    UnreadablePictures {
+        /// Where they lie.
+        folder: PathBuf,
+        /// How many cannot be read.
+        count: usize,
+        /// How many there are.
+        total: usize,
+        /// What is wrong with one of them.
+        first: String,
+    },
     /// Predictions that cannot be scored.
     #[error(transparent)]
     Metrics(#[from] deem_metrics::MetricsError),

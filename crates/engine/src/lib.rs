@@ -13,6 +13,7 @@ pub mod dual_encoder;
 pub mod encoder_feedback;
 mod error;
 pub mod evaluate;
+pub mod feature_network;
 pub mod foundation;
 pub mod generate;
 mod lock;

@@ -1,7 +1,8 @@
 //! Fréchet distance between two sets of features, each taken for a Gaussian (FID with Inception features).
 //!
 //! `|μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½)`. The product of two covariances is not symmetric, but its root has the trace
-//! of `(Σ₁^½ Σ₂ Σ₁^½)^½`, which is: two symmetric eigenvalue problems, no complex numbers.
+//! of `(Σ₁^½ Σ₂ Σ₁^½)^½`, which is: two symmetric eigenvalue problems, no complex numbers. A covariance of fewer rows than
+//! features has them as its root, and the one problem that is left is as small as their number.
 
 use nalgebra::{DMatrix, DVector, SymmetricEigen};
 
@@ -12,6 +13,8 @@ use crate::{MetricsError, Result};
 pub struct Gaussian {
     mean: DVector<f64>,
     covariance: DMatrix<f64>,
+    /// Of fewer rows than features: a matrix `[width, rows]` that gives the covariance when multiplied by its transpose.
+    root: Option<DMatrix<f64>>,
 }
 
 impl Gaussian {
@@ -34,6 +37,7 @@ impl Gaussian {
         let mut sum = DVector::zeros(width);
         let mut products = DMatrix::zeros(width, width);
         let mut chunk: Vec<f64> = Vec::with_capacity(CHUNK * width);
+        let mut few: Vec<f64> = Vec::new();
         while rows.peek().is_some() {
             chunk.clear();
             for row in rows.by_ref().take(CHUNK) {
@@ -55,6 +59,9 @@ impl Gaussian {
                 chunk.extend(row.iter().zip(&shift).map(|(v, s)| f64::from(*v) - s));
                 count += 1;
             }
+            if count < width {
+                few.extend_from_slice(&chunk);
+            }
             let part = DMatrix::from_column_slice(width, chunk.len() / width.max(1), &chunk); // [width, rows]
             sum += part.column_sum();
             products += &part * part.transpose();
@@ -67,9 +74,15 @@ impl Gaussian {
         let n = count as f64;
         let mean = sum / n;
         let covariance = (products - &mean * mean.transpose() * n) / (n - 1.0);
+        let root = (count < width).then(|| {
+            let mut root = DMatrix::from_vec(width, count, few);
+            root.column_iter_mut().for_each(|mut row| row -= &mean);
+            root / (n - 1.0).sqrt()
+        });
         Ok(Self {
             mean: mean + DVector::from_vec(shift),
             covariance,
+            root,
         })
     }
 
@@ -89,7 +102,21 @@ impl Gaussian {
         Ok(Self {
             mean: DVector::from_column_slice(mean),
             covariance: DMatrix::from_row_slice(width, width, covariance),
+            root: None,
         })
+    }
+
+    /// A matrix that gives the covariance when multiplied by its transpose.
+    fn covariance_root(&self) -> DMatrix<f64> {
+        if let Some(root) = &self.root {
+            return root.clone();
+        }
+        let eigen = SymmetricEigen::new(self.covariance.clone());
+        let mut root = eigen.eigenvectors;
+        for (mut column, value) in root.column_iter_mut().zip(eigen.eigenvalues.iter()) {
+            column *= value.max(0.0).sqrt();
+        }
+        root
     }
 
     /// Number of features.
@@ -111,13 +138,11 @@ pub fn frechet_distance(a: &Gaussian, b: &Gaussian) -> Result<f64> {
             found: b.width(),
         });
     }
-    let eigen = SymmetricEigen::new(a.covariance.clone());
-    let mut root = eigen.eigenvectors.clone();
-    for (mut column, value) in root.column_iter_mut().zip(eigen.eigenvalues.iter()) {
-        column *= value.max(0.0).sqrt();
-    }
-    // Σ₁ = R Rᵀ with R = V Λ^½, and Rᵀ Σ₂ R has the eigenvalues of Σ₁^½ Σ₂ Σ₁^½.
-    let product = root.transpose() * &b.covariance * &root;
+    let rows = |gaussian: &Gaussian| gaussian.root.as_ref().map_or(usize::MAX, DMatrix::ncols);
+    let (fewer, other) = if rows(b) < rows(a) { (b, a) } else { (a, b) };
+    // Σ₁ = R Rᵀ, and Rᵀ Σ₂ R has the eigenvalues of Σ₁^½ Σ₂ Σ₁^½, but for zeros.
+    let root = fewer.covariance_root();
+    let product = root.transpose() * &other.covariance * &root;
     let product = (&product + product.transpose()) * 0.5;
     let trace_of_root: f64 = product
         .symmetric_eigenvalues()
@@ -170,6 +195,28 @@ mod tests {
         let b = Gaussian::from_rows(moved.iter().map(<[f32; 3]>::as_slice)).unwrap();
         let distance = frechet_distance(&a, &b).unwrap();
         assert!((distance - 4.0).abs() < 1e-6, "{distance}");
+    }
+
+    #[test]
+    fn few_rows_are_their_own_root() {
+        let a: [&[f32]; 2] = [&[3.0, 1.0, 0.0], &[5.0, -1.0, 2.0]];
+        let b: [&[f32]; 2] = [&[0.0, 1.0, 0.5], &[2.0, 0.0, 1.0]];
+        let many: Vec<[f32; 3]> = (0..9)
+            .map(|i| [i as f32, (i * i % 7) as f32, (i % 2) as f32])
+            .collect();
+        let fit = |rows: &[&[f32]]| Gaussian::from_rows(rows.iter().copied()).unwrap();
+        let (a, b) = (fit(&a), fit(&b));
+        let many = Gaussian::from_rows(many.iter().map(<[f32; 3]>::as_slice)).unwrap();
+        assert!(a.root.is_some() && many.root.is_none());
+        let without = |gaussian: &Gaussian| Gaussian {
+            root: None,
+            ..gaussian.clone()
+        };
+        for (one, other) in [(&a, &b), (&a, &many), (&many, &b)] {
+            let found = frechet_distance(one, other).unwrap();
+            let expected = frechet_distance(&without(one), &without(other)).unwrap();
+            assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        }
     }
 
     #[test]

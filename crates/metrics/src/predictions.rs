@@ -14,5 +14,7 @@ mod scorer;
 mod vqa;
 mod yes_no;
 
+pub use features::{FeatureNetwork, Features};
+pub use frechet::frechet_scores;
 pub use input::{Input, PredictionError};
 pub use scorer::{SCORERS, Scorer, Scores, scorer};

@@ -4,7 +4,8 @@
 //! tokens) uses [`clip`], [`mask_extractor`] and [`perceiver`]; [`llama`] reads the tokens, with
 //! [`mmfs`] looking back at the images; [`image_decoder`] turns its hidden states into a condition
 //! for [`unet`], which denoises latents of the [`autoencoder`] along a [`scheduler`], the three of them
-//! together being [`diffusion`]; [`deem`] is the composition. [`weights`] fills any of them from files.
+//! together being [`diffusion`]; [`deem`] is the composition. [`weights`] fills any of them from files. [`inception`] and
+//! [`efficientnet`] are no part of it: pictures are compared by their features.
 #![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::disallowed_methods))] // values to compare with
 #![recursion_limit = "256"]
@@ -18,10 +19,12 @@ pub mod clip;
 pub mod component;
 pub mod deem;
 pub mod diffusion;
+pub mod efficientnet;
 pub mod encoded_images;
 pub mod encoder_feedback;
 pub mod image_decoder;
 pub mod image_encoder;
+pub mod inception;
 pub mod init;
 pub mod layout;
 pub mod llama;

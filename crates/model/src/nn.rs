@@ -1,4 +1,4 @@
-//! The five layers every network here is made of.
+//! The layers every network here is made of.
 //!
 //! Differs from burn-nn: parameters keep PyTorch's names and layouts (`weight` is `[out, in]`), so
 //! a module path is a checkpoint key; feature maps are channels-last; the arithmetic is
@@ -6,12 +6,15 @@
 //! zeros (or ones for a norm's weight), so that real values come from [`crate::weights::load`] or
 //! [`crate::weights::init`] and a model of any size can be described for free.
 
+mod batch_norm;
+
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData};
 use deem_kernels::{self as kernels, PackedMatrix};
 
 use crate::lora::Adapter;
 
+pub use batch_norm::BatchNorm2d;
 pub use deem_kernels::Conv2dOptions;
 
 /// A trainable parameter of the given shape that reads `value` until something is loaded into it.
@@ -257,9 +260,20 @@ impl Conv2d {
         options: Conv2dOptions,
         device: &Device,
     ) -> Self {
+        Self::rectangular(inputs, outputs, [kernel; 2], options, device)
+    }
+
+    /// A convolution with a kernel of the given height and width.
+    pub fn rectangular(
+        inputs: usize,
+        outputs: usize,
+        [height, width]: [usize; 2],
+        options: Conv2dOptions,
+        device: &Device,
+    ) -> Self {
         Self {
             weight: param(
-                [outputs, inputs / options.groups, kernel, kernel],
+                [outputs, inputs / options.groups, height, width],
                 0.0,
                 device,
             ),

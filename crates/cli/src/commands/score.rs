@@ -1,20 +1,33 @@
 //! `deem score`: anyone's predictions.
 
+mod frechet;
+
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use deem_metrics::figures::Unit;
 use deem_metrics::predictions::{Input, Scores, scorer};
 
+use super::setup::Setup;
 use crate::args::Score;
 
 /// Runs the command.
-pub fn run(args: &Score) -> Result<()> {
+pub fn run(setup: &Setup, args: &Score) -> Result<()> {
     let scorer = scorer(&args.family)?;
-    let predictions = File::read(&args.predictions)?;
-    let references = args.references.as_deref().map(File::read).transpose()?;
-    let references = references.as_ref().map(File::input);
-    let scores = scorer.score(predictions.input(), references)?;
+    let scores = if scorer.name == frechet::NAME {
+        frechet::score(setup, args, &scorer)?
+    } else {
+        if args.features.is_some() {
+            bail!(
+                "--features: {} looks at no pictures; only {} does",
+                scorer.name,
+                frechet::NAME
+            );
+        }
+        let predictions = File::read(&args.predictions)?;
+        let references = args.references.as_deref().map(File::read).transpose()?;
+        scorer.score(predictions.input(), references.as_ref().map(File::input))?
+    };
     if args.json {
         println!("{}", serde_json::to_string_pretty(&scores.json())?);
     } else {

@@ -184,7 +184,7 @@ pub fn square_view(
 }
 
 /// Bytes `[height, width, 3]` to `[3, height, width]` in `[0, 1]`, put behind what is there.
-fn planar(data: &[u8], out: &mut Vec<f32>) {
+pub(super) fn planar(data: &[u8], out: &mut Vec<f32>) {
     out.reserve(data.len());
     for channel in 0..3 {
         let plane = data.chunks_exact(3).map(|pixel| pixel[channel]);

@@ -1,8 +1,7 @@
 //! Pictures alone: all that lie in a folder and the folders in it. What needs no words, as the correction of an encoder
 //! by feedback, reads them.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -11,7 +10,7 @@ use serde_json::{Map, Value};
 use super::Source;
 use super::registry::{Field, SourceContext, SourceKind, parse_options};
 use crate::DataError;
-use crate::image::{is_picture, read_image};
+use crate::image::{pictures_below, read_image};
 use crate::sample::{Sample, SampleImage};
 use crate::storage::{Location, Pictures};
 
@@ -38,9 +37,6 @@ struct Images {
     pictures: Pictures,
 }
 
-/// Folders in folders in folders; more is a circle of links.
-const DEEPEST: usize = 32;
-
 fn open(
     options: &Map<String, Value>,
     context: &SourceContext,
@@ -55,60 +51,12 @@ fn open(
         );
         return Err(DataError::config("data.folder", reason));
     };
-    let (mut names, mut others) = (Vec::new(), Vec::new());
-    list(&folder, "", DEEPEST, &mut names, &mut others)?;
-    if names.is_empty() {
-        others.sort();
-        let captions = |name: &&String| {
-            let ending = name.rsplit('.').next().unwrap_or_default();
-            ["txt", "caption", "json", "jsonl", "csv", "tsv"].contains(&ending)
-        };
-        let hint = match others.iter().find(captions) {
-            Some(name) => format!(
-                "it holds captions without pictures ({name}); name the folder of the pictures that they describe"
-            ),
-            None => "it should hold pictures (.jpg .jpeg .png .webp .gif .bmp), in folders or not"
-                .into(),
-        };
-        return Err(DataError::Empty {
-            what: format!("{} (pictures)", folder.display()),
-            hint,
-        });
-    }
-    names.sort();
+    let names = pictures_below(&folder)?;
     Ok(Arc::new(Images {
         folder,
         names,
         pictures,
     }))
-}
-
-/// Names of pictures below a folder, and of other files.
-fn list(
-    folder: &Path,
-    prefix: &str,
-    depth: usize,
-    names: &mut Vec<String>,
-    others: &mut Vec<String>,
-) -> Result<(), DataError> {
-    let io = |error| DataError::io(folder, error);
-    for entry in fs::read_dir(folder).map_err(io)? {
-        let entry = entry.map_err(io)?;
-        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if entry.file_name().as_encoded_bytes().starts_with(b".") {
-            continue; // what programs keep to themselves
-        }
-        if entry.path().is_dir() {
-            if depth > 0 {
-                list(&entry.path(), &format!("{name}/"), depth - 1, names, others)?;
-            }
-        } else if is_picture(&name) {
-            names.push(name);
-        } else {
-            others.push(name);
-        }
-    }
-    Ok(())
 }
 
 impl Source for Images {

@@ -1,29 +1,88 @@
 //! Rows of features from the files that programs write them to: NumPy's `.npy`, or safetensors.
 
+use std::collections::HashMap;
+
 use half::{bf16, f16};
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use super::input::{Input, Result};
 
 /// Features, a row a picture.
-pub(super) struct Features {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Features {
+    /// The file or folder that they are of, for errors.
+    pub name: String,
     /// Row after row; single precision, as every network makes them.
     pub values: Vec<f32>,
+    /// How many pictures.
     pub rows: usize,
+    /// How many numbers a picture.
     pub width: usize,
+    /// The network that made them, if it is known.
+    pub network: Option<FeatureNetwork>,
+}
+
+/// What makes features of pictures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeatureNetwork {
+    /// What a Fréchet distance of its features is called, as FID.
+    pub distance: String,
+    /// Checksum of its weights.
+    pub weights: String,
+}
+
+/// Fields of the metadata of safetensors.
+const DISTANCE: &str = "distance";
+const WEIGHTS: &str = "weights";
+/// The tensor.
+const FEATURES: &str = "features";
+
+impl Features {
+    /// Reads NumPy's `.npy` or safetensors, by what the file begins with.
+    ///
+    /// # Errors
+    /// `Record` naming what is not as the format says, or is no matrix of floats.
+    pub fn read(file: Input<'_>) -> Result<Self> {
+        if file.bytes.starts_with(MAGIC) {
+            npy(file)
+        } else {
+            safetensors(file)
+        }
+    }
+
+    /// As safetensors, which say what network they are of.
+    ///
+    /// # Panics
+    /// If there are not `rows` times `width` values.
+    #[must_use]
+    pub fn to_safetensors(&self) -> Vec<u8> {
+        let bytes: Vec<u8> = self.values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let tensor = TensorView::new(Dtype::F32, vec![self.rows, self.width], &bytes);
+        let metadata = self.network.clone().map(|network| {
+            HashMap::from([
+                (DISTANCE.to_owned(), network.distance),
+                (WEIGHTS.to_owned(), network.weights),
+            ])
+        });
+        let written =
+            tensor.and_then(|tensor| safetensors::serialize([(FEATURES, tensor)], metadata));
+        written.expect("as many values as rows times width")
+    }
+}
+
+/// The network that a file says its features are of.
+fn network(bytes: &[u8]) -> Option<FeatureNetwork> {
+    let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
+    let metadata = header.metadata().as_ref()?;
+    Some(FeatureNetwork {
+        distance: metadata.get(DISTANCE)?.clone(),
+        weights: metadata.get(WEIGHTS)?.clone(),
+    })
 }
 
 const SHAPE: &str = "shape [pictures, width]";
 const FLOATS: &str = "floats of 16, 32 or 64 bits, little-endian";
-
-/// Reads a file by what it begins with.
-pub(super) fn read(file: Input<'_>) -> Result<Features> {
-    if file.bytes.starts_with(MAGIC) {
-        npy(file)
-    } else {
-        safetensors(file)
-    }
-}
 
 fn safetensors(file: Input<'_>) -> Result<Features> {
     let expected = "one tensor, or one named features";
@@ -33,7 +92,7 @@ fn safetensors(file: Input<'_>) -> Result<Features> {
     let names = tensors.names();
     let name = match names.as_slice() {
         [one] => (*one).to_owned(),
-        _ if names.contains(&"features") => "features".to_owned(),
+        _ if names.contains(&FEATURES) => FEATURES.to_owned(),
         _ => return Err(file.broken("tensors", expected, format!("{} tensors", names.len()))),
     };
     let place = format!("tensor {name}");
@@ -51,9 +110,11 @@ fn safetensors(file: Input<'_>) -> Result<Features> {
         other => return Err(file.broken(place, FLOATS, format!("{other:?}"))),
     };
     Ok(Features {
+        name: file.name.to_owned(),
         values,
         rows,
         width,
+        network: network(file.bytes),
     })
 }
 
@@ -113,9 +174,11 @@ fn npy(file: Input<'_>) -> Result<Features> {
         _ => floats(data, single),
     };
     Ok(Features {
+        name: file.name.to_owned(),
         values,
         rows,
         width,
+        network: None,
     })
 }
 
@@ -146,7 +209,7 @@ mod tests {
             name: "f.npy",
             bytes,
         };
-        read(input).err().unwrap().to_string()
+        Features::read(input).err().unwrap().to_string()
     }
 
     #[test]
@@ -157,13 +220,41 @@ mod tests {
             .flat_map(|v| v.to_le_bytes())
             .collect();
         let bytes = file(header, &data);
-        let found = read(Input {
+        let found = Features::read(Input {
             name: "f.npy",
             bytes: &bytes,
         });
         let found = found.unwrap();
         assert_eq!((found.rows, found.width), (2, 1));
         assert_eq!(found.values, [1.5, -2.0]);
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_says_its_network() {
+        let features = Features {
+            name: "f.safetensors".into(),
+            values: vec![1.5, -2.0],
+            rows: 2,
+            width: 1,
+            network: Some(FeatureNetwork {
+                distance: "FID".into(),
+                weights: "00ff".into(),
+            }),
+        };
+        let read = |features: &Features| {
+            let bytes = features.to_safetensors();
+            let input = Input {
+                name: "f.safetensors",
+                bytes: &bytes,
+            };
+            Features::read(input).unwrap()
+        };
+        assert_eq!(read(&features), features);
+        let unknown = Features {
+            network: None,
+            ..features
+        };
+        assert_eq!(read(&unknown), unknown);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Generated pictures: features of theirs and of real ones, a row a picture.
 
-use super::features::{self, Features};
-use super::input::{Input, Result};
+use super::features::{FeatureNetwork, Features};
+use super::input::{Input, PredictionError, Result};
 use super::scorer::{Scorer, Scores};
 use crate::figures::{Figure, Unit};
 use crate::frechet::{Gaussian, frechet_distance};
@@ -15,28 +15,70 @@ pub(super) const SCORER: Scorer = Scorer {
 };
 
 fn score(predictions: Input<'_>, references: Input<'_>) -> Result<Scores> {
-    let (generated, samples) = gaussian(predictions)?;
-    let (real, reference_samples) = gaussian(references)?;
-    let distance = predictions.scored(frechet_distance(&real, &generated))?;
-    let mut figure = Figure::plain("frechet_distance", distance, Unit::Score);
+    frechet_scores(&Features::read(predictions)?, &Features::read(references)?)
+}
+
+/// The Fréchet distance of two sets of features, under the name that it has with the network that made them.
+///
+/// # Errors
+/// `Record` if they are of two networks; `Metrics` naming the set that has less than two rows, numbers that are none, or
+/// another width.
+pub fn frechet_scores(generated: &Features, real: &Features) -> Result<Scores> {
+    let network = common_network(generated, real)?;
+    let distance = frechet_distance(&gaussian(real)?, &gaussian(generated)?);
+    let distance = named(generated, distance)?;
+    let name = network.map_or("frechet_distance", |network| &network.distance);
+    let mut figure = Figure::plain(name, distance, Unit::Score);
     figure.lower_is_better = true;
-    Ok(Scores {
-        note: Some("it is FID only with Inception's features; compare sets of equal size only"),
+    let note = match (network, &generated.network, &real.network) {
+        (None, ..) => "it is FID only with Inception's features; compare sets of equal size only",
+        (_, Some(_), Some(_)) => "compare sets of equal size only, by the same weights",
+        _ => {
+            "features from a file that does not name its network are taken for the same one's; compare sets of equal size \
+             only"
+        }
+    };
+    let scores = Scores {
+        note: Some(note),
         ..Scores::new([figure])
-            .with("samples", samples)
-            .with("reference_samples", reference_samples)
-            .with("width", real.width())
+            .with("samples", generated.rows)
+            .with("reference_samples", real.rows)
+            .with("width", real.width)
+    };
+    Ok(match network {
+        Some(network) => scores.with("weights", network.weights.as_str()),
+        None => scores,
     })
 }
 
-fn gaussian(file: Input<'_>) -> Result<(Gaussian, usize)> {
-    let Features {
-        values,
-        rows,
-        width,
-    } = features::read(file)?;
-    let gaussian = Gaussian::from_rows(values.chunks_exact(width.max(1)));
-    Ok((file.scored(gaussian)?, rows))
+/// The network that both are of, as far as they say.
+fn common_network<'a>(
+    generated: &'a Features,
+    real: &'a Features,
+) -> Result<Option<&'a FeatureNetwork>> {
+    let told =
+        |network: &FeatureNetwork| format!("{} by weights {}", network.distance, network.weights);
+    match (&generated.network, &real.network) {
+        (Some(one), Some(other)) if one != other => Err(PredictionError::Record {
+            file: generated.name.clone(),
+            place: "network".into(),
+            expected: format!("that of {}, {}", real.name, told(other)),
+            found: told(one),
+        }),
+        (one, other) => Ok(one.as_ref().or(other.as_ref())),
+    }
+}
+
+fn gaussian(features: &Features) -> Result<Gaussian> {
+    let rows = features.values.chunks_exact(features.width.max(1));
+    named(features, Gaussian::from_rows(rows))
+}
+
+fn named<T>(features: &Features, result: crate::Result<T>) -> Result<T> {
+    result.map_err(|error| PredictionError::Metrics {
+        file: features.name.clone(),
+        error,
+    })
 }
 
 #[cfg(test)]
@@ -71,7 +113,37 @@ mod tests {
             error.to_string().contains("f.safetensors, header"),
             "{error}"
         );
+        let one = file("x", [1, 1], &[2.0]);
+        let error = SCORER
+            .score(input(&generated), Some(input(&one)))
+            .unwrap_err();
+        assert!(error.to_string().contains("two rows"), "{error}");
         let wide = file("features", [2, 2], &[0.0; 4]);
         assert!(SCORER.score(input(&wide), Some(input(&real))).is_err());
+    }
+    #[test]
+    fn the_network_names_the_distance() {
+        let features = |network: Option<&str>| Features {
+            name: "f".into(),
+            values: vec![1.0, 2.0],
+            rows: 2,
+            width: 1,
+            network: network.map(|weights| FeatureNetwork {
+                distance: "FID".into(),
+                weights: weights.into(),
+            }),
+        };
+        let name = |a, b| {
+            let scores = frechet_scores(&features(a), &features(b))?;
+            Ok::<_, PredictionError>(scores.figures[0].name.clone())
+        };
+        assert_eq!(name(None, None).unwrap(), "frechet_distance");
+        assert_eq!(name(Some("a"), Some("a")).unwrap(), "FID");
+        assert_eq!(name(None, Some("a")).unwrap(), "FID");
+        let error = name(Some("a"), Some("b")).unwrap_err().to_string();
+        assert!(
+            error.contains("weights a") && error.contains("weights b"),
+            "{error}"
+        );
     }
 }

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::gguf::{self, Encoding, GgufFile, Rotated};
 use super::index::{ShardIndex, is_index};
 use super::mapped::{mapped, release};
+use super::torch::{TorchFile, TorchTensor};
 use super::{Place, WeightsError};
 use crate::published::is_lfs_pointer;
 
@@ -39,6 +40,8 @@ struct Entry {
     packing: Option<Packing>,
     /// Whether rows of the file are columns here.
     transposed: bool,
+    /// A tensor of a pickle, whose numbers need not lie in order: what begins and ends is among those in order.
+    pickled: Option<TorchTensor>,
 }
 
 /// What must be undone to a GGUF file's tensor.
@@ -98,6 +101,36 @@ impl WeightsFile {
         Ok(file)
     }
 
+    /// Opens a file that `torch.save` wrote, or any that [`Self::open`] does, by what it begins with. Nothing in it is
+    /// executed.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`], and `Pickle` naming what is broken or what it holds besides tensors.
+    pub fn open_any(path: &Path) -> Result<Self, WeightsError> {
+        if !TorchFile::begins(path)? {
+            return Self::open(path);
+        }
+        let file = TorchFile::open(path)?;
+        let entries = file.tensors().iter().map(|tensor| {
+            let entry = Entry {
+                shard: 0,
+                dtype: tensor.dtype,
+                shape: tensor.shape.clone(),
+                start: 0,
+                end: tensor.stored_bytes(),
+                packing: None,
+                transposed: false,
+                pickled: Some(tensor.clone()),
+            };
+            (tensor.name.clone(), entry)
+        });
+        Ok(Self {
+            path: path.into(),
+            entries: entries.collect(),
+            shards: vec![Arc::new(file.into_map())],
+        })
+    }
+
     fn add(&mut self, path: &Path) -> Result<(), WeightsError> {
         let format = |rule: String| WeightsError::Format {
             path: path.into(),
@@ -124,6 +157,7 @@ impl WeightsFile {
                 end: start + view.data().len(),
                 packing: None,
                 transposed: false,
+                pickled: None,
             };
             if self.entries.insert(name.to_owned(), entry).is_some() {
                 return Err(format(format!("{name} is in another shard, too")));
@@ -147,6 +181,7 @@ impl WeightsFile {
                     rotated: keyed.rotated,
                 }),
                 transposed: false,
+                pickled: None,
             };
             let key = keyed.key.into_owned();
             if self.entries.insert(key.clone(), entry).is_some() {
@@ -311,6 +346,9 @@ impl WeightsFile {
     fn read<T>(&self, key: &str, decode: impl Fn(&Entry, &[u8]) -> Option<T>) -> Option<T> {
         let entry = self.entries.get(key)?;
         let shard = &self.shards[entry.shard];
+        if let Some(tensor) = &entry.pickled {
+            return decode(entry, &tensor.numbers(shard)[entry.start..entry.end]);
+        }
         let decoded = decode(entry, &shard[entry.start..entry.end]);
         release(shard, entry.start..entry.end);
         decoded
@@ -339,6 +377,7 @@ impl View {
     fn of(&self, entry: &Entry) -> Entry {
         let mut seen = Entry {
             shape: entry.shape.clone(),
+            pickled: entry.pickled.clone(),
             ..*entry
         };
         let ones = |shape: &[usize]| shape.iter().take_while(|extent| **extent == 1).count();

@@ -9,6 +9,7 @@ mod mutated;
 mod official;
 mod parity_autoencoder;
 mod parity_clip;
+mod parity_features;
 mod parity_llama;
 mod parity_mmfs;
 mod parity_perceiver;

@@ -1,9 +1,10 @@
 //! Compares a module with its golden file (tools/parity/golden.py).
 
+pub mod generated;
 pub mod hostile;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
@@ -15,6 +16,13 @@ const GRADIENT: f64 = 1e-3;
 
 type GradientOf = Box<dyn Fn(&Gradients) -> Option<Vec<f32>>>;
 
+/// A golden file.
+pub fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name)
+}
+
 pub struct Golden {
     name: String,
     file: WeightsFile,
@@ -25,11 +33,10 @@ pub struct Golden {
 
 impl Golden {
     pub fn open(name: &str) -> Self {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-        let json = std::fs::read_to_string(path.join(format!("{name}.json"))).unwrap();
+        let json = std::fs::read_to_string(golden(&format!("{name}.json"))).unwrap();
         Self {
             name: name.into(),
-            file: WeightsFile::open(&path.join(format!("{name}.safetensors"))).unwrap(),
+            file: WeightsFile::open(&golden(&format!("{name}.safetensors"))).unwrap(),
             json: serde_json::from_str(&json).unwrap(),
             device: Device::flex().autodiff(),
             inputs: BTreeMap::new(),
@@ -127,7 +134,7 @@ pub fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
 }
 
 /// ‖found − expected‖ / ‖expected‖
-fn relative(found: &[f32], expected: &[f32]) -> f64 {
+pub fn relative(found: &[f32], expected: &[f32]) -> f64 {
     assert_eq!(found.len(), expected.len());
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
     let pairs = found.iter().zip(expected);

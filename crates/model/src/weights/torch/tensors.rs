@@ -12,6 +12,9 @@ use crate::published::is_lfs_pointer;
 use crate::weights::WeightsError;
 use crate::weights::mapped::mapped;
 
+/// With what the container begins, and a pickle.
+const ZIP: &[u8] = b"PK\x03\x04";
+const PICKLE: &[u8] = &[0x80];
 /// With what the old container begins, as a whole number of ten bytes.
 const LEGACY: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 /// Version of the old container.
@@ -121,6 +124,31 @@ impl TorchFile {
     pub fn bytes(&self, tensor: &TorchTensor) -> Vec<u8> {
         numbers(&self.map, tensor)
     }
+
+    /// Whether a file begins as `torch.save`'s do.
+    ///
+    /// # Errors
+    /// `Io` if it cannot be read.
+    pub(in crate::weights) fn begins(path: &Path) -> Result<bool, WeightsError> {
+        let map = mapped(path, 1)?;
+        Ok(map.is_some_and(|map| map.starts_with(ZIP) || map.starts_with(PICKLE)))
+    }
+
+    pub(in crate::weights) fn into_map(self) -> Mmap {
+        self.map
+    }
+}
+
+impl TorchTensor {
+    /// Its numbers in row-major order, little-endian, of the file that it is from.
+    pub(in crate::weights) fn numbers(&self, file: &[u8]) -> Vec<u8> {
+        numbers(file, self)
+    }
+
+    /// Bytes of its numbers.
+    pub(in crate::weights) fn stored_bytes(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
+    }
 }
 
 /// A tensor's numbers in row-major order.
@@ -184,9 +212,9 @@ fn contiguous(shape: &[usize], strides: &[usize]) -> bool {
 
 /// What a file says, or the broken rule.
 pub(super) fn described(bytes: &[u8]) -> Result<Description, String> {
-    let content = if bytes.starts_with(b"PK\x03\x04") {
+    let content = if bytes.starts_with(ZIP) {
         zipped(bytes)?
-    } else if bytes.starts_with(&[0x80]) {
+    } else if bytes.starts_with(PICKLE) {
         legacy(bytes)?
     } else {
         return Err("neither a zip archive nor a pickle, as torch.save writes them".into());

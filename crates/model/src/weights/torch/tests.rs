@@ -36,6 +36,13 @@ fn every_container_holds_what_pytorch_put_there() {
             );
         }
         assert_eq!(file.skipped(), skipped);
+        let file = WeightsFile::open_any(&golden(name)).unwrap();
+        assert!(file.keys().eq(expected.keys()), "{name}");
+        assert_eq!(file.stored_bytes(), expected.stored_bytes(), "{name}");
+        for key in file.keys() {
+            assert_eq!(file.bytes(key), expected.bytes(key), "{name}: {key}");
+            assert_eq!(file.f32(key), expected.f32(key), "{name}: {key}");
+        }
     }
 }
 
