@@ -14,6 +14,7 @@ use deem_data::source::SourceRegistry;
 
 use super::setup::Setup;
 use crate::args::DataCommand;
+use crate::interrupt;
 
 /// Runs the command.
 pub fn run(setup: &Setup, command: &DataCommand) -> Result<()> {
