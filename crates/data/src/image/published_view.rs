@@ -15,7 +15,8 @@ fn check(name: &str, picture: &RgbImage, side: u32) -> Result<(), DataError> {
 }
 
 /// torchvision's `Resize(side)` and `CenterCrop(side)` of a Pillow picture: the shorter side is resampled to `side`, the
-/// longer one in proportion, rounded down, of which the middle is cut out.
+/// longer one in proportion, rounded down, of which the middle is cut out. Within one level of 255, as Pillow's own
+/// `resize(…, box)` of that middle.
 ///
 /// Differs from [`Crop::Center`](super::Crop::Center), which does not round, by less than a pixel.
 ///
