@@ -367,7 +367,10 @@ fn nobody_draws_for_who_has_gone() {
     drop(long);
     assert_eq!(told(running.submit(draw(2)), 0).pictures.len(), 1);
     let metrics = running.end();
-    assert!(metrics.contains("deem_drawn_pictures_total{model=\"tiny\"} 1\n"), "{metrics}");
+    assert!(
+        metrics.contains("deem_drawn_pictures_total{model=\"tiny\"} 1\n"),
+        "{metrics}"
+    );
 }
 
 /// An answer in which the model wants to draw, made so by hand: it begins where a picture is due.
