@@ -3,7 +3,10 @@
 mod serve;
 
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
@@ -118,10 +121,10 @@ pub struct Reproduce {
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["feedback", "no-feedback"])]
     pub arms: Vec<ArmChoice>,
     /// Number of seeds, from 1 on.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1, value_parser = at_least_one::<u64>, allow_negative_numbers = true)]
     pub seeds: u64,
     /// Runs trained side by side, each on its share of the cores; default: as many as there are cores.
-    #[arg(long, value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, value_parser = at_least_one::<usize>, allow_negative_numbers = true)]
     pub jobs: Option<usize>,
     /// Where the run goes; an existing one is resumed.
     #[arg(short, long, default_value = "runs/reproduce")]
@@ -148,7 +151,7 @@ pub struct Feedback {
     #[arg(short, long, default_value = "runs/feedback")]
     pub output: PathBuf,
     /// Seed of fresh parameters, noise, timesteps and the order of pictures.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = whole::<u64>, allow_negative_numbers = true)]
     pub seed: u64,
     /// Print the configuration, with overrides, and stop.
     #[arg(long)]
@@ -175,7 +178,7 @@ pub struct Train {
     #[arg(long)]
     pub from: Option<String>,
     /// Seed of data order, noise and timesteps.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = whole::<u64>, allow_negative_numbers = true)]
     pub seed: u64,
     /// Continue the run in --output (it is continued anyway; without a checkpoint this is an error).
     #[arg(long)]
@@ -188,7 +191,7 @@ pub struct Train {
     #[arg(long)]
     pub offline: bool,
     /// Of several processes (mpirun, srun; see docs/cluster.md): how long one waits for another before all give up.
-    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = at_least_one::<u64>, allow_negative_numbers = true)]
     pub timeout: u64,
     /// Print the complete configuration of what would run, and stop.
     #[arg(long)]
@@ -249,7 +252,7 @@ pub struct Pretrain {
     #[arg(short, long, default_value = "runs/pretrain")]
     pub output: PathBuf,
     /// Seed.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = whole::<u64>, allow_negative_numbers = true)]
     pub seed: u64,
 }
 
@@ -267,7 +270,7 @@ pub struct ModelChoice {
     #[arg(long)]
     pub offline: bool,
     /// Largest picture accepted, in millions of pixels.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = megapixels, allow_negative_numbers = true)]
     pub max_megapixels: u64,
 }
 
@@ -290,10 +293,10 @@ pub struct Eval {
     #[arg(short, long, value_name = "DIR", default_value = "runs/eval")]
     pub output: PathBuf,
     /// Ask this many questions of each benchmark, from all of its parts (rounded up to whole pairs).
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<u64>, allow_negative_numbers = true)]
     pub limit: Option<u64>,
     /// Questions answered together.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one::<usize>, allow_negative_numbers = true)]
     pub batch: usize,
     /// Ask only share I of N, so that several processes, with the same --output, answer together; the figures are those
     /// of a single process, and the one that ends last prints them.
@@ -303,7 +306,7 @@ pub struct Eval {
     #[command(flatten)]
     pub drawing: Drawing,
     /// Drawings of each text, of which the one nearest to it by --encoder is kept.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one::<u64>, allow_negative_numbers = true)]
     pub tries: u64,
     /// Encoder for benchmarks of an encoder alone, and to choose among drawings: `clip` (default) or `miner` of the stand-ins, or the folder
     /// of a CLIP, MetaCLIP or SigLIP in transformers' or open_clip's layout.
@@ -410,20 +413,20 @@ pub struct Ask {
     pub mask: Option<PathBuf>,
     /// Of a mask with several regions, the one with this number (grey value, palette index, or red + 256 green +
     /// 65536 blue).
-    #[arg(long, value_name = "N", requires = "mask", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", requires = "mask", value_parser = at_least_one::<u32>, allow_negative_numbers = true)]
     pub mask_id: Option<u32>,
-    /// Ask many: a JSON line each, with `question` and, for pictures, `image` or a list of them, relative to the
-    /// file's folder. Answers are JSON lines, in order.
+    /// Ask many (`-` is standard input): a JSON line each, or a JSON list, with `question` and, for pictures, `image` or
+    /// a list of them, relative to the file's folder. Answers are JSON lines, in order.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["words", "mask", "tta"])]
     pub batch: Option<PathBuf>,
     /// Adapt the encoder to this picture by feedback first (test-time adaptation).
     #[arg(long)]
     pub tta: bool,
     /// Steps of the adaptation.
-    #[arg(long, default_value_t = 4, value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 4, value_parser = at_least_one::<usize>, allow_negative_numbers = true)]
     pub tta_steps: usize,
     /// Tokens of the answer at most; default: 24 about a picture, 256 without one.
-    #[arg(long, value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, value_parser = at_least_one::<usize>, allow_negative_numbers = true)]
     pub max_new_tokens: Option<usize>,
     /// Beams, at most 1,000; 1 is greedy.
     #[arg(long, default_value_t = 1, value_parser = beams, allow_negative_numbers = true)]
@@ -447,13 +450,41 @@ fn beams(text: &str) -> Result<usize, String> {
     })
 }
 
+/// A whole number from 0 on.
+fn whole<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| match text.parse::<u128>() {
+        Ok(_) => "the number is too large".into(),
+        Err(_) => "expected a whole number from 0 on".into(),
+    })
+}
+
 /// A whole number from 1 on.
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("expected at least 1".into()),
-        Ok(number) => Ok(number),
-        Err(_) => Err("expected a whole number from 1 on".into()),
+fn at_least_one<T: FromStr + PartialEq + From<u8>>(text: &str) -> Result<T, String> {
+    match whole(text) {
+        Ok(number) if number == T::from(0) => Err("expected at least 1".into()),
+        Err(_) if text.parse::<u128>().is_err() => Err("expected a whole number from 1 on".into()),
+        found => found,
     }
+}
+
+/// A whole number of a range.
+fn among<T: FromStr + PartialOrd + Display>(
+    text: &str,
+    range: RangeInclusive<T>,
+) -> Result<T, String> {
+    let number = whole(text).ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| {
+        format!(
+            "expected a whole number from {} to {}",
+            range.start(),
+            range.end()
+        )
+    })
+}
+
+/// Millions of pixels.
+fn megapixels(text: &str) -> Result<u64, String> {
+    among(text, 1..=100_000)
 }
 
 /// A finite number from 0 on.
@@ -461,6 +492,19 @@ fn from_zero(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite());
     let number = number.filter(|number| *number >= 0.0);
     number.ok_or_else(|| "expected a number from 0 on".into())
+}
+
+/// A factor of guidance.
+fn guidance(text: &str) -> Result<f64, String> {
+    let range = deem::GUIDANCE;
+    let factor = from_zero(text).ok().filter(|factor| range.contains(factor));
+    factor.ok_or_else(|| {
+        format!(
+            "expected a number from {} to {}",
+            range.start(),
+            range.end()
+        )
+    })
 }
 
 /// A share, from 0 to 1.
@@ -475,13 +519,13 @@ fn share(text: &str) -> Result<f64, String> {
 #[derive(clap::Args, Clone, Debug)]
 pub struct Drawing {
     /// Denoising steps.
-    #[arg(long, default_value_t = 30, value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 30, value_parser = at_least_one::<usize>, allow_negative_numbers = true)]
     pub steps: usize,
     /// Classifier-free guidance; 1 is none. Default: 3.5 for a text, 1 for a picture, without which nothing was trained.
-    #[arg(long, value_name = "FACTOR", value_parser = from_zero, allow_negative_numbers = true)]
+    #[arg(long, value_name = "FACTOR", value_parser = guidance, allow_negative_numbers = true)]
     pub guidance: Option<f64>,
     /// Seed of the noise.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = whole::<u64>, allow_negative_numbers = true)]
     pub seed: u64,
     /// Use DDIM instead of DPM-Solver++.
     #[arg(long)]
@@ -549,7 +593,7 @@ pub struct Chat {
     #[arg(long, default_value = ".")]
     pub images: PathBuf,
     /// Tokens of an answer at most.
-    #[arg(long, default_value_t = 256, value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 256, value_parser = at_least_one::<usize>, allow_negative_numbers = true)]
     pub max_new_tokens: usize,
     /// How pictures are read.
     #[command(flatten)]
@@ -587,7 +631,7 @@ pub struct Doctor {
     #[arg(long)]
     pub config: Option<PathBuf>,
     /// Processes that train together, each on a device of its own: what one of them needs.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, conflicts_with = "path")]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = at_least_one::<usize>, allow_negative_numbers = true, conflicts_with = "path")]
     pub processes: usize,
     /// As JSON.
     #[arg(long)]
@@ -631,10 +675,10 @@ pub struct Bench {
     #[command(subcommand)]
     pub part: BenchPart,
     /// Timed runs; their median is reported.
-    #[arg(long, global = true, default_value_t = 9)]
+    #[arg(long, global = true, default_value_t = 9, value_parser = whole::<usize>, allow_negative_numbers = true)]
     pub runs: usize,
     /// Runs before those.
-    #[arg(long, global = true, default_value_t = 2)]
+    #[arg(long, global = true, default_value_t = 2, value_parser = whole::<usize>, allow_negative_numbers = true)]
     pub warmup: usize,
     /// Also list the time of every fused operation.
     #[arg(long, global = true)]
@@ -674,22 +718,22 @@ pub struct BenchServe {
     #[arg(long, value_name = "ID")]
     pub served: Option<String>,
     /// Clients at the same time.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = whole::<usize>, allow_negative_numbers = true)]
     pub clients: usize,
     /// Requests of all clients together.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = whole::<u64>, allow_negative_numbers = true)]
     pub requests: u64,
     /// Instead, go on for so many seconds.
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<u64>, allow_negative_numbers = true)]
     pub seconds: Option<u64>,
     /// Different pictures that are asked about; 0: a text is continued.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = whole::<usize>, allow_negative_numbers = true)]
     pub pictures: usize,
     /// The question, or the text.
     #[arg(long, default_value = "What is in the image?")]
     pub question: String,
     /// Tokens of an answer at most.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = whole::<usize>, allow_negative_numbers = true)]
     pub tokens: usize,
     /// No answer ends before it has so many tokens.
     #[arg(long)]
@@ -701,7 +745,7 @@ pub struct BenchServe {
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     pub slow: f64,
     /// Process of the server, whose memory is watched (Linux).
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<u32>, allow_negative_numbers = true)]
     pub pid: Option<u32>,
     /// Write a line of JSON every ten seconds here.
     #[arg(long, value_name = "FILE")]
@@ -715,10 +759,10 @@ pub struct BenchData {
     #[arg(long)]
     pub images: Option<PathBuf>,
     /// How many pictures.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = whole::<usize>, allow_negative_numbers = true)]
     pub count: usize,
     /// Also draw this many samples of simulated shards, to see that memory stays flat.
-    #[arg(long, default_value_t = 0, value_name = "SAMPLES")]
+    #[arg(long, default_value_t = 0, value_name = "SAMPLES", value_parser = whole::<u64>, allow_negative_numbers = true)]
     pub simulate: u64,
 }
 
@@ -748,7 +792,7 @@ pub struct BenchOps {
 #[derive(clap::Args, Debug)]
 pub struct BenchAsk {
     /// Tokens to write.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = whole::<usize>, allow_negative_numbers = true)]
     pub tokens: usize,
     /// Write weights, prompt and answer here.
     #[arg(long, value_name = "DIR")]
@@ -759,7 +803,7 @@ pub struct BenchAsk {
 #[derive(clap::Args, Debug)]
 pub struct BenchGenerate {
     /// Denoising steps.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = whole::<usize>, allow_negative_numbers = true)]
     pub steps: usize,
     /// Write weights, prompt, noise and picture here.
     #[arg(long, value_name = "DIR")]
@@ -809,7 +853,7 @@ pub enum DataCommand {
         #[arg(long, value_name = "FILE", conflicts_with = "output")]
         html: Option<PathBuf>,
         /// How many samples.
-        #[arg(long, default_value_t = 24)]
+        #[arg(long, default_value_t = 24, value_parser = at_least_one::<u64>, allow_negative_numbers = true)]
         count: u64,
         /// Which source.
         #[command(flatten)]
@@ -827,7 +871,7 @@ pub enum DataCommand {
         #[arg(short, long)]
         output: PathBuf,
         /// How many samples.
-        #[arg(long, default_value_t = 1000)]
+        #[arg(long, default_value_t = 1000, value_parser = at_least_one::<u64>, allow_negative_numbers = true)]
         count: u64,
         /// Which source.
         #[command(flatten)]
@@ -836,7 +880,7 @@ pub enum DataCommand {
     /// Count what samples hold: pictures, tokens, text, what cannot be read, what rules leave out, shares.
     Stats {
         /// How many samples to read.
-        #[arg(long, default_value_t = 1000)]
+        #[arg(long, default_value_t = 1000, value_parser = at_least_one::<u64>, allow_negative_numbers = true)]
         count: u64,
         /// Print the figures as JSON.
         #[arg(long)]
@@ -872,7 +916,7 @@ pub struct BuildRobustVqa {
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Largest picture accepted, in millions of pixels.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = megapixels, allow_negative_numbers = true)]
     pub max_megapixels: u64,
     /// Print the counts as JSON.
     #[arg(long)]
@@ -892,9 +936,10 @@ pub enum MiningMode {
 #[derive(clap::Args, Debug)]
 pub struct ChosenSource {
     /// A source as in a run's file, as '{ kind = "captions", file = "c.jsonl", images = "." }', or a list of
-    /// them; or of the built-in world: alignment, description, instruction, region, diffusion.
-    #[arg(long, default_value = "alignment", conflicts_with = "config")]
-    pub source: String,
+    /// them; or of the built-in world: alignment, description, instruction, region, diffusion. Default: alignment, and
+    /// for an export what its layout holds.
+    #[arg(long, conflicts_with = "config")]
+    pub source: Option<String>,
     /// File of a run, whose sources are looked at as they are mixed.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -902,7 +947,7 @@ pub struct ChosenSource {
     #[arg(long, requires = "config")]
     pub stage: Option<String>,
     /// Seed of the samples' order.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = whole::<u64>, allow_negative_numbers = true)]
     pub seed: u64,
 }
 

@@ -4,6 +4,8 @@
 mod benchmarks;
 #[path = "commands/data.rs"]
 mod data;
+#[path = "commands/doctor.rs"]
+mod doctor;
 #[path = "commands/evaluate.rs"]
 mod evaluate;
 #[path = "commands/feedback.rs"]

@@ -56,7 +56,7 @@ trait Writer {
 /// all.
 ///
 /// # Errors
-/// `Config` if the folder is there; those of the samples; `Malformed` naming a sample that the layout cannot hold; `Io`.
+/// `Config` if the folder is there; those of the samples; `Empty` without any; `Malformed` naming a sample that the layout cannot hold; `Io`.
 pub fn export(
     source: &dyn Source,
     count: u64,
@@ -110,6 +110,12 @@ fn write(
             Err(DataError::Dropped { .. }) => left_out += 1,
             Err(error) => return Err(error),
         }
+    }
+    if samples == 0 {
+        return Err(DataError::Empty {
+            what: "the export".into(),
+            hint: format!("of {count} samples that were asked for rules left out {left_out}"),
+        });
     }
     Ok(Exported {
         samples,

@@ -23,11 +23,16 @@ impl Mixture {
     /// A mixture of sources with weights.
     ///
     /// # Errors
-    /// `Empty` without sources or with an empty one, `Config` for weights that are negative or all zero.
+    /// `Empty` with a source that is, `Config` without sources, and for weights that are negative or all zero.
     pub fn new(parts: Vec<(Arc<dyn Source>, f64)>, seed: u64) -> Result<Self, DataError> {
-        if parts.is_empty() || parts.iter().any(|(s, _)| s.is_empty()) {
+        if parts.is_empty() {
+            let reason =
+                "expected a list of sources, as [{ kind = \"captions\", … }], found an empty one";
+            return Err(DataError::config("data", reason));
+        }
+        if let Some(entry) = parts.iter().position(|(source, _)| source.is_empty()) {
             return Err(DataError::Empty {
-                what: "mixture".into(),
+                what: format!("data[{entry}]"),
                 hint: "every source needs a sample".into(),
             });
         }

@@ -26,13 +26,14 @@ pub enum Error {
     },
     /// A preset that does not exist.
     #[error(
-        "preset {name:?}: expected one of {known:?}, or the folder of one ({} is not there){}",
+        "preset {name:?}: {} is not there; {}",
         file.display(),
         if known.is_empty() {
-            "; the folder `assets` of deem's sources holds the shipped ones: copy it beside the program, to \
-             `../share/deem` from there, or name it in DEEM_ASSETS"
+            "there are no presets at all: the folder `assets` of deem's sources holds the shipped ones, copy it \
+             beside the program, to `../share/deem` from there, or name it in DEEM_ASSETS"
+                .to_owned()
         } else {
-            ""
+            format!("expected one of {known:?}, or the folder of one")
         }
     )]
     NoPreset {
@@ -179,4 +180,27 @@ fn listed(names: &[String]) -> String {
     let first: Vec<&str> = names.iter().take(LISTED).map(String::as_str).collect();
     let more = if names.len() > LISTED { ", …" } else { "" };
     first.join(", ") + more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_any_preset_none_is_expected() {
+        let told = |known: &[&str]| {
+            let error = Error::NoPreset {
+                name: "tinny".into(),
+                known: known.iter().map(|name| (*name).to_owned()).collect(),
+                file: "assets/standins/tinny/model.toml".into(),
+            };
+            error.to_string()
+        };
+        assert!(told(&["tiny"]).contains("expected one of [\"tiny\"]"));
+        let none = told(&[]);
+        assert!(
+            none.contains("DEEM_ASSETS") && !none.contains("[]"),
+            "{none}"
+        );
+    }
 }

@@ -56,7 +56,7 @@ pub use dialogue::{Dialogue, Exchange, Piece};
 pub use error::Error;
 pub use export::export;
 pub use locate::{Located, Locator};
-pub use model::Model;
+pub use model::{GUIDANCE, Model};
 pub use open::{Event, Open, Purpose};
 pub use parts::{BUILT_IN, Connection, Parts};
 pub use picture::{Picture, write_picture};

@@ -1,5 +1,7 @@
 //! A model ready to be used.
 
+use std::ops::RangeInclusive;
+
 use burn::tensor::{Device, Tensor};
 use deem_data::text::TextTokenizer;
 use deem_engine::Compute;
@@ -13,6 +15,9 @@ use deem_model::deem::{Deem, EncodedImages};
 use image::RgbImage;
 
 use crate::{Connection, Conversation, Error, Parts, Picture, Purpose};
+
+/// What the guidance of a drawing may be: published settings end at 20, and far beyond nothing of a picture is left.
+pub const GUIDANCE: RangeInclusive<f64> = 0.0..=100.0;
 
 /// A model with everything needed to use it. Copies share their weights.
 ///
@@ -311,12 +316,12 @@ pub(crate) fn check_text(options: &TextOptions) -> Result<(), Error> {
 }
 
 fn check_drawing(options: &ImageOptions) -> Result<(), Error> {
-    if options.guidance.is_finite() {
+    if GUIDANCE.contains(&options.guidance) {
         return Ok(());
     }
     Err(Error::Option {
         option: "guidance",
-        expected: "a number",
+        expected: "a number from 0 to 100",
         found: options.guidance.to_string(),
     })
 }

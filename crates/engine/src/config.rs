@@ -73,6 +73,10 @@ impl StageConfig {
             groups,
             ..
         } = &self.train;
+        if self.data.is_empty() {
+            let expected = "at least one source, as [{ kind = \"captions\", … }]";
+            return wrong("data", expected, &"an empty list");
+        }
         for (field, found) in [
             ("batch", self.batch as u64),
             ("samples_per_row", self.samples_per_row as u64),

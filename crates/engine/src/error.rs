@@ -9,6 +9,15 @@ use crate::train::Difference;
 /// What can go wrong while training, generating or evaluating.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
+    /// A drawing whose numbers are none.
+    #[error(
+        "the drawing came out as no numbers (NaN or infinite) with guidance {guidance}; lower the guidance, or look at \
+         the weights (`deem doctor`)"
+    )]
+    DrawingNotFinite {
+        /// The guidance that was asked for.
+        guidance: f64,
+    },
     /// A configuration that cannot be meant.
     #[error("configuration: {0}")]
     Config(String),

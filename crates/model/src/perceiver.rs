@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::activation::{Activation, mlp};
 use crate::attention::{mix_heads, split_heads};
-use crate::checks::{uneven, zeros};
+use crate::checks::{Number, numbers, uneven, zeros};
 use crate::nn::{LayerNorm, Linear};
 
 /// Dimensions of a resampler: transformers `Blip2QFormerConfig` and `qk_normalization`.
@@ -85,6 +85,11 @@ impl PerceiverConfig {
             self.hidden_size,
             self.num_attention_heads,
         ));
+        problems.extend(numbers(&[(
+            "layer_norm_eps",
+            self.layer_norm_eps,
+            Number::FromZero,
+        )]));
         if problems.is_empty() {
             Ok(())
         } else {

@@ -18,7 +18,7 @@ pub mod torch;
 
 pub use error::WeightsError;
 pub use file::{Checksum, WeightsFile, sha256};
-pub use index::{check_shards, find, indexed, shards, weight_files};
+pub use index::{check_shards, find, indexed, pickles, shards, weight_files};
 pub(crate) use load::set;
 pub use load::{LoadOptions, Rename, load, narrow, widen};
 pub use official::{is_official, to_deem};

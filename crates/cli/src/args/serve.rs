@@ -15,7 +15,7 @@ pub struct Serve {
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub host: IpAddr,
     /// Port; 0 is any that is free.
-    #[arg(long, default_value_t = 8080)]
+    #[arg(long, default_value_t = 8080, value_parser = super::whole::<u16>, allow_negative_numbers = true)]
     pub port: u16,
     /// Name of the model in requests; default: its own.
     #[arg(long, value_name = "NAME")]
@@ -36,52 +36,52 @@ pub struct Serve {
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     pub cors: Vec<String>,
     /// Requests a minute for each key, or each address without keys; default: as many as come.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = super::at_least_one::<u32>, allow_negative_numbers = true)]
     pub rate: Option<u32>,
     /// Requests that are being answered or wait at most, for each model; more get 429.
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = super::at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = super::at_least_one::<usize>, allow_negative_numbers = true)]
     pub queue: usize,
     /// Answers that grow side by side at most; more wait.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = super::at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = super::at_least_one::<usize>, allow_negative_numbers = true)]
     pub max_batch: usize,
     /// Tokens of a prompt that are read between two tokens of the others.
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = super::at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = super::at_least_one::<usize>, allow_negative_numbers = true)]
     pub prompt_piece: usize,
     /// Tokens of a prompt and its answer at most; default: what the model can read.
-    #[arg(long, value_name = "N", value_parser = super::at_least_one)]
+    #[arg(long, value_name = "N", value_parser = super::at_least_one::<usize>, allow_negative_numbers = true)]
     pub context: Option<usize>,
     /// Megabytes (2^20) for encoded pictures, and as many for prompts, that may be asked about again.
-    #[arg(long, value_name = "MB", default_value_t = 256)]
+    #[arg(long, value_name = "MB", default_value_t = 256, value_parser = super::whole::<usize>, allow_negative_numbers = true)]
     pub cache: usize,
     /// Connections at most.
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = super::at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = super::at_least_one::<usize>, allow_negative_numbers = true)]
     pub connections: usize,
     /// Megabytes (2^20) of a request, and of a fetched picture, at most.
-    #[arg(long, value_name = "MB", default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    #[arg(long, value_name = "MB", default_value_t = 32, value_parser = megabytes, allow_negative_numbers = true)]
     pub max_body: u64,
     /// Pictures of a request at most.
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = super::whole::<usize>, allow_negative_numbers = true)]
     pub max_pictures: usize,
     /// Tokens of an answer at most.
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = super::at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = super::at_least_one::<usize>, allow_negative_numbers = true)]
     pub max_tokens: usize,
     /// Answers or pictures of a request at most.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = super::at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = super::at_least_one::<usize>, allow_negative_numbers = true)]
     pub max_choices: usize,
     /// Answers that a request lets compare at most.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = super::at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = super::at_least_one::<usize>, allow_negative_numbers = true)]
     pub max_answers: usize,
     /// Denoising steps of a drawing at most.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = super::at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = super::at_least_one::<usize>, allow_negative_numbers = true)]
     pub max_steps: usize,
     /// Steps of test-time adaptation at most; 0 refuses it.
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = super::whole::<usize>, allow_negative_numbers = true)]
     pub max_adapt: usize,
     /// Seconds that a client may take to send a request.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = super::at_least_one::<u64>, allow_negative_numbers = true)]
     pub patience: u64,
     /// Seconds that requests may go on after the server was told to end.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = super::whole::<u64>, allow_negative_numbers = true)]
     pub grace: u64,
     /// How pictures are read.
     #[command(flatten)]
@@ -147,4 +147,9 @@ mod tests {
         assert_eq!(format!("{found:?}"), format!("{expected:?}"));
         assert_eq!(args.schedule(), Schedule::default());
     }
+}
+
+/// Megabytes of a request.
+fn megabytes(text: &str) -> Result<u64, String> {
+    super::among(text, 1..=4096)
 }

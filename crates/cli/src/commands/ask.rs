@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use deem::{AdaptOptions, Conversation, Model, Purpose, TextOptions};
 use deem_data::text::protocol::REGION_REQUEST;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::pictures::read_picture;
@@ -14,13 +13,15 @@ use super::setup::Setup;
 use crate::args::Ask;
 use crate::output;
 
+mod batch;
+
 /// Tokens of an answer at most, unless the user says otherwise: about a picture, and without one.
 const MAX_NEW_TOKENS: [usize; 2] = [24, 256];
 
 /// Runs the command.
 pub fn run(setup: &Setup, args: &Ask) -> Result<()> {
     if let Some(file) = &args.batch {
-        return many(setup, args, file);
+        return batch::run(setup, args, file);
     }
     let (pictures, question) = understood(&args.words, args.mask.is_some())?;
     if pictures.is_empty() {
@@ -124,6 +125,10 @@ fn understood(words: &[OsString], region: bool) -> Result<(Vec<PathBuf>, String)
         others.retain(|word| !is_name(word));
     }
     let question = match others.as_slice() {
+        [name] if is_name(name) => bail!(
+            "{}: not there; expected a picture and a question in quotes",
+            Path::new(name).display()
+        ),
         [question] => question
             .to_str()
             .with_context(|| format!("{question:?}: a question has to be UTF-8"))?,
@@ -137,76 +142,6 @@ fn understood(words: &[OsString], region: bool) -> Result<(Vec<PathBuf>, String)
         bail!("the question is empty");
     }
     Ok((pictures, question.to_owned()))
-}
-
-/// A line of `--batch`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Asked {
-    #[serde(default)]
-    id: Value,
-    question: String,
-    #[serde(default)]
-    image: Images,
-}
-
-/// No picture, one, or several.
-#[derive(Default, Deserialize)]
-#[serde(untagged)]
-enum Images {
-    #[default]
-    None,
-    One(PathBuf),
-    Several(Vec<PathBuf>),
-}
-
-/// Answers the questions of a file, one after the other.
-fn many(setup: &Setup, args: &Ask, file: &Path) -> Result<()> {
-    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-    let folder = file.parent().unwrap_or(Path::new(""));
-    let place = |number: usize| format!("{}:{}", file.display(), number + 1);
-    let mut asked = Vec::new();
-    for (number, text) in text
-        .lines()
-        .enumerate()
-        .filter(|(_, text)| !text.trim().is_empty())
-    {
-        let line: Asked = serde_json::from_str(text).with_context(|| place(number))?;
-        asked.push((number, line));
-    }
-    let sees = asked
-        .iter()
-        .any(|(_, line)| !matches!(line.image, Images::None));
-    let purpose = if sees {
-        Purpose::Answers
-    } else {
-        Purpose::Text
-    };
-    let model = setup.load(&args.model, purpose)?;
-    for (number, asked) in asked {
-        let pictures = match asked.image {
-            Images::None => Vec::new(),
-            Images::One(path) => vec![path],
-            Images::Several(paths) => paths,
-        };
-        let read = pictures
-            .iter()
-            .map(|path| read_picture(&folder.join(path), None, &args.reading, &args.model));
-        let answer = read.collect::<Result<Vec<_>>>().and_then(|read| {
-            Ok(model.ask(&asked.question, &read, &options(args, !pictures.is_empty()))?)
-        });
-        let mut line = line(
-            &pictures,
-            &asked.question,
-            &answer.with_context(|| place(number))?,
-            &model,
-        );
-        if !asked.id.is_null() {
-            line["id"] = asked.id;
-        }
-        println!("{line}");
-    }
-    Ok(())
 }
 
 /// Says something, and prints the answer while it comes.
@@ -256,5 +191,11 @@ mod tests {
                 .contains("quotes")
         );
         assert!(words(&[here, " "], false).unwrap_err().contains("empty"));
+        for gone in [&["gone.jpg"][..], &[here, "gone.jpg"]] {
+            let error = words(gone, false).unwrap_err();
+            assert!(error.contains("gone.jpg: not there"), "{error}");
+        }
+        let question = "What is in cat.jpg";
+        assert_eq!(words(&[question], false).unwrap().1, question);
     }
 }

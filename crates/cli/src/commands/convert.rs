@@ -12,8 +12,8 @@ use deem_engine::foundation::{PICKLED, SMALL, published_files};
 use deem_model::weights::gguf::GgufFile;
 use deem_model::weights::torch::TorchFile;
 use deem_model::weights::{
-    WeightsFile, check_shards, find, is_official, read_tensors, shards, to_deem, weight_files,
-    write_stream,
+    WeightsFile, check_shards, find, is_official, pickles, read_tensors, shards, to_deem,
+    weight_files, write_stream,
 };
 
 use super::setup::downloads;
@@ -23,6 +23,7 @@ use crate::args::Convert;
 pub fn run(args: &Convert) -> Result<()> {
     let locator = Locator::new(&args.mirrors, args.offline);
     let input = encoder_at(Path::new(&args.input));
+    one_of(&input)?;
     let input = locator.one(&input.to_string_lossy(), &PICKLED, &mut downloads())?;
     let (mut pickles, mut files) = (Vec::new(), Vec::new());
     let read = Input::of(&input)?;
@@ -71,6 +72,29 @@ pub fn run(args: &Convert) -> Result<()> {
     write_stream(&mut tensors, &target, &metadata)?;
     println!("{}", target.display());
     Ok(())
+}
+
+/// Refuses a folder of several pickles of which none has a published name.
+fn one_of(input: &Path) -> Result<()> {
+    if !input.is_dir() {
+        return Ok(());
+    }
+    let entries = fs::read_dir(input).with_context(|| input.display().to_string())?;
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let mut names: Vec<String> = names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    let pickles = pickles(&names);
+    match pickles.as_slice() {
+        [first, _, ..] if (PICKLED.choose)(&names).is_empty() => bail!(
+            "{}: {} lie here, none of which has a published name; name the one that is meant: `deem convert {} OUT`",
+            input.display(),
+            pickles.join(", "),
+            input.join(first).display()
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn is_pickle(path: &Path) -> bool {

@@ -16,6 +16,9 @@ use super::setup::Setup;
 use crate::args::DataCommand;
 use crate::interrupt;
 
+/// The source of the built-in world that is shown unless another is named.
+const SOURCE: &str = "alignment";
+
 /// Runs the command.
 pub fn run(setup: &Setup, command: &DataCommand) -> Result<()> {
     match command {
@@ -44,7 +47,7 @@ pub fn run(setup: &Setup, command: &DataCommand) -> Result<()> {
             count,
             chosen,
         } => {
-            let chosen = choose::choose(setup, chosen)?;
+            let chosen = choose::choose(setup, chosen, SOURCE)?;
             match html {
                 Some(file) => page::run(&chosen, file, *count),
                 None => inspect::run(&*chosen.source()?, output, *count),
@@ -56,7 +59,7 @@ pub fn run(setup: &Setup, command: &DataCommand) -> Result<()> {
             count,
             chosen,
         } => export::run(
-            &*choose::choose(setup, chosen)?.source()?,
+            &*choose::choose(setup, chosen, export::default_source(*format))?.source()?,
             *format,
             output,
             *count,
@@ -69,7 +72,7 @@ pub fn run(setup: &Setup, command: &DataCommand) -> Result<()> {
             count,
             json,
             chosen,
-        } => stats::run(&choose::choose(setup, chosen)?, *count, *json),
+        } => stats::run(&choose::choose(setup, chosen, SOURCE)?, *count, *json),
     }
 }
 

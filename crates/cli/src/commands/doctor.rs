@@ -29,11 +29,15 @@ struct Place {
     memory: Option<u64>,
 }
 
-const PRECISIONS: [NumberFormat; 3] = [
+/// In which a whole model is estimated.
+const PRECISIONS: &[NumberFormat] = &[
     NumberFormat::F32,
     NumberFormat::Bf16,
     NumberFormat::Stored16,
 ];
+
+/// The same of an encoder, which has no language model to be kept in 16 bits.
+const ENCODER_PRECISIONS: &[NumberFormat] = &[NumberFormat::F32, NumberFormat::Bf16];
 
 /// Runs the command.
 pub fn run(setup: &Setup, args: &Doctor) -> Result<()> {
@@ -44,15 +48,17 @@ pub fn run(setup: &Setup, args: &Doctor) -> Result<()> {
         title,
         notes,
         here,
+        precisions,
         needs,
     } = Subject::chosen(setup, args)?;
     let places: Vec<Place> = [machine(here)].into_iter().chain(accelerators()).collect();
     if args.json {
-        let estimates = PRECISIONS.map(|precision| {
-            let uses = needs(precision).into_iter();
+        let estimates = precisions.iter().map(|precision| {
+            let uses = needs(*precision).into_iter();
             let uses = uses.map(|(name, memory)| (name, described(&memory)));
             json!({ "precision": precision, "uses": uses.collect::<BTreeMap<_, _>>() })
         });
+        let estimates: Vec<_> = estimates.collect();
         let devices: Vec<_> = places
             .iter()
             .map(|place| {
@@ -72,7 +78,7 @@ pub fn run(setup: &Setup, args: &Doctor) -> Result<()> {
         "\n{:<12}{:<14}{:>12}{:>14}{:>14}{:>12}",
         "GiB", "precision", "weights", "optimizer", "activations", "all"
     );
-    for precision in PRECISIONS {
+    for &precision in precisions {
         for (name, memory) in needs(precision) {
             let Memory {
                 weights,
@@ -116,6 +122,8 @@ struct Subject {
     notes: &'static str,
     /// What this machine's processor would compute in.
     here: NumberFormat,
+    /// In which it may be computed.
+    precisions: &'static [NumberFormat],
     /// Uses and what each takes.
     needs: Box<dyn Fn(NumberFormat) -> Vec<(&'static str, Memory)>>,
 }
@@ -139,6 +147,7 @@ impl Subject {
                 Some(_) => NumberFormat::Stored16,
                 None => NumberFormat::F32,
             },
+            precisions: PRECISIONS,
             title: format!(
                 "{}: {} sequences of {} tokens a step",
                 stage.name, stage.batch, spec.max_tokens
@@ -172,6 +181,7 @@ impl Subject {
         let (_, stage, parameters) = largest.context("a run has stages")?;
         Ok(Self {
             here: NumberFormat::F32,
+            precisions: ENCODER_PRECISIONS,
             title: format!(
                 "{}: {} pictures a step, the stage that takes most",
                 stage.name, stage.batch

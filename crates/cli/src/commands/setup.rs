@@ -107,9 +107,15 @@ impl Setup {
         let open = self.model(choice.config.as_deref(), trained, choice.offline)?;
         let model = open.purpose(purpose).load()?;
         match model.connection() {
-            Connection::WarmStart => eprintln!(
-                "note: no trained run found; using the warm start (`deem reproduce` trains one)"
-            ),
+            Connection::WarmStart => match &choice.model {
+                Some(name) => eprintln!(
+                    "note: {name} is no trained run; its warm start answers (`deem reproduce` and `deem train` train \
+                     one)"
+                ),
+                None => eprintln!(
+                    "note: no trained run found; using the warm start (`deem reproduce` trains one)"
+                ),
+            },
             Connection::Untrained => eprintln!(
                 "note: what connects pictures to this language model is untrained (`deem pretrain connect` trains \
                  it for presets, --model names trained weights); text works"

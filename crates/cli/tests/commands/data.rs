@@ -47,7 +47,7 @@ fn what_is_exported_is_read_back() {
         "diffusion",
     ];
     let (_, error) = fails(&export, folder);
-    assert!(error.contains("export"), "{error}");
+    assert!(error.contains("--source region"), "{error}");
     assert!(!folder.join("x").exists() && !folder.join("x.partial").exists());
 
     // A mixture's shares.

@@ -174,5 +174,12 @@ fn full_size_corrections_are_counted_and_estimated() {
         let estimates = json("doctor");
         let bytes = estimates["estimates"][0]["uses"]["training"]["total"].as_u64();
         assert!(bytes.unwrap() > 1 << 30, "{name}");
+        let precisions: Vec<&Value> = estimates["estimates"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|estimate| &estimate["precision"])
+            .collect();
+        assert_eq!(precisions.len(), 2, "no language model, {precisions:?}");
     }
 }

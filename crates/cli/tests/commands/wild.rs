@@ -129,6 +129,31 @@ fn words_and_options_come_in_any_order() {
         .collect();
     assert_eq!((told.len(), &told[0]["id"]), (2, &serde_json::json!(7)));
 
+    let mut child = program(folder.path())
+        .args(["ask", "--batch", "-", "--max-new-tokens", "2"])
+        .stdin(File::open(folder.path().join("asked.jsonl")).unwrap())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    assert!(child.wait().unwrap().success());
+    // A preset that was named is not taken for none.
+    let output = deem(
+        &["ask", "a cat", "--max-new-tokens", "1", "--model", "tiny"],
+        folder.path(),
+    );
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!told.contains("no trained run found"), "{told}");
+
+    for (name, text) in [
+        ("words.png", "not a picture"),
+        ("empty.jsonl", "\n"),
+        (
+            "gone.jsonl",
+            "{\"question\": \"a\"}\n{\"question\": \"b\", \"image\": \"gone.png\"}\n",
+        ),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
     for (arguments, expected) in [
         (
             &["ask", &seen, question, "--max-new-tokens", "0"][..],
@@ -145,8 +170,37 @@ fn words_and_options_come_in_any_order() {
         ),
         (
             &["restore", &seen, "-o", "x.png", "--guidance", "inf"],
-            "from 0 on",
+            "from 0 to 100",
         ),
+        (
+            &["restore", &seen, "-o", "x.png", "--guidance", "1e38"],
+            "from 0 to 100",
+        ),
+        (
+            &["restore", &seen, "-o", "x.png", "--seed", "-1"],
+            "whole number from 0 on",
+        ),
+        (
+            &["ask", &seen, question, "--max-megapixels", "-1"],
+            "from 1 to 100000",
+        ),
+        (
+            &[
+                "eval",
+                "--benchmark",
+                "pope",
+                "--data",
+                ".",
+                "--limit",
+                "-1",
+            ],
+            "whole number from 1 on",
+        ),
+        (&["data", "stats", "--count", "0"], "at least 1"),
+        (&["ask", "gone.jpg"], "gone.jpg: not there"),
+        (&["ask", "words.png", "what?"], "PNG, JPEG"),
+        (&["ask", "--batch", "empty.jsonl"], "no question"),
+        (&["ask", "--batch", "gone.jsonl"], "gone.jsonl:2"),
         (&["restore", &seen, "-o", "nowhere/x.png"], "nowhere"),
         (&["generate", "a cat", "-o", "x.txt"], "x.txt"),
         (&["ask", &seen, "how", "many"], "quotes"),

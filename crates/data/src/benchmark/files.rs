@@ -6,6 +6,7 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::DataError;
 
@@ -30,6 +31,48 @@ pub(super) fn read_json<T: DeserializeOwned>(
         DataError::malformed(&name, place, expected, e.to_string())
     })?;
     Ok(Loaded { name, content })
+}
+
+/// Reads a file of JSON records, one a line or all in a list, each with its place.
+///
+/// # Errors
+/// `Io`; `Malformed` naming file and place.
+pub(super) fn read_records<T: DeserializeOwned>(
+    file: &Path,
+    expected: &str,
+) -> Result<Loaded<Vec<(String, T)>>, DataError> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|e| DataError::io(file, e))?;
+    let text = text.trim_start_matches('\u{feff}');
+    let wrong = |place: &str, error: serde_json::Error| {
+        DataError::malformed(&name, place, expected, error.to_string())
+    };
+    let content: Result<Vec<(String, T)>, DataError> = if text.trim_start().starts_with('[') {
+        let list: Vec<Value> = serde_json::from_str(text).map_err(|error| {
+            let place = format!("line {}, column {}", error.line(), error.column());
+            let expected = format!("{expected} on each line, or a list of them");
+            DataError::malformed(&name, place, expected, error.to_string())
+        })?;
+        let records = list.into_iter().enumerate().map(|(number, value)| {
+            let place = format!("record {}", number + 1);
+            let record = T::deserialize(value).map_err(|error| wrong(&place, error))?;
+            Ok((place, record))
+        });
+        records.collect()
+    } else {
+        let lines = text.lines().enumerate();
+        let lines = lines.filter(|(_, line)| !line.trim().is_empty());
+        let records = lines.map(|(number, line)| {
+            let place = format!("line {}", number + 1);
+            let record = serde_json::from_str(line).map_err(|error| wrong(&place, error))?;
+            Ok((place, record))
+        });
+        records.collect()
+    };
+    Ok(Loaded {
+        content: content?,
+        name,
+    })
 }
 
 impl<T> Loaded<T> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::files::names;
+use super::files::{layout, names};
 use crate::DataError;
 use crate::image::is_picture;
 
@@ -93,6 +93,12 @@ impl ImageFolder {
                 name: format!("{class}/{file}"),
                 label,
             }));
+        }
+        let found = names(folder)?;
+        if pictures.is_empty() && !found.is_empty() {
+            let expected =
+                "folders of pictures, one for each class, named after what its pictures show";
+            return Err(layout(folder, expected, &found));
         }
         if pictures.is_empty() {
             return Err(DataError::Empty {
@@ -221,6 +227,16 @@ mod tests {
         let file = folder.join("labels");
         std::fs::write(&file, labels).unwrap();
         ImageFolder::read(folder, Some(&file))
+    }
+
+    #[test]
+    fn pictures_without_folders_are_told() {
+        let folder = folder(&["1.png", "2.png"]);
+        let error = ImageFolder::read(folder.path(), None)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("one for each class"), "{error}");
+        assert!(error.contains("found 1.png, 2.png"), "{error}");
     }
 
     #[test]

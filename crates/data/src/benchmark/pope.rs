@@ -1,5 +1,5 @@
 //! POPE: `coco_pope_{random,popular,adversarial}.json` (any of them), a JSON object with `image`, `text` and `label`
-//! on each line; pictures anywhere below the folder.
+//! on each line, or a list of them; pictures anywhere below the folder.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::files::{layout, names, write_file};
+use super::files::{layout, names, read_records, write_file};
 use super::{Item, PictureFolder};
 use crate::DataError;
 
@@ -49,24 +49,11 @@ pub fn read_pope(folder: &Path) -> Result<Vec<Item>, DataError> {
 }
 
 fn read_split(file: &Path, split: &str, pictures: &PictureFolder) -> Result<Vec<Item>, DataError> {
-    let name = file.display().to_string();
-    let text = std::fs::read_to_string(file).map_err(|e| DataError::io(file, e))?;
+    let loaded = read_records::<Line>(file, "an object with image, text and label")?;
+    let name = loaded.name;
     let mut items: Vec<Item> = Vec::new();
     let mut ids = HashSet::new();
-    for (number, line) in text
-        .lines()
-        .enumerate()
-        .filter(|(_, l)| !l.trim().is_empty())
-    {
-        let place = format!("line {}", number + 1);
-        let line: Line = serde_json::from_str(line).map_err(|e| {
-            DataError::malformed(
-                &name,
-                &place,
-                "an object with image, text and label",
-                e.to_string(),
-            )
-        })?;
+    for (number, (place, line)) in loaded.content.into_iter().enumerate() {
         let label = line.label.trim().to_lowercase();
         if label != "yes" && label != "no" {
             return Err(DataError::malformed(
@@ -96,7 +83,7 @@ fn read_split(file: &Path, split: &str, pictures: &PictureFolder) -> Result<Vec<
     if items.is_empty() {
         return Err(DataError::Empty {
             what: name,
-            hint: "it should hold one JSON object a line".into(),
+            hint: "it should hold one JSON object a line, or a list of them".into(),
         });
     }
     Ok(items)
@@ -150,6 +137,30 @@ mod tests {
         assert_eq!(items[1].answers, ["no"]);
         assert_eq!(items[0].question, "Is there a snowboard in the image?");
         assert_eq!(items[0].cluster, items[1].cluster);
+    }
+
+    #[test]
+    fn lists_and_marks_of_byte_order_are_read() {
+        let line = |image: &str, text: &str| {
+            format!("{{\"image\": \"{image}\", \"text\": \"{text}\", \"label\": \"no\"}}")
+        };
+        let (first, second) = (line("a.jpg", "A?"), line("b.jpg", "B?"));
+        let questions = |text: &str| -> Vec<String> {
+            let items = read(text).unwrap();
+            items.into_iter().map(|item| item.question).collect()
+        };
+        assert_eq!(questions(&format!("[{first},\n{second}]")), ["A?", "B?"]);
+        assert_eq!(
+            questions(&format!("\u{feff}{first}\n{second}")),
+            ["A?", "B?"]
+        );
+        let error = read(&format!("[{first}, {{\"image\": \"b.jpg\"}}]"));
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains("record 2") && error.contains("text"),
+            "{error}"
+        );
+        assert!(matches!(read("[]"), Err(DataError::Empty { .. })));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::files::{Loaded, names, one_file};
+use super::files::{Loaded, names, one_file, read_records};
 use super::vqa::coco_picture;
 use super::{Item, PictureFolder};
 use crate::DataError;
@@ -46,22 +46,9 @@ pub fn read_narratives(folder: &Path) -> Result<Vec<Item>, DataError> {
     let mut items = Vec::new();
     let mut name = String::new();
     for file in files {
-        name = file.display().to_string();
-        let text = std::fs::read_to_string(&file).map_err(|e| DataError::io(&file, e))?;
-        for (number, line) in text
-            .lines()
-            .enumerate()
-            .filter(|(_, l)| !l.trim().is_empty())
-        {
-            let place = format!("line {}", number + 1);
-            let narrative: Narrative = serde_json::from_str(line).map_err(|e| {
-                DataError::malformed(
-                    &name,
-                    &place,
-                    "an object with image_id and caption",
-                    e.to_string(),
-                )
-            })?;
+        let loaded = read_records::<Narrative>(&file, "an object with image_id and caption")?;
+        name = loaded.name;
+        for (number, (place, narrative)) in loaded.content.into_iter().enumerate() {
             let id: u64 = narrative.image_id.parse().map_err(|_| {
                 DataError::malformed(
                     &name,

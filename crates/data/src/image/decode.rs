@@ -172,7 +172,12 @@ fn other(
         name: name.to_owned(),
         reason,
     };
-    let failed = |e: image::ImageError| wrong(e.to_string());
+    let failed = |e: image::ImageError| match e {
+        image::ImageError::Unsupported(_) => {
+            wrong(format!("{e}; PNG, JPEG, WebP, GIF and BMP are read"))
+        }
+        _ => wrong(e.to_string()),
+    };
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|e| wrong(e.to_string()))?;
@@ -309,5 +314,13 @@ mod tests {
             error.contains("m.png") && error.contains("3x2") && error.contains("2x3"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_is_read_is_said_of_what_is_not() {
+        for bytes in [&b"GIMP or so"[..], b"", b"II*\0\x08\0\0\0"] {
+            let error = decode_image(bytes, "x", ImageLimits::default()).unwrap_err();
+            assert!(error.to_string().contains("PNG, JPEG"), "{error}");
+        }
     }
 }

@@ -115,6 +115,72 @@ fn options(url: &Url) -> Vec<(String, String)> {
     options
 }
 
+/// What opens the stores of a scheme: variables of which one has to be there, and what to do without.
+static CREDENTIALS: [(&[&str], &[&str], &str); 3] = [
+    (
+        &["s3", "s3a"],
+        &[
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SKIP_SIGNATURE",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        ],
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for what anybody may read",
+    ),
+    (
+        &["gs"],
+        &[
+            "GOOGLE_SERVICE_ACCOUNT",
+            "GOOGLE_SERVICE_ACCOUNT_PATH",
+            "GOOGLE_SERVICE_ACCOUNT_KEY",
+            "GOOGLE_APPLICATION_CREDENTIALS",
+            "GOOGLE_SKIP_SIGNATURE",
+        ],
+        "set GOOGLE_APPLICATION_CREDENTIALS, or GOOGLE_SKIP_SIGNATURE=true for what anybody may read",
+    ),
+    (
+        &["az", "abfs", "abfss"],
+        &[
+            "AZURE_STORAGE_ACCOUNT_KEY",
+            "AZURE_STORAGE_ACCESS_KEY",
+            "AZURE_STORAGE_SAS_KEY",
+            "AZURE_STORAGE_SAS_TOKEN",
+            "AZURE_CLIENT_ID",
+            "AZURE_SKIP_SIGNATURE",
+        ],
+        "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_SKIP_SIGNATURE=true for what anybody may read",
+    ),
+];
+
+/// What to do about a store that refuses, where the environment says nothing that would open it.
+fn advice(scheme: &str, is_set: impl Fn(&str) -> bool) -> Option<&'static str> {
+    let (_, variables, advice) = CREDENTIALS
+        .iter()
+        .find(|(schemes, ..)| schemes.iter().any(|own| *own == scheme))?;
+    let known = variables.iter().any(|variable| is_set(variable));
+    (!known).then_some(*advice)
+}
+
+/// A failure, and what to do about it if no credentials are known.
+fn advised(location: &Location, cause: io::Error) -> io::Error {
+    let scheme = match location {
+        Location::Remote(url) => url.scheme(),
+        Location::Local(_) => return cause,
+    };
+    // What is not there is no question of credentials.
+    if cause.kind() == io::ErrorKind::NotFound {
+        return cause;
+    }
+    match advice(scheme, |variable| std::env::var_os(variable).is_some()) {
+        Some(advice) => io::Error::new(
+            cause.kind(),
+            format!("no credentials in the environment: {advice} ({cause})"),
+        ),
+        None => cause,
+    }
+}
+
 /// Runs a request on the thread of requests.
 fn wait<T: Send + 'static>(
     request: impl Future<Output = Result<T, object_store::Error>> + Send + 'static,
@@ -160,7 +226,8 @@ impl Object {
         let failed = |cause| DataError::io(&path, cause);
         let store = Store::of(location).map_err(|reason| failed(io::Error::other(reason)))?;
         let asked = store.clone();
-        let meta = wait(async move { asked.store.head(&asked.key).await }).map_err(failed)?;
+        let meta = wait(async move { asked.store.head(&asked.key).await })
+            .map_err(|cause| failed(advised(location, cause)))?;
         let changed = meta.last_modified.timestamp();
         let version = meta.e_tag.unwrap_or_else(|| changed.to_string());
         Ok(Self {
@@ -281,5 +348,20 @@ impl Seek for ObjectReader {
         };
         self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
         Ok(self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_without_credentials_says_which_are_read() {
+        let none = |_: &str| false;
+        assert!(advice("s3", none).unwrap().contains("AWS_SKIP_SIGNATURE"));
+        assert!(advice("gs", none).unwrap().contains("GOOGLE_"));
+        assert!(advice("abfss", none).unwrap().contains("AZURE_"));
+        assert_eq!(advice("https", none), None);
+        assert_eq!(advice("s3", |name| name == "AWS_ACCESS_KEY_ID"), None);
     }
 }

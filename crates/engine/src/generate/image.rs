@@ -102,6 +102,12 @@ pub fn sample_latents(
             return Err(EngineError::NotDrawn);
         }
     }
+    // A picture would show them as black.
+    if !sample.clone().into_data().iter::<f32>().all(f32::is_finite) {
+        return Err(EngineError::DrawingNotFinite {
+            guidance: options.guidance,
+        });
+    }
     Ok(sample)
 }
 

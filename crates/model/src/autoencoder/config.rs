@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::checks::{Number, numbers};
 use crate::unet::Activation;
 
 /// What can be wrong with an autoencoder configuration.
@@ -116,6 +117,14 @@ impl AutoencoderConfig {
                 ));
             }
         }
+        problems.extend(numbers(&[
+            ("scaling_factor", self.scaling_factor, Number::NotZero),
+            (
+                "shift_factor",
+                self.shift_factor.unwrap_or(0.0),
+                Number::Any,
+            ),
+        ]));
         let groups = self.norm_num_groups;
         for channels in &self.block_out_channels {
             if groups == 0 || channels % groups != 0 {
@@ -161,5 +170,13 @@ mod tests {
         };
         let AutoencoderError::Config(problems) = config.validate().unwrap_err();
         assert_eq!(problems.len(), 3, "{problems:?}");
+        for factor in [0.0, f64::NAN, f64::INFINITY] {
+            let config = AutoencoderConfig {
+                scaling_factor: factor,
+                ..AutoencoderConfig::default()
+            };
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.contains("scaling_factor"), "{error}");
+        }
     }
 }

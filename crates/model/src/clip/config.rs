@@ -7,7 +7,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::activation::Activation;
-use crate::checks::{uneven, zeros};
+use crate::checks::{Number, numbers, uneven, zeros};
 
 /// What can be wrong with the configuration of an image or text tower.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -123,6 +123,11 @@ impl ClipVisionConfig {
             self.hidden_size,
             self.num_attention_heads,
         ));
+        problems.extend(numbers(&[(
+            "layer_norm_eps",
+            self.layer_norm_eps,
+            Number::FromZero,
+        )]));
         if self.image_size < self.patch_size {
             let Self {
                 image_size,
@@ -247,6 +252,11 @@ impl ClipTextConfig {
             ("num_attention_heads", self.num_attention_heads),
             ("max_position_embeddings", self.max_position_embeddings),
         ]);
+        problems.extend(numbers(&[(
+            "layer_norm_eps",
+            self.layer_norm_eps,
+            Number::FromZero,
+        )]));
         problems.extend(uneven(
             "hidden_size",
             self.hidden_size,
@@ -309,6 +319,14 @@ impl ConvNextConfig {
             ("patch_size", self.patch_size),
             ("in_chans", self.in_chans),
         ]);
+        problems.extend(numbers(&[
+            ("norm_eps", self.norm_eps, Number::FromZero),
+            (
+                "ls_init_value",
+                self.ls_init_value.unwrap_or(0.0),
+                Number::Any,
+            ),
+        ]));
         if self.kernel_size.is_multiple_of(2) {
             problems.push(format!("kernel_size {} is not odd", self.kernel_size));
         }
@@ -344,6 +362,23 @@ mod tests {
             assert!(text.contains(field), "{text}");
         }
         assert_eq!(ClipTextConfig::default().validate(), Ok(()));
+        for eps in [f64::NAN, -1.0] {
+            let vision = ClipVisionConfig {
+                layer_norm_eps: eps,
+                ..ClipVisionConfig::default()
+            };
+            let text = ClipTextConfig {
+                layer_norm_eps: eps,
+                ..ClipTextConfig::default()
+            };
+            let convolutions = ConvNextConfig {
+                norm_eps: eps,
+                ..ConvNextConfig::default()
+            };
+            for found in [vision.validate(), text.validate(), convolutions.validate()] {
+                assert!(found.unwrap_err().to_string().contains("norm_eps is"));
+            }
+        }
         assert_eq!(ConvNextConfig::default().validate(), Ok(()));
     }
 }

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::rope::{RopeParameters, RopeType};
 use super::{Family, LayerType};
 use crate::activation::Activation;
+use crate::checks::{Number, numbers};
 use crate::mmfs::MmfsConfig;
 
 /// What can be wrong with a LLaMA configuration.
@@ -215,22 +216,22 @@ impl LlamaConfig {
             }
             _ => {}
         }
-        for (field, factor) in [
-            ("rms_norm_eps", self.rms_norm_eps),
-            ("embedding_multiplier", self.embedding_multiplier),
+        let attention = self.attention_multiplier.unwrap_or(1.0);
+        problems.extend(numbers(&[
+            ("rms_norm_eps", self.rms_norm_eps, Number::FromZero),
             (
-                "attention_multiplier",
-                self.attention_multiplier.unwrap_or(1.0),
+                "embedding_multiplier",
+                self.embedding_multiplier,
+                Number::Any,
             ),
-            ("residual_multiplier", self.residual_multiplier),
-            ("logits_scaling", self.logits_scaling),
-        ] {
-            let divides = field == "logits_scaling" && factor == 0.0;
-            if !factor.is_finite() || divides {
-                problems.push(format!("`{field}` is {factor}"));
-            }
-        }
-        problems.extend(self.rope().problems(self.head_width()));
+            ("attention_multiplier", attention, Number::Any),
+            ("residual_multiplier", self.residual_multiplier, Number::Any),
+            ("logits_scaling", self.logits_scaling, Number::NotZero),
+        ]));
+        problems.extend(
+            self.rope()
+                .problems(self.head_width(), self.max_position_embeddings),
+        );
         if problems.is_empty() {
             Ok(())
         } else {
@@ -360,6 +361,54 @@ mod tests {
         for word in ["num_key_value_heads", "head_dim", "odd width", "factor"] {
             assert!(text.contains(word), "{word} in {text}");
         }
+    }
+
+    /// Each of these would make every logit no number.
+    #[test]
+    fn numbers_that_nothing_can_be_computed_with_are_named() {
+        let told = |change: &dyn Fn(&mut LlamaConfig)| {
+            let mut config = LlamaConfig::default();
+            change(&mut config);
+            config.validate().map_err(|error| error.to_string())
+        };
+        for theta in [f64::NAN, f64::INFINITY, -1.0, 0.0] {
+            let found = told(&|config| config.rope_theta = Some(theta));
+            assert!(found.unwrap_err().contains("rope_theta"), "{theta}");
+        }
+        for eps in [f64::NAN, f64::INFINITY, -1.0, 1e39] {
+            let found = told(&|config| config.rms_norm_eps = eps);
+            assert!(found.unwrap_err().contains("rms_norm_eps"), "{eps}");
+        }
+        let found = told(&|config| config.logits_scaling = 0.0).unwrap_err();
+        assert!(found.contains("logits_scaling"), "{found}");
+        let yarn = |change: &dyn Fn(&mut RopeParameters)| {
+            told(&|config| {
+                let mut rope = RopeParameters {
+                    rope_type: Some(RopeType::Yarn),
+                    factor: Some(4.0),
+                    original_max_position_embeddings: Some(2048),
+                    ..RopeParameters::default()
+                };
+                change(&mut rope);
+                config.rope_parameters = Some(rope);
+            })
+        };
+        assert_eq!(yarn(&|_| {}), Ok(()));
+        let found = yarn(&|rope| rope.beta_fast = Some(-1.0)).unwrap_err();
+        assert!(found.contains("beta_fast"), "{found}");
+        let found = yarn(&|rope| rope.factor = Some(f64::INFINITY)).unwrap_err();
+        assert!(found.contains("factor"), "{found}");
+        let found = yarn(&|rope| rope.original_max_position_embeddings = Some(0)).unwrap_err();
+        assert!(found.contains("original_max_position"), "{found}");
+        let found = told(&|config| {
+            config.rope_parameters = Some(RopeParameters {
+                rope_type: Some(RopeType::Longrope),
+                short_factor: Some(vec![1.0; 64]),
+                long_factor: Some(vec![0.0; 64]),
+                ..RopeParameters::default()
+            });
+        });
+        assert!(found.unwrap_err().contains("frequencies"));
     }
 
     #[test]

@@ -8,6 +8,12 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use libm::log;
 use serde::{Deserialize, Serialize};
 
+use crate::checks::{Number, numbers};
+
+/// Heads wider than this are not tried out when a configuration is checked: no model has them, and a damaged file
+/// might ask for more memory than there is.
+const WIDEST: usize = 1 << 16;
+
 /// How frequencies change for contexts longer than those of the training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -73,8 +79,10 @@ impl RopeParameters {
         self.rope_type.or(self.legacy_type).unwrap_or_default()
     }
 
-    /// What is missing or of the wrong length.
-    pub(super) fn problems(&self, head_dim: usize) -> Vec<String> {
+    /// What is missing, of the wrong length, or makes frequencies that are no numbers.
+    ///
+    /// - `longest`: positions that the model reads
+    pub(super) fn problems(&self, head_dim: usize, longest: usize) -> Vec<String> {
         let kind = self.kind();
         let mut problems = Vec::new();
         if let Some(share) = self.partial_rotary_factor.filter(|share| *share != 1.0) {
@@ -107,6 +115,41 @@ impl RopeParameters {
                     "long_factor (head_dim / 2 numbers)",
                     fits(&self.long_factor),
                 );
+            }
+        }
+        let of_kind: &[(&str, Option<f64>, Number)] = match kind {
+            RopeType::Default => &[],
+            _ => &[
+                ("factor", self.factor, Number::Positive),
+                ("low_freq_factor", self.low_freq_factor, Number::Any),
+                ("high_freq_factor", self.high_freq_factor, Number::Any),
+                ("attention_factor", self.attention_factor, Number::Positive),
+                ("beta_fast", self.beta_fast, Number::Positive),
+                ("beta_slow", self.beta_slow, Number::Positive),
+                ("mscale", self.mscale, Number::Any),
+                ("mscale_all_dim", self.mscale_all_dim, Number::Any),
+            ],
+        };
+        if kind != RopeType::Default && self.original_max_position_embeddings == Some(0) {
+            problems.push("`original_max_position_embeddings` is 0".into());
+        }
+        let theta = ("rope_theta", self.rope_theta, Number::Positive);
+        let given = of_kind.iter().chain([&theta]);
+        let given: Vec<_> = given
+            .filter_map(|(field, value, may)| value.map(|value| (*field, value, *may)))
+            .collect();
+        problems.extend(numbers(&given));
+        if problems.is_empty() && head_dim <= WIDEST {
+            let finite = [0, longest, longest.saturating_mul(2)]
+                .iter()
+                .all(|length| {
+                    let (frequencies, factor) = self.frequencies(head_dim, *length);
+                    factor.is_finite() && frequencies.iter().all(|frequency| frequency.is_finite())
+                });
+            if !finite {
+                problems.push(format!(
+                    "rope scaling {kind:?} gives frequencies that are no numbers; check its fields"
+                ));
             }
         }
         problems

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::checks::{uneven, zeros};
+use crate::checks::{Number, numbers, uneven, zeros};
 
 /// Dimensions of one synchroniser.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +50,8 @@ impl MmfsConfig {
             ("base_size", self.base_size),
         ]);
         problems.extend(uneven("attention_dim", self.attention_dim, self.heads));
+        let offset = ("offset_init", f64::from(self.offset_init), Number::FromZero);
+        problems.extend(numbers(&[offset]));
         if self.max_images < 2 {
             problems.push("max_images must be at least 2 (row 0 is for invisible images)".into());
         }

@@ -61,6 +61,26 @@ impl DdimConfig {
     }
 }
 
+impl DdimConfig {
+    fn check(&self) -> Result<(), SchedulerError> {
+        let (range, eta) = (self.clip_sample_range, self.eta);
+        let wrong = |field, found: f64, expected| {
+            Err(SchedulerError::Config {
+                field,
+                found: found.to_string(),
+                expected,
+            })
+        };
+        if self.clip_sample && !(range.is_finite() && range > 0.0) {
+            return wrong("clip_sample_range", range, "a finite number above 0");
+        }
+        if !(eta.is_finite() && eta >= 0.0) {
+            return wrong("eta", eta, "a finite number from 0 on");
+        }
+        self.thresholding.check()
+    }
+}
+
 /// The DDIM sampler for a fixed number of steps.
 #[derive(Clone, Debug)]
 pub struct Ddim {
@@ -76,6 +96,7 @@ impl Ddim {
     /// # Errors
     /// `Steps` unless `1 ≤ steps ≤` training timesteps; `Config` for an unusable configuration.
     pub fn new(config: &DdimConfig, steps: usize) -> Result<Self, SchedulerError> {
+        config.check()?;
         let schedule = NoiseSchedule::new(&config.noise)?;
         let total = schedule.steps();
         if !(1..=total).contains(&steps) {
@@ -253,5 +274,49 @@ mod tests {
             noisy.step(2, x.clone(), x, None).unwrap_err(),
             SchedulerError::Index { found: 2, steps: 2 }
         ));
+    }
+
+    #[test]
+    fn numbers_that_no_sample_survives_are_named() {
+        let usual = DdimConfig::stable_diffusion;
+        let thresholding = |ratio: f64, most: f64| Thresholding {
+            thresholding: true,
+            dynamic_thresholding_ratio: ratio,
+            sample_max_value: most,
+        };
+        for (field, config) in [
+            (
+                "eta",
+                DdimConfig {
+                    eta: f64::NAN,
+                    ..usual()
+                },
+            ),
+            (
+                "clip_sample_range",
+                DdimConfig {
+                    clip_sample: true,
+                    clip_sample_range: -1.0,
+                    ..usual()
+                },
+            ),
+            (
+                "dynamic_thresholding_ratio",
+                DdimConfig {
+                    thresholding: thresholding(f64::NAN, 1.0),
+                    ..usual()
+                },
+            ),
+            (
+                "sample_max_value",
+                DdimConfig {
+                    thresholding: thresholding(0.9, 0.0),
+                    ..usual()
+                },
+            ),
+        ] {
+            let error = Ddim::new(&config, 4).unwrap_err().to_string();
+            assert!(error.contains(field), "{error}");
+        }
     }
 }

@@ -101,13 +101,21 @@ impl NoiseSchedule {
             betas = zero_terminal_snr(&betas);
         }
         let mut product = 1.0;
-        let alphas_cumprod = betas
+        let alphas_cumprod: Vec<f64> = betas
             .iter()
             .map(|beta| {
                 product *= f64::from((1.0 - f64::from(*beta)) as f32);
                 product
             })
             .collect();
+        // Noise that does not grow cannot be rescaled to end in nothing else.
+        if let Some(found) = alphas_cumprod.iter().find(|level| !level.is_finite()) {
+            return Err(SchedulerError::Config {
+                field: "rescale_betas_zero_snr",
+                found: format!("true, which makes {found} of these betas"),
+                expected: "false, or betas above 0",
+            });
+        }
         Ok(Self {
             alphas_cumprod,
             config: config.clone(),
@@ -395,5 +403,12 @@ mod tests {
             ..NoiseConfig::default()
         };
         assert!(NoiseSchedule::new(&negative).is_err());
+        let none = NoiseConfig {
+            trained_betas: Some(vec![0.0; 3]),
+            rescale_betas_zero_snr: true,
+            ..NoiseConfig::default()
+        };
+        let error = NoiseSchedule::new(&none).unwrap_err().to_string();
+        assert!(error.contains("rescale_betas_zero_snr"), "{error}");
     }
 }

@@ -1,6 +1,8 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::SchedulerError;
+
 /// Dynamic thresholding of the predicted clean sample (Saharia et al. 2022, §2.3), for models of pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -24,6 +26,30 @@ impl Default for Thresholding {
 }
 
 impl Thresholding {
+    /// Checks the numbers, if they are used.
+    ///
+    /// # Errors
+    /// `Config` naming the field.
+    pub(super) fn check(&self) -> Result<(), SchedulerError> {
+        let (ratio, most) = (self.dynamic_thresholding_ratio, self.sample_max_value);
+        let wrong = |field, found: f64, expected| {
+            Err(SchedulerError::Config {
+                field,
+                found: found.to_string(),
+                expected,
+            })
+        };
+        match self.thresholding {
+            true if !(0.0..=1.0).contains(&ratio) => {
+                wrong("dynamic_thresholding_ratio", ratio, "a number from 0 to 1")
+            }
+            true if !most.is_finite() || most <= 0.0 => {
+                wrong("sample_max_value", most, "a finite number above 0")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Clips each image to its bound and divides it by that.
     ///
     /// # Shapes

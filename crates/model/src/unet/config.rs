@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Activation, PerBlock};
+use crate::checks::{Number, numbers};
 
 /// What can be wrong with a UNet configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -265,6 +266,25 @@ impl UNetConfig {
                 ));
             }
         }
+        problems.extend(numbers(&[
+            ("norm_eps", self.norm_eps, Number::FromZero),
+            ("freq_shift", self.freq_shift, Number::Any),
+            (
+                "mid_block_scale_factor",
+                self.mid_block_scale_factor,
+                Number::NotZero,
+            ),
+        ]));
+        // The exponent of a frequency is its number over what the shift leaves of how many there are.
+        let half = self.block_out_channels.first().map_or(0, |width| width / 2);
+        let left = half as f64 - self.freq_shift;
+        let exponent = -libm::log(10_000.0) * half.saturating_sub(1) as f64 / left;
+        if left == 0.0 || !(libm::exp(exponent) as f32).is_finite() {
+            problems.push(format!(
+                "`freq_shift` is {}, for {half} frequencies of the timestep",
+                self.freq_shift
+            ));
+        }
         let groups = self.norm_num_groups.unwrap_or(0);
         for (block, channels) in self.block_out_channels.iter().enumerate() {
             if groups == 0 || channels % groups != 0 {
@@ -377,6 +397,32 @@ mod tests {
             "norm_num_groups",
         ] {
             assert!(text.contains(word), "{word} in {text}");
+        }
+        for (field, config) in [
+            (
+                "norm_eps",
+                UNetConfig {
+                    norm_eps: -1.0,
+                    ..UNetConfig::default()
+                },
+            ),
+            (
+                "mid_block_scale_factor",
+                UNetConfig {
+                    mid_block_scale_factor: 0.0,
+                    ..UNetConfig::default()
+                },
+            ),
+            (
+                "freq_shift",
+                UNetConfig {
+                    freq_shift: 160.0,
+                    ..UNetConfig::default()
+                },
+            ),
+        ] {
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.contains(field), "{error}");
         }
         let unknown = r#"{"down_block_types": ["AttnDownBlock2D"]}"#;
         let error = serde_json::from_str::<UNetConfig>(unknown).unwrap_err();

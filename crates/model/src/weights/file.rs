@@ -136,6 +136,10 @@ impl WeightsFile {
             path: path.into(),
             rule,
         };
+        let named = path.extension().unwrap_or_default();
+        if named.eq_ignore_ascii_case("gguf") {
+            return self.add_gguf(GgufFile::open(path)?);
+        }
         let Some(map) = mapped(path, 8)? else {
             return Err(format("shorter than its 8-byte header length".into()));
         };

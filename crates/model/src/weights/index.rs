@@ -144,6 +144,26 @@ pub fn check_shards(index: &Path, found: &[&str]) -> Result<(), WeightsError> {
     }
 }
 
+/// Endings of pickles.
+const PICKLED: [&str; 3] = ["bin", "pt", "pth"];
+
+/// The pickles among the files of a folder, but for shards.
+pub fn pickles(names: &[String]) -> Vec<&str> {
+    let pickled = |name: &&str| {
+        let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+        ending.is_some_and(|ending| PICKLED.contains(&ending)) && !is_part(name)
+    };
+    names.iter().map(String::as_str).filter(pickled).collect()
+}
+
+/// The weights of a folder, if they are pickled under a published name.
+fn chosen_pickle(names: &[String]) -> Option<String> {
+    let mut chosen = PICKLED
+        .iter()
+        .flat_map(|ending| weight_files(names, ending));
+    chosen.next()
+}
+
 /// The file to open for a folder's weights (an index if there are shards); a file is its own.
 ///
 /// # Errors
@@ -172,22 +192,24 @@ pub fn find(path: &Path) -> Result<PathBuf, WeightsError> {
             return Ok(path.join(found));
         }
     }
-    let pickled = [".bin", ".pt", ".pth"];
-    let pickle = names
-        .iter()
-        .find(|n| pickled.iter().any(|p| n.ends_with(p)));
+    let pickles = pickles(&names);
+    let found = match (chosen_pickle(&names), pickles.as_slice()) {
+        (Some(name), _) => Some((name, path.to_owned())),
+        (None, [first, ..]) => Some((pickles.join(", "), path.join(first))),
+        (None, []) => None,
+    };
     Err(WeightsError::Absent {
         path: path.into(),
-        expected: match pickle {
-            Some(name) => format!(
-                "model.safetensors or another published name, found the pickle {name}; \
-                 `deem convert {} OUT` makes safetensors of it",
-                path.display()
+        expected: match found {
+            Some((pickles, input)) => format!(
+                "model.safetensors or another published name, found pickles ({pickles}); `deem convert {} OUT` makes \
+                 safetensors of them",
+                input.display()
             ),
             None => match names.iter().find(|name| is_part(name)) {
                 Some(part) => format!(
                     "an index of the shards beside {part}, which is one of several; download \
-                     model.safetensors.index.json, too"
+                     model.safetensors.index.json (of pickles pytorch_model.bin.index.json), too"
                 ),
                 None => {
                     "model.safetensors, model.safetensors.index.json or another published name, \
@@ -392,6 +414,17 @@ mod tests {
         let error = || find(folder.path()).unwrap_err().to_string();
         assert!(error().contains("model.safetensors"), "{}", error());
         fs::write(folder.path().join("pytorch_model.bin"), "x").unwrap();
-        assert!(error().contains("deem convert"), "{}", error());
+        let told = format!("deem convert {} OUT", folder.path().display());
+        assert!(error().contains(&told), "{}", error());
+        // Two of which none has a published name, as taesd's: which one, only the user knows.
+        let taesd = tempfile::tempdir().unwrap();
+        for name in ["taef2_decoder.pth", "taef2_encoder.pth"] {
+            fs::write(taesd.path().join(name), "x").unwrap();
+        }
+        let error = find(taesd.path()).unwrap_err().to_string();
+        let first = taesd.path().join("taef2_decoder.pth");
+        let told = format!("deem convert {} OUT", first.display());
+        assert!(error.contains(&told), "{error}");
+        assert!(error.contains("taef2_encoder.pth"), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! `POST /v1/images/generations` and `POST /v1/restore`: pictures in PNG.
 
-use deem::ImageOptions;
+use deem::{GUIDANCE, ImageOptions};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ impl Drawing {
             .unwrap_or(usual.steps.min(options.max_steps) as u64);
         Ok(ImageOptions {
             steps: up_to("steps", steps, options.max_steps, "--max-steps")?,
-            guidance: within("guidance", self.guidance.unwrap_or(guidance), 0.0..=100.0)?,
+            guidance: within("guidance", self.guidance.unwrap_or(guidance), GUIDANCE)?,
             seed: self.seed.map_or(usual.seed, |seed| seed as u64),
             ..usual
         })

@@ -58,9 +58,11 @@ impl Chosen {
 
 /// Finds out which sources are meant.
 ///
+/// - `default`: the built-in world's source that serves unless another is named
+///
 /// # Errors
 /// For a file or description that cannot be read.
-pub fn choose(setup: &Setup, chosen: &ChosenSource) -> Result<Chosen> {
+pub fn choose(setup: &Setup, chosen: &ChosenSource, default: &str) -> Result<Chosen> {
     let preset = setup.without_overrides().open()?;
     let mut views = ViewConfig {
         encoder: preset.preset().model.image_size as u32,
@@ -79,10 +81,19 @@ pub fn choose(setup: &Setup, chosen: &ChosenSource) -> Result<Chosen> {
             if let Some(crop) = stage.get("crop") {
                 views.crop = crop.clone().try_into().context("crop")?;
             }
-            let specs = specs.with_context(|| path.display().to_string())?;
+            let specs: Vec<SourceSpec> = specs.with_context(|| path.display().to_string())?;
+            if specs.is_empty() {
+                bail!(
+                    "{}: data: expected at least one source, found an empty list",
+                    path.display()
+                );
+            }
             (specs, folder_of(path))
         }
-        None => (described(&chosen.source)?, PathBuf::from(".")),
+        None => {
+            let source = chosen.source.as_deref().unwrap_or(default);
+            (described(source)?, PathBuf::from("."))
+        }
     };
     Ok(Chosen {
         specs,
@@ -127,7 +138,7 @@ fn of_file<'a>(table: &'a Table, stage: Option<&str>) -> Result<&'a Table> {
 }
 
 /// What `--source` describes.
-fn described(text: &str) -> Result<Vec<SourceSpec>> {
+pub fn described(text: &str) -> Result<Vec<SourceSpec>> {
     if let Some((_, task)) = WORLD.iter().find(|(name, _)| *name == text) {
         let entry = format!("{{ kind = \"world\", task = \"{task}\" }}");
         return described(&entry);

@@ -1,26 +1,22 @@
 //! What a folder or file of weights is, what fits, and what is missing or wrong, before anything is loaded.
 
-use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use burn::tensor::Device;
-use deem::Open;
+use deem::{DESCRIPTION, Description, Open};
+use deem_engine::encoder_feedback::encoder_at;
 use deem_engine::foundation::tokenizer_file;
-use deem_engine::train::parameters::list;
-use deem_model::autoencoder::AutoencoderConfig;
-use deem_model::clip::config::ClipVisionConfig;
-use deem_model::llama::{Llama, LlamaConfig};
-use deem_model::published::{Fields, Published, fields};
-use deem_model::scheduler::NoiseConfig;
-use deem_model::unet::UNetConfig;
+use deem_model::published::{Fields, fields};
 use deem_model::weights::gguf::GgufFile;
 use deem_model::weights::torch::TorchFile;
 use deem_model::weights::{WeightsFile, find, is_official};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{gib, memory};
+
+mod kind;
+mod published;
 
 /// What was found out.
 #[derive(Default)]
@@ -129,9 +125,6 @@ impl Findings {
 
     fn folder(&mut self, path: &Path) {
         let has = |name: &str| path.join(name).is_file();
-        if has("model.json") {
-            self.is.push("a result of deem: `--model` opens it".into());
-        }
         if has("model.toml") {
             self.is.push("a preset: `--standins` opens it".into());
             // Its configurations stand in model.toml; its parts lie where that says.
@@ -140,13 +133,18 @@ impl Findings {
             }
             return;
         }
+        if has(DESCRIPTION) {
+            self.result(path);
+            return self.tokenizer(path);
+        }
         if path.join("unet").is_dir() {
-            self.is.push("a diffusion model (diffusers)".into());
-            self.part::<UNetConfig>(&path.join("unet"), "config.json");
-            self.part::<AutoencoderConfig>(&path.join("vae"), "config.json");
-            let schedule = path.join("scheduler/scheduler_config.json");
-            self.configuration::<NoiseConfig>(&schedule);
-            return;
+            return self.diffusion(path);
+        }
+        let corrected = encoder_at(path);
+        if corrected != path && !has("config.json") {
+            self.is
+                .push("a run of `deem feedback`: `--encoder` and `deem convert` take it".into());
+            return self.folder(&corrected);
         }
         if let Ok(found) = find(path)
             && found
@@ -155,25 +153,33 @@ impl Findings {
         {
             return self.gguf(&found);
         }
-        match self.read(&path.join("config.json")) {
-            Some(fields)
-                if fields.contains_key("vision_config") || says(&fields, "clip_vision_model") =>
-            {
-                self.is.push("an image tower (CLIP)".into());
-                self.published::<ClipVisionConfig>(&path.join("config.json"), fields);
-                self.weights_of(path);
+        if has("config.json") {
+            if let Some(fields) = self.read(&path.join("config.json")) {
+                self.described(path, fields);
             }
-            Some(fields) => self.language(path, fields),
-            None if has("open_clip_config.json") => {
-                self.is.push("an image tower (open_clip)".into());
-                self.weights_of(path);
-            }
-            None if self.is.is_empty() && self.wrong.is_empty() && !has("tokenizer.json") => {
-                drop(self.weights_of(path))
-            }
-            None => {}
+        } else if has("open_clip_config.json") {
+            self.encoder(path);
+        } else if has("scheduler_config.json") {
+            self.is.push("a noise schedule (diffusers)".into());
+            self.schedule(&path.join("scheduler_config.json"));
+        } else if let Some(index) = self.read(&path.join("model_index.json")) {
+            let class = index.get("_class_name").and_then(Value::as_str);
+            self.wrong(format!(
+                "model_index.json: {} without a folder unet; only diffusion models with one are computed here",
+                class.unwrap_or("a pipeline")
+            ));
+        } else if stages(path) {
+            self.is
+                .push("a run of several stages: `--model` opens it".into());
+            self.opens(path);
+        } else if !has("tokenizer.json") {
+            drop(self.weights_of(path));
         }
-        if has("tokenizer.json") {
+        self.tokenizer(path);
+    }
+
+    fn tokenizer(&mut self, path: &Path) {
+        if path.join("tokenizer.json").is_file() {
             match tokenizer_file(path) {
                 Ok(tokens) => self.is.push(format!("a tokenizer of {tokens} tokens")),
                 Err(error) => self.wrong(error),
@@ -181,50 +187,27 @@ impl Findings {
         }
     }
 
-    /// A language model in transformers' layout.
-    fn language(&mut self, path: &Path, fields: Fields) {
-        let place = path.join("config.json");
-        let Some(config) = self.published::<LlamaConfig>(&place, fields) else {
-            return drop(self.weights_of(path));
-        };
-        if let Err(error) = config.validate() {
+    /// What a run of deem trained, or an exported folder.
+    fn result(&mut self, path: &Path) {
+        if let Err(error) = Description::read(&path.join(DESCRIPTION)) {
             return self.wrong(error);
         }
-        self.is.push(format!(
-            "a language model ({:?}): {} layers of width {}, {} positions",
-            config.model_type,
-            config.num_hidden_layers,
-            config.hidden_size,
-            config.max_position_embeddings
-        ));
-        let Some(file) = self.weights_of(path) else {
-            return;
-        };
-        let expected = list(&Llama::new(&config, None, &Device::flex()));
-        let expected: BTreeSet<&str> = expected.iter().map(|(key, ..)| key.as_str()).collect();
-        let keys: BTreeSet<&str> = file.keys().collect();
-        let tied = ["lm_head.weight", "model.embed_tokens.weight"];
-        let either = config.tie_word_embeddings && tied.iter().any(|key| keys.contains(key));
-        let apart =
-            |key: &str| either && tied.contains(&key) || key.ends_with("rotary_emb.inv_freq");
-        let counts = |key: &&&str| !apart(key);
-        for (what, few) in [
-            (
-                "missing",
-                expected
-                    .difference(&keys)
-                    .filter(counts)
-                    .copied()
-                    .collect::<Vec<_>>(),
-            ),
-            (
-                "not part of this network",
-                keys.difference(&expected).filter(counts).copied().collect(),
-            ),
-        ] {
-            if let Some(first) = few.first() {
-                self.wrong(format!("{} keys are {what}: {first}, …", few.len()));
-            }
+        self.is.push("a result of deem: `--model` opens it".into());
+        let places = [path.to_owned(), path.join("checkpoint")];
+        let place = places.iter().find(|place| find(place).is_ok());
+        if self
+            .weights_of(place.map_or(path, PathBuf::as_path))
+            .is_some()
+        {
+            self.opens(path);
+        }
+    }
+
+    /// Whether everything that a result is made of is there, and is what it was trained on.
+    fn opens(&mut self, path: &Path) {
+        let name = path.to_string_lossy();
+        if let Err(error) = Open::named(&name).offline(true).find() {
+            self.wrong(error);
         }
     }
 
@@ -242,38 +225,12 @@ impl Findings {
         }
     }
 
-    /// One part of a diffusers folder.
-    fn part<C: Published>(&mut self, folder: &Path, name: &str) {
-        self.configuration::<C>(&folder.join(name));
-        self.weights_of(folder);
-    }
-
-    fn configuration<C: Published>(&mut self, path: &Path) {
-        match self.read(path) {
-            Some(fields) => drop(self.published::<C>(path, fields)),
-            None if path.is_file() => {}
-            None => self.wrong(format!("{}: not there", path.display())),
-        }
-    }
-
     fn read(&mut self, path: &Path) -> Option<Fields> {
         let text = std::fs::read_to_string(path).ok()?;
         let found = fields(&text);
         found
             .map_err(|problem| self.wrong(format!("{}: {problem}", path.display())))
             .ok()
-    }
-
-    fn published<C: Published>(&mut self, path: &Path, fields: Fields) -> Option<C> {
-        match C::published(fields) {
-            Ok(config) => Some(config),
-            Err(problems) => {
-                for problem in problems {
-                    self.wrong(format!("{}: {problem}", path.display()));
-                }
-                None
-            }
-        }
     }
 
     /// The weights of a folder: all shards are there, and sound.
@@ -308,6 +265,10 @@ impl Findings {
     }
 }
 
-fn says(fields: &Fields, kind: &str) -> bool {
-    fields.get("model_type").is_some_and(|own| own == kind)
+/// Whether a folder holds the results of stages.
+fn stages(path: &Path) -> bool {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .any(|stage| stage.join(DESCRIPTION).is_file())
 }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::checks::uneven;
+use crate::checks::{Number, numbers, uneven, zeros};
 use crate::clip::adapter::VitAdapterConfig;
 use crate::clip::config::{ClipError, ClipVisionConfig, ConvNextConfig};
 
@@ -72,8 +72,13 @@ impl VisionConfig {
             Self::Vit { trunk, adapter, .. } => {
                 let heads = trunk.num_attention_heads;
                 let width = adapter.value_width(trunk.hidden_size);
-                let problem = uneven("hidden_size * deform_ratio", width, heads);
-                (trunk.validate(), problem.into_iter().collect())
+                let mut problems = numbers(&[
+                    ("deform_ratio", adapter.deform_ratio, Number::Positive),
+                    ("cffn_ratio", adapter.cffn_ratio, Number::Positive),
+                ]);
+                problems.extend(zeros(&[("hidden_size * deform_ratio", width)]));
+                problems.extend(uneven("hidden_size * deform_ratio", width, heads));
+                (trunk.validate(), problems)
             }
         };
         let width = self.pyramid_dim();

@@ -121,6 +121,10 @@ impl DpmSolverConfig {
                 expected,
             })
         };
+        self.thresholding.check()?;
+        if let Some(least) = self.lambda_min_clipped.filter(|least| least.is_nan()) {
+            return refuse("lambda_min_clipped", &least.to_string(), "a number");
+        }
         if !(1..=3).contains(&self.solver_order) {
             let found = self.solver_order.to_string();
             return refuse("solver_order", &found, "1, 2 or 3");
