@@ -444,10 +444,7 @@ pub struct Ask {
 
 /// More would take longer than anyone waits.
 fn beams(text: &str) -> Result<usize, String> {
-    at_least_one(text).and_then(|beams| match beams {
-        ..=1000 => Ok(beams),
-        _ => Err(format!("expected 1 to 1000, found {beams}")),
-    })
+    among(text, 1..=1000)
 }
 
 /// A whole number from 0 on.
