@@ -187,7 +187,11 @@ impl EncoderFolder {
                     },
                     ..own.clone()
                 };
-                compare(&self.folder, &own, config)?;
+                let file = match self.layout {
+                    DualLayout::Transformers(_) => CONFIG,
+                    DualLayout::OpenClip(_) => OPEN_CLIP_CONFIG,
+                };
+                compare(&self.folder.join(file), &own, config)?;
             }
             ImageConfig::ConvNext { .. } => {
                 return Err(EngineError::File {

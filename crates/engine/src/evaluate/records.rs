@@ -107,8 +107,9 @@ pub struct RecordFile {
 /// Name of the file of records, and the beginning of the names of shares'.
 const NAME: &str = "records";
 
-/// The whole lines of a file of records; nothing if it is not there.
-fn whole_lines(path: &Path) -> Result<(Vec<Record>, bool), EngineError> {
+/// The whole lines of a file of records, as they are and what they say; nothing if it is not there. And whether something
+/// follows them.
+fn whole_lines(path: &Path) -> Result<(Vec<(String, Record)>, bool), EngineError> {
     let text = match fs::read(path) {
         // A line that was cut within a character is no text, and no whole line either.
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -119,16 +120,15 @@ fn whole_lines(path: &Path) -> Result<(Vec<Record>, bool), EngineError> {
     let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
     let mut records = Vec::new();
     for (number, line) in whole.lines().enumerate() {
-        records.push(
-            serde_json::from_str(line).map_err(|error| EngineError::File {
-                path: path.into(),
-                problem: format!(
-                    "line {}: not a record of this version of deem ({error}); \
-                     choose another --output, or delete the file to start over",
-                    number + 1
-                ),
-            })?,
-        );
+        let record = serde_json::from_str(line).map_err(|error| EngineError::File {
+            path: path.into(),
+            problem: format!(
+                "line {}: not a record of this version of deem ({error}); \
+                 choose another --output, or delete the file to start over",
+                number + 1
+            ),
+        })?;
+        records.push((line.to_owned(), record));
     }
     Ok((records, whole.len() < text.len()))
 }
@@ -159,7 +159,11 @@ pub fn saved_records(folder: &Path) -> Result<Vec<Record>, EngineError> {
     let mut done = BTreeMap::new();
     for file in record_files(folder)? {
         let (records, _) = whole_lines(&file)?;
-        done.extend(records.into_iter().map(|record| (record.key(), record)));
+        done.extend(
+            records
+                .into_iter()
+                .map(|(_, record)| (record.key(), record)),
+        );
     }
     Ok(done.into_values().collect())
 }
@@ -174,18 +178,20 @@ impl RecordFile {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(EngineError::io(folder))?;
         }
-        let (records, cut) = whole_lines(path)?;
+        let (mut records, cut) = whole_lines(path)?;
         let count = records.len();
-        let asked = records.into_iter().filter(|record| record.error.is_none());
-        let records: Vec<Record> = asked.collect();
+        records.retain(|(_, record)| record.error.is_none());
         if cut || records.len() < count {
-            let lines: String = records.iter().map(line).collect();
+            let lines: String = records
+                .iter()
+                .map(|(line, _)| format!("{line}\n"))
+                .collect();
             let part = path.with_extension("part");
             fs::write(&part, lines).map_err(EngineError::io(&part))?;
             fs::rename(&part, path).map_err(EngineError::io(path))?;
         }
         let records = records.into_iter();
-        let done = records.map(|record| (record.key(), record)).collect();
+        let done = records.map(|(_, record)| (record.key(), record)).collect();
         let file = OpenOptions::new()
             .create(true)
             .append(true)
