@@ -131,6 +131,11 @@ impl Serve {
     }
 }
 
+/// Megabytes of a request.
+fn megabytes(text: &str) -> Result<u64, String> {
+    super::among(text, 1..=4096)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -147,9 +152,4 @@ mod tests {
         assert_eq!(format!("{found:?}"), format!("{expected:?}"));
         assert_eq!(args.schedule(), Schedule::default());
     }
-}
-
-/// Megabytes of a request.
-fn megabytes(text: &str) -> Result<u64, String> {
-    super::among(text, 1..=4096)
 }

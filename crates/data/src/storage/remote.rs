@@ -157,7 +157,7 @@ static CREDENTIALS: [(&[&str], &[&str], &str); 3] = [
 fn advice(scheme: &str, is_set: impl Fn(&str) -> bool) -> Option<&'static str> {
     let (_, variables, advice) = CREDENTIALS
         .iter()
-        .find(|(schemes, ..)| schemes.iter().any(|own| *own == scheme))?;
+        .find(|(schemes, ..)| schemes.contains(&scheme))?;
     let known = variables.iter().any(|variable| is_set(variable));
     (!known).then_some(*advice)
 }
