@@ -185,10 +185,15 @@ pub fn square_view(
 
 /// Bytes `[height, width, 3]` to `[3, height, width]` in `[0, 1]`, put behind what is there.
 pub(super) fn planar(data: &[u8], out: &mut Vec<f32>) {
+    let level: [f32; 256] = std::array::from_fn(|v| v as f32 / 255.0);
+    let (pixels, _) = data.as_chunks::<3>();
     out.reserve(data.len());
     for channel in 0..3 {
-        let plane = data.chunks_exact(3).map(|pixel| pixel[channel]);
-        out.extend(plane.map(|level| f32::from(level) / 255.0));
+        out.extend(
+            pixels
+                .iter()
+                .map(|pixel| level[usize::from(pixel[channel])]),
+        );
     }
 }
 
