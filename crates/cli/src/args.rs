@@ -357,7 +357,7 @@ pub struct Score {
     #[arg(long, value_name = "DIR", requires = "features")]
     pub save_features: Option<PathBuf>,
     /// Largest picture accepted, in millions of pixels.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = megapixels, allow_negative_numbers = true)]
     pub max_megapixels: u64,
     /// Print the numbers as JSON.
     #[arg(long)]
