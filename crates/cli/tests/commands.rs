@@ -749,7 +749,7 @@ fn data_of_ones_own_is_listed_inspected_and_counted() {
     assert_eq!(samples.lines().count(), 1);
     let figures = succeeds(&["data", "stats", "--json", "--source", source], folder);
     let figures: serde_json::Value = serde_json::from_str(&figures).unwrap();
-    assert_eq!(figures["read"], 2);
+    assert_eq!(figures["looked_at"], 2);
     assert_eq!(figures["dropped"]["caption too short"], 1);
 
     // Paths of a run's file start from its folder.

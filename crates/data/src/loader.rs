@@ -195,8 +195,9 @@ impl LoaderStats {
         self.skipped += 1;
         *self.causes.entry(error.kind()).or_default() += 1;
         tracing::warn!(index, %error, "sample skipped");
-        if self.examples.len() < MAX_EXAMPLES {
-            self.examples.push(error.to_string());
+        let message = error.to_string();
+        if self.examples.len() < MAX_EXAMPLES && !self.examples.contains(&message) {
+            self.examples.push(message);
         }
         if self.skipped as f64 > ceiling * self.read.max(GRACE) as f64 {
             let causes: Vec<String> = self

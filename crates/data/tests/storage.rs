@@ -58,7 +58,7 @@ fn web_servers_are_read_in_pieces_and_the_pieces_are_kept() {
     exported(folder, "c", Format::Captions, "captions", 6);
     let server = Server::of(folder);
     let here = figures(&shards("w"), folder, &[]);
-    assert_eq!(here["read"], 40);
+    assert_eq!(here["looked_at"], 40);
     let there = shards(&format!("{}/w", server.address));
     assert_eq!(figures(&there, folder, &[]), here);
     let asked = server.asked("GET");

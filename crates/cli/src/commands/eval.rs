@@ -372,6 +372,23 @@ fn shown(
     } else {
         eprintln!("{}", evaluation.folder().display());
     }
+    none_seen(evaluation, families)
+}
+
+/// Refuses figures of a benchmark of which no picture could be read: they say nothing.
+fn none_seen(evaluation: &Evaluation, families: &[(Exam, Family)]) -> Result<()> {
+    for (exam, family) in families {
+        let counts = family.counts.unwrap_or_default();
+        if counts.samples > 0 && counts.unreadable == counts.samples {
+            let records = evaluation.records(exam);
+            let first = records.iter().find_map(|record| record.error.as_deref());
+            bail!(
+                "{}: none of its pictures could be read, so its figures say nothing; the first: {}",
+                exam.benchmark.title(),
+                first.unwrap_or_default()
+            );
+        }
+    }
     Ok(())
 }
 

@@ -39,6 +39,9 @@ struct Karpathy {
 #[derive(Deserialize)]
 struct KarpathyImage {
     filename: String,
+    /// COCO's number of the image.
+    #[serde(default)]
+    cocoid: Option<u64>,
     #[serde(default)]
     filepath: Option<String>,
     split: String,
@@ -50,7 +53,8 @@ struct Sentence {
     raw: String,
 }
 
-/// Reads COCO captions: the Karpathy test split of `dataset_coco.json`, or all of a `captions_val2014.json`.
+/// Reads COCO captions: the Karpathy test split of `dataset_coco.json`, or all of a `captions_val2014.json` (where
+/// `captions_train2014.json` lies beside it, too).
 ///
 /// # Errors
 /// `Io`; `Malformed` naming folder, or file and picture; `Empty`.
@@ -59,9 +63,10 @@ pub fn read_coco_captions(folder: &Path) -> Result<Vec<Item>, DataError> {
     if let Ok(file) = one_file(folder, expected, |name| name == "dataset_coco.json") {
         return karpathy(folder, &file);
     }
-    let file = one_file(folder, expected, |name| {
-        name.starts_with("captions_") && name.ends_with(".json")
-    })?;
+    let is_list = |name: &str| name.starts_with("captions_") && name.ends_with(".json");
+    let validation = |name: &str| is_list(name) && name.starts_with("captions_val");
+    let file = one_file(folder, expected, validation);
+    let file = file.or_else(|_| one_file(folder, expected, is_list))?;
     coco(folder, &file)
 }
 
@@ -146,11 +151,10 @@ fn karpathy(folder: &Path, file: &Path) -> Result<Vec<Item>, DataError> {
         };
         let picture = pictures.of_record(&path, &loaded.name, &place)?;
         let answers = image.sentences.iter().map(|s| s.raw.trim().to_owned());
-        items.push(described(
-            image.filename.clone(),
-            picture,
-            answers.collect(),
-        ));
+        // COCO's number, where there is one, is what its annotations know the image by.
+        let number = image.cocoid.map(|number| number.to_string());
+        let id = number.unwrap_or_else(|| image.filename.clone());
+        items.push(described(id, picture, answers.collect()));
     }
     loaded.some(items)
 }
@@ -269,6 +273,12 @@ mod tests {
         let items = read_coco_captions(folder(&[("captions_val2014.json", COCO)]).path()).unwrap();
         assert_eq!(items[0].answers, ["A red bus.", "A bus in the street."]);
         assert_eq!(items[0].picture.id(), "COCO_val2014_000000000009.jpg");
+        let both = [
+            ("captions_train2014.json", "{}"),
+            ("captions_val2014.json", COCO),
+        ];
+        let beside = read_coco_captions(folder(&both).path()).unwrap();
+        assert_eq!(beside.len(), items.len());
         let items = read_nocaps(folder(&[("nocaps_val_4500_captions.json", COCO)]).path()).unwrap();
         assert_eq!(items[1].pattern.as_deref(), Some("near-domain"));
     }
@@ -282,7 +292,7 @@ mod tests {
         let items = read_coco_captions(folder(&[("dataset_coco.json", text)]).path()).unwrap();
         assert_eq!((items.len(), items[0].answers[0].as_str()), (1, "A man."));
         let items = read_flickr30k(folder(&[("dataset_flickr30k.json", text)]).path()).unwrap();
-        assert_eq!(items[0].id, "a.jpg");
+        assert_eq!(items[0].id, "1");
     }
 
     #[test]

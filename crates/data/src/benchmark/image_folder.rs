@@ -47,15 +47,15 @@ enum Word {
 }
 
 impl ImageFolder {
-    /// Lists a folder of class folders. Without `labels` a folder's name is what its pictures show (`_` is a space); with
-    /// it, what the file says: JSON as `{"n01443537": "goldfish"}`, `{"1": ["n01443537", "goldfish"]}` or
-    /// `["tench", "goldfish"]` (of folders `0`, `1`, …), lines of a folder's name, white space and words, or lines of
-    /// a label each, in which `_` of a folder's name is a space.
+    /// Lists a folder of class folders. Without `labels` a folder's name is what its pictures show; with it, what the file
+    /// says: JSON as `{"n01443537": "goldfish"}`, `{"1": ["n01443537", "goldfish"]}` or `["tench", "goldfish"]` (of folders
+    /// `0`, `1`, …), lines of a folder's name, white space and words, or lines of a label each. `_` is a space in all of them.
     ///
     /// Labels without a folder count, too: they are what a picture may be mistaken for.
     ///
     /// # Errors
-    /// `Io`; `Malformed` naming a folder without label, or what is wrong with the file; `Empty`.
+    /// `Io`; `Malformed` naming a folder without label, folders whose names are numbers of classes if nothing says what they
+    /// stand for, or what is wrong with the file; `Empty`.
     pub fn read(folder: &Path, labels: Option<&Path>) -> Result<Self, DataError> {
         let mut classes: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for class in names(folder)? {
@@ -70,8 +70,15 @@ impl ImageFolder {
         let words: BTreeMap<String, String> = match labels {
             Some(file) => read_labels(file, &classes)?,
             None => {
+                if let Some(number) = classes.keys().find(|name| is_class_number(name)) {
+                    let expected = "words in the folders' names, or a file that says what they stand for \
+                                    (--labels, as imagenet_class_index.json or ImageNet-R's README.txt)";
+                    let found = format!("the number of a class, {number}");
+                    let folder = folder.display().to_string();
+                    return Err(DataError::malformed(folder, "folders", expected, found));
+                }
                 let names = classes.keys();
-                names.map(|c| (c.clone(), c.replace('_', " "))).collect()
+                names.map(|class| (class.clone(), spoken(class))).collect()
             }
         };
         let mut texts: Vec<String> = words.values().cloned().collect();
@@ -121,6 +128,22 @@ impl ImageFolder {
     }
 }
 
+/// A name as it is said: `great_white_shark` is "great white shark".
+pub(super) fn spoken(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+/// Whether a folder's name stands for a class without saying which: `n01443537` of WordNet.
+fn is_synset(name: &str) -> bool {
+    let digits = name.strip_prefix('n').unwrap_or_default();
+    digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The same of ImageNetV2's folders, which are named `0` to `999`. Single digits may be what a picture shows.
+fn is_class_number(name: &str) -> bool {
+    is_synset(name) || (name.len() > 1 && name.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// The labels of a file, of whatever they are.
 ///
 /// # Errors
@@ -134,6 +157,17 @@ fn read_labels(
     file: &Path,
     classes: &BTreeMap<String, Vec<String>>,
 ) -> Result<BTreeMap<String, String>, DataError> {
+    let written = read_written(file, classes)?.into_iter();
+    Ok(written
+        .map(|(folder, label)| (folder, spoken(&label)))
+        .collect())
+}
+
+/// The same as the file has them.
+fn read_written(
+    file: &Path,
+    classes: &BTreeMap<String, Vec<String>>,
+) -> Result<BTreeMap<String, String>, DataError> {
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).map_err(|e| DataError::io(file, e))?;
     let text = text.trim_start_matches('\u{feff}').trim_start();
@@ -143,8 +177,8 @@ fn read_labels(
             pair.is_some_and(|(folder, _)| classes.contains_key(folder))
         };
         let is_label = |line: &&str| {
-            let label = line.trim();
-            classes.keys().any(|class| class.replace('_', " ") == label)
+            let label = spoken(line.trim());
+            classes.keys().any(|class| spoken(class) == label)
         };
         let pairs = text.lines().filter(is_pair).count();
         if pairs > 0 && pairs >= text.lines().filter(is_label).count() {
@@ -156,9 +190,7 @@ fn read_labels(
             .filter(|label| !label.is_empty());
         return Ok(labels
             .map(|label| {
-                let folder = classes
-                    .keys()
-                    .find(|class| class.replace('_', " ") == label);
+                let folder = classes.keys().find(|class| spoken(class) == spoken(label));
                 (
                     folder.cloned().unwrap_or_else(|| label.to_owned()),
                     label.to_owned(),
@@ -176,7 +208,7 @@ fn read_labels(
             .into_iter()
             .map(|(key, word)| match word {
                 Word::Text(text) => (key, text),
-                Word::Pair([folder, text]) => (folder, text.replace('_', " ")),
+                Word::Pair(pair) => pair.into(),
             })
             .collect(),
         Words::List(words) => words
@@ -187,12 +219,15 @@ fn read_labels(
     })
 }
 
+/// Lines of a folder's name and its label. Where the names are WordNet's, other lines are prose: ImageNet-R's README begins
+/// with some.
 fn lines(name: &str, text: &str) -> Result<BTreeMap<String, String>, DataError> {
+    let starts_synset = |line: &str| line.split_whitespace().next().is_some_and(is_synset);
+    let prose = text.lines().any(starts_synset);
     let mut words = BTreeMap::new();
-    for (number, line) in text
-        .lines()
-        .enumerate()
-        .filter(|(_, l)| !l.trim().is_empty())
+    let lines = text.lines().enumerate();
+    for (number, line) in
+        lines.filter(|(_, line)| !line.trim().is_empty() && (!prose || starts_synset(line)))
     {
         let place = format!("line {}", number + 1);
         let Some((folder, label)) = line.trim().split_once(char::is_whitespace) else {
@@ -266,12 +301,38 @@ mod tests {
         for labels in [
             r#"{"n01": "tench", "n02": "great white shark"}"#,
             r#"{"0": ["n01", "tench"], "1": ["n02", "great_white_shark"]}"#,
+            r#"{"n01": "tench", "n02": "great_white_shark"}"#,
             "n01 tench\nn02\tgreat white shark\n",
+            "n01 tench\nn02 great_white_shark\n",
         ] {
             let found = read(synsets.path(), labels).unwrap();
             assert_eq!(found.labels, ["great white shark", "tench"], "{labels}");
             assert_eq!(found.pictures[1].label, 0);
         }
+    }
+
+    #[test]
+    fn numbers_of_classes_are_no_words() {
+        for names in [
+            ["n01443537/1.jpg", "n01484850/1.jpg"],
+            ["7/1.jpg", "12/1.jpg"],
+        ] {
+            let error = ImageFolder::read(folder(&names).path(), None).unwrap_err();
+            assert!(error.to_string().contains("--labels"), "{error}");
+        }
+        let digits = folder(&["7/1.jpg", "8/1.jpg"]);
+        assert_eq!(
+            ImageFolder::read(digits.path(), None).unwrap().labels,
+            ["7", "8"]
+        );
+    }
+
+    #[test]
+    fn prose_above_the_labels_of_synsets_is_left_out() {
+        let synsets = folder(&["n01443537/1.jpg", "n01484850/1.jpg"]);
+        let readme = "ImageNet-R: 200 classes.\n\nClass names:\nn01443537 goldfish\nn01484850 great_white_shark\n";
+        let found = read(synsets.path(), readme).unwrap();
+        assert_eq!(found.labels, ["goldfish", "great white shark"]);
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! POPE: `coco_pope_{random,popular,adversarial}.json` (any of them), a JSON object with `image`, `text` and `label`
-//! on each line, or a list of them; pictures anywhere below the folder.
+//! POPE: `coco_pope_{random,popular,adversarial}.json` (any of them; also in `coco` or `output/coco`, as its repository and
+//! LLaVA's archive have them), a JSON object with `image`, `text` and `label` on each line, or a list of them; pictures
+//! anywhere below the folder.
 
 use std::collections::HashSet;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,9 @@ use crate::DataError;
 
 /// The splits, by how absent objects were chosen.
 pub const POPE_SPLITS: [&str; 3] = ["random", "popular", "adversarial"];
+
+/// Where the lists lie, from the folder on.
+const PLACES: [&str; 3] = ["", "coco", "output/coco"];
 
 #[derive(Serialize, Deserialize)]
 struct Line {
@@ -32,17 +36,20 @@ fn file_name(split: &str) -> String {
 /// # Errors
 /// `Io`; `Malformed` naming the folder if it has none of the files, else file, line and field; `Empty`.
 pub fn read_pope(folder: &Path) -> Result<Vec<Item>, DataError> {
-    let found = names(folder)?;
     let splits = POPE_SPLITS.map(|split| (split, file_name(split)));
-    if !splits.iter().any(|(_, file)| found.contains(file)) {
+    let has_lists = |place: &PathBuf| splits.iter().any(|(_, file)| place.join(file).is_file());
+    let mut places = PLACES.iter().map(|place| folder.join(place));
+    let Some(lists) = places.find(has_lists) else {
         let expected = splits.map(|(_, file)| file).join(", ");
-        return Err(layout(folder, format!("any of {expected}"), &found));
-    }
+        let expected = format!("any of {expected}, here or in {}", PLACES[1..].join(", "));
+        return Err(layout(folder, expected, &names(folder)?));
+    };
     let pictures = PictureFolder::open(folder)?;
     let mut items = Vec::new();
     for (split, file) in splits {
-        if found.contains(&file) {
-            items.extend(read_split(&folder.join(file), split, &pictures)?);
+        let file = lists.join(file);
+        if file.is_file() {
+            items.extend(read_split(&file, split, &pictures)?);
         }
     }
     Ok(items)
@@ -185,6 +192,22 @@ mod tests {
         assert!(error.contains("line 2, question_id"), "{error}");
         assert!(read("[1, 2]").is_err());
         assert!(matches!(read("\n"), Err(DataError::Empty { .. })));
+    }
+
+    #[test]
+    fn lists_lie_where_the_repository_and_llava_have_them() {
+        for place in ["coco", "output/coco"] {
+            let folder = tempfile::tempdir().unwrap();
+            let lists = folder.path().join(place);
+            std::fs::create_dir_all(&lists).unwrap();
+            let line = "{\"image\": \"a.jpg\", \"text\": \"?\", \"label\": \"yes\"}";
+            std::fs::write(lists.join("coco_pope_popular.json"), line).unwrap();
+            assert_eq!(
+                read_pope(folder.path()).unwrap()[0].part,
+                "popular",
+                "{place}"
+            );
+        }
     }
 
     #[test]

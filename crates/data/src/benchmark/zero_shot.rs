@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::candidates::{CandidateText, Candidates};
-use super::image_folder::{ImageFolder, read_label_list};
+use super::image_folder::{ImageFolder, read_label_list, spoken};
 use super::shards::shards_of;
 use super::{Item, Picture};
 use crate::DataError;
@@ -47,7 +47,7 @@ pub fn read_labelled(folder: &Path, options: &LabelOptions) -> Result<Vec<Item>,
                     index,
                     id: id.clone(),
                 };
-                items.push((id, picture, label));
+                items.push((id, picture, spoken(&label)));
             }
             let labels = match &options.labels {
                 None => items.iter().map(|(_, _, label)| label.clone()).collect(),

@@ -244,7 +244,7 @@ mod tests {
             (Gpt, "Red."),
         ];
         let expected = "You are a helpful assistant.\n## USER: <0> What is this?\n## ASSISTANT:[ A cat.]</s>\
-                        \n## USER:  Which colour?\n## ASSISTANT:[ Red.]</s>";
+                        \n## USER: Which colour?\n## ASSISTANT:[ Red.]</s>";
         assert_eq!(read(&turns, 1).unwrap(), expected);
         let unmarked = [(Gpt, "Hello."), (Human, "What is this?"), (Gpt, "A cat.")];
         assert_eq!(

@@ -14,8 +14,8 @@ use crate::text::TextTokenizer;
 pub struct Statistics {
     /// How many samples the source has, if it ends.
     pub length: Option<u64>,
-    /// Samples looked at.
-    pub read: u64,
+    /// Samples looked at: those that could be read, those that could not, and those that a rule left out.
+    pub looked_at: u64,
     /// Samples that could not be read, by kind of error.
     pub failed: BTreeMap<&'static str, u64>,
     /// The first error.
@@ -57,7 +57,7 @@ impl Statistics {
         let (mut images, mut characters, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
         let (mut counted_characters, mut sides) = (Vec::new(), Vec::new());
         for index in 0..count.min(source.len().unwrap_or(u64::MAX)) {
-            found.read += 1;
+            found.looked_at += 1;
             match source.get(index) {
                 Ok(sample) => {
                     images.push(sample.images.len() as u64);

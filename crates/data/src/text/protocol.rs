@@ -107,7 +107,8 @@ pub fn region_prompt(index: usize) -> Vec<Segment> {
 pub fn dialogue_prompt(starts: bool, images: &[usize], text: &str) -> Vec<Segment> {
     let mut segments = vec![prompt(opening(starts))];
     segments.extend(images.iter().map(|i| image(*i)));
-    segments.push(prompt(format!(" {text}\n{ASSISTANT}")));
+    let space = if images.is_empty() { "" } else { " " };
+    segments.push(prompt(format!("{space}{text}\n{ASSISTANT}")));
     segments
 }
 

@@ -126,7 +126,7 @@ pub(super) fn figures(answers: &[Answered<'_>]) -> Result<Vec<Figure>, EngineErr
     let average = |value: fn(&CaptionScores) -> f64| {
         100.0 * seeds.iter().map(|(scores, _)| value(scores)).sum::<f64>() / count
     };
-    let cider = mean(&cider(&seeds))?.scaled(100.0);
+    let cider = mean(&cider(&seeds))?.within(0.0, 10.0).scaled(100.0);
     Ok(vec![
         Figure::new("cider", cider, Unit::Score).titled("CIDEr"),
         Figure::plain("bleu_4", average(|s| s.bleu[3]), Unit::Score).titled("BLEU-4"),

@@ -5,19 +5,32 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::Deserialize;
 
 use super::input::{Id, Input, Result, missing};
-use super::scorer::{Scorer, Scores};
+use super::scorer::{Scorer, Scores, Truth};
 use crate::caption::{CaptionSample, Meteor, score as score_captions};
 use crate::figures::{Figure, Unit};
 
 pub(super) const SCORER: Scorer = Scorer {
     name: "captions",
-    predictions: "COCO's results: a JSON list of image_id and caption",
-    references: Some("COCO's annotations: annotations with image_id and caption"),
-    score,
+    predictions: "COCO's results: a JSON list of image_id and caption; or the records.jsonl of deem eval",
+    truth: Truth::Beside(
+        "COCO's annotations: annotations with image_id and caption",
+        score,
+    ),
 };
 
 /// Which matches METEOR counts.
 const METEOR: &str = "METEOR (exact, stem)";
+
+/// A caption of COCO's results, or a record of `deem eval`.
+#[derive(Deserialize)]
+struct Predicted {
+    #[serde(default)]
+    image_id: Option<Id>,
+    #[serde(default)]
+    id: Option<Id>,
+    #[serde(default, alias = "answer")]
+    caption: Option<String>,
+}
 
 #[derive(Deserialize)]
 struct Caption {
@@ -33,9 +46,12 @@ struct References {
 fn score(predictions: Input<'_>, references: Input<'_>) -> Result<Scores> {
     let mut seen = HashSet::new();
     let mut candidates: HashMap<Id, String> = HashMap::new();
-    for (place, row) in predictions.records::<Caption>("image_id and caption")? {
-        predictions.once(&mut seen, row.image_id.clone(), &place, "image_id")?;
-        candidates.insert(row.image_id, row.caption);
+    for (place, row) in predictions.records::<Predicted>("image_id and caption")? {
+        let (Some(id), Some(caption)) = (row.image_id.or(row.id), row.caption) else {
+            return Err(predictions.broken(place, "image_id and caption", "not both"));
+        };
+        predictions.once(&mut seen, id.clone(), &place, "image_id")?;
+        candidates.insert(id, caption);
     }
     let content: References = references.json("annotations with image_id and caption")?;
     let mut written: BTreeMap<Id, Vec<String>> = BTreeMap::new();
@@ -116,6 +132,17 @@ mod tests {
         assert!((scores["Bleu_4"].as_f64().unwrap() - 1.0).abs() < 1e-6);
         assert!((scores["ROUGE_L"].as_f64().unwrap() - 1.0).abs() < 1e-9);
         assert!(scores["CIDEr"].as_f64().unwrap() > 1.0);
+    }
+
+    #[test]
+    fn records_of_an_evaluation_are_results_too() {
+        let results =
+            br#"[{"image_id": 7, "caption": "A cat."}, {"image_id": 9, "caption": "Dogs."}]"#;
+        let records =
+            br#"{"id": "7", "benchmark": "coco_captions", "answer": "A cat.", "score": 0.5}
+            {"id": "9", "benchmark": "coco_captions", "answer": "Dogs.", "score": 0.5}"#;
+        let scores = scored(records, REFERENCES).unwrap();
+        assert_eq!(scores, scored(results, REFERENCES).unwrap());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::input::{Id, Input, Result};
-use super::scorer::{Scorer, Scores};
+use super::scorer::{Scorer, Scores, Truth};
 use crate::answer::{AnswerKind, ParseMode, judge};
 use crate::circular::{CircularSample, score as score_circular};
 use crate::figures::Figure;
@@ -15,8 +15,7 @@ pub(super) const SCORER: Scorer = Scorer {
     name: "multiple-choice",
     predictions: "JSON records of index, options (a list, or A, B, C, D), answer, label, and perhaps category, image, \
                   question_id; copies with turned options have index + 1000000 n (MMBench), or the same question_id",
-    references: None,
-    score,
+    truth: Truth::Within(score),
 };
 
 /// Distance between the indexes of a question's copies in MMBench's files.
@@ -87,7 +86,7 @@ impl Row {
     }
 }
 
-fn score(predictions: Input<'_>, _: Input<'_>) -> Result<Scores> {
+fn score(predictions: Input<'_>) -> Result<Scores> {
     let mut seen = HashSet::new();
     let mut samples = Vec::new();
     // Of each question: how many orders there are, how many there should be, and where it was seen first.

@@ -2,7 +2,7 @@
 
 use super::features::{FeatureNetwork, Features};
 use super::input::{Input, PredictionError, Result};
-use super::scorer::{Scorer, Scores};
+use super::scorer::{Scorer, Scores, Truth};
 use crate::figures::{Figure, Unit};
 use crate::frechet::{Gaussian, frechet_distance};
 
@@ -10,8 +10,7 @@ pub(super) const SCORER: Scorer = Scorer {
     name: "frechet",
     predictions: "features [pictures, width] of generated pictures: NumPy's .npy, or safetensors with one tensor (or \
                   `features`)",
-    references: Some("the same of real pictures"),
-    score,
+    truth: Truth::Beside("the same of real pictures", score),
 };
 
 fn score(predictions: Input<'_>, references: Input<'_>) -> Result<Scores> {

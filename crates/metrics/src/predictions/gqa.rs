@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::input::{Id, Input, Result, missing};
-use super::scorer::{Scorer, Scores};
+use super::scorer::{Scorer, Scores, Truth};
 use crate::answer::{ParseMode, exact_match};
 use crate::figures::{Figure, Unit};
 use crate::statistics::{Scored, accuracy};
@@ -14,10 +14,10 @@ use crate::statistics::{Scored, accuracy};
 pub(super) const SCORER: Scorer = Scorer {
     name: "gqa",
     predictions: "GQA's results: a JSON list of questionId and prediction",
-    references: Some(
+    truth: Truth::Beside(
         "GQA's questions: an object of id to question, answer, imageId, types, groups",
+        score,
     ),
-    score,
 };
 
 #[derive(Deserialize)]

@@ -186,14 +186,33 @@ pub(super) fn missing<T: Display>(
     }
 }
 
-/// An identifier as files have it: a number or a text.
+/// An identifier as files have it: a number or a text. A text that is a number is the number: `"9"` is 9, `"009"` is not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize)]
-#[serde(untagged)]
+#[serde(from = "Written")]
 pub(super) enum Id {
     /// A number.
     Number(i64),
     /// A text.
     Text(String),
+}
+
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Number(i64),
+    Text(String),
+}
+
+impl From<Written> for Id {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Number(number) => Self::Number(number),
+            Written::Text(text) => match text.parse::<i64>() {
+                Ok(number) if number.to_string() == text => Self::Number(number),
+                _ => Self::Text(text),
+            },
+        }
+    }
 }
 
 impl Display for Id {

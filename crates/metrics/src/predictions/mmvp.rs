@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde::Deserialize;
 
 use super::input::{Input, Result};
-use super::scorer::{Scorer, Scores};
+use super::scorer::{Scorer, Scores, Truth};
 use crate::answer::{AnswerKind, ParseMode, judge};
 use crate::figures::Figure;
 use crate::pairs::{PairSample, score as score_pairs};
@@ -13,8 +13,7 @@ use crate::pairs::{PairSample, score as score_pairs};
 pub(super) const SCORER: Scorer = Scorer {
     name: "mmvp",
     predictions: "JSON records of index (from 1; 1 and 2 are a pair), options, answer, label, and perhaps pattern",
-    references: None,
-    score,
+    truth: Truth::Within(score),
 };
 
 #[derive(Deserialize)]
@@ -49,7 +48,7 @@ impl Options {
     }
 }
 
-fn score(predictions: Input<'_>, _: Input<'_>) -> Result<Scores> {
+fn score(predictions: Input<'_>) -> Result<Scores> {
     let mut seen = HashSet::new();
     let mut samples = Vec::new();
     for (place, row) in predictions.records::<Row>("index, options, answer, label")? {

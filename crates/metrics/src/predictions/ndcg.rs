@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use super::input::{Input, Result, missing};
-use super::scorer::{Scorer, Scores};
+use super::scorer::{Scorer, Scores, Truth};
 use crate::figures::Figure;
 use crate::ndcg::ndcg;
 use crate::statistics::{Scored, accuracy};
@@ -13,10 +13,10 @@ use crate::statistics::{Scored, accuracy};
 pub(super) const SCORER: Scorer = Scorer {
     name: "ndcg",
     predictions: "VisDial's results: a JSON list of image_id, round_id and ranks (1 is the best candidate)",
-    references: Some(
+    truth: Truth::Beside(
         "VisDial's dense annotations: a JSON list of image_id, round_id and gt_relevance",
+        score,
     ),
-    score,
 };
 
 #[derive(Deserialize)]

@@ -13,9 +13,21 @@ pub struct Scorer {
     pub name: &'static str,
     /// What the file of predictions holds.
     pub predictions: &'static str,
-    /// What the file of references holds, if the family needs one.
-    pub references: Option<&'static str>,
-    pub(super) score: fn(Input<'_>, Input<'_>) -> Result<Scores>,
+    pub(super) truth: Truth,
+}
+
+/// Where what is right stands, and how predictions are scored by it. A text says what the file of references holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Truth {
+    /// In the file of predictions.
+    Within(fn(Input<'_>) -> Result<Scores>),
+    /// In a file of references.
+    Beside(&'static str, fn(Input<'_>, Input<'_>) -> Result<Scores>),
+    /// In either.
+    Either(
+        &'static str,
+        fn(Input<'_>, Option<Input<'_>>) -> Result<Scores>,
+    ),
 }
 
 /// All scorers.
@@ -50,15 +62,32 @@ impl Scorer {
     /// Files that are missing or needless; records that break their format, by file, record and field; references
     /// without a prediction, counted.
     pub fn score(&self, predictions: Input<'_>, references: Option<Input<'_>>) -> Result<Scores> {
-        match (self.references, references) {
-            (Some(expected), None) => Err(PredictionError::NoReferences {
-                family: self.name.to_owned(),
-                expected: expected.to_owned(),
-            }),
-            (None, Some(_)) => Err(PredictionError::NeedlessReferences {
+        match (self.truth, references) {
+            (Truth::Within(_), Some(_)) => Err(PredictionError::NeedlessReferences {
                 family: self.name.to_owned(),
             }),
-            (_, references) => (self.score)(predictions, references.unwrap_or(predictions)),
+            (Truth::Within(score), None) => score(predictions),
+            (Truth::Beside(_, score), Some(references)) => score(predictions, references),
+            (Truth::Beside(..), None) => Err(self.without_references()),
+            (Truth::Either(_, score), references) => score(predictions, references),
+        }
+    }
+
+    /// What the file of references holds, if there is one.
+    #[must_use]
+    pub fn references(&self) -> Option<&'static str> {
+        match self.truth {
+            Truth::Within(_) => None,
+            Truth::Beside(holds, _) | Truth::Either(holds, _) => Some(holds),
+        }
+    }
+
+    /// What is said if a needed file of references is not given.
+    #[must_use]
+    pub fn without_references(&self) -> PredictionError {
+        PredictionError::NoReferences {
+            family: self.name.to_owned(),
+            expected: self.references().unwrap_or_default().to_owned(),
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::input::{Id, Input, Result, missing};
-use super::scorer::{Scorer, Scores};
+use super::scorer::{Scorer, Scores, Truth};
 use crate::figures::Figure;
 use crate::statistics::{Scored, accuracy};
 use crate::vqa::official_accuracy;
@@ -14,8 +14,10 @@ use crate::vqa::official_accuracy;
 pub(super) const SCORER: Scorer = Scorer {
     name: "vqa",
     predictions: "a JSON list of question_id and answer",
-    references: Some("the challenge's annotations: annotations with question_id and answers"),
-    score,
+    truth: Truth::Beside(
+        "the challenge's annotations: annotations with question_id and answers",
+        score,
+    ),
 };
 
 #[derive(Deserialize)]

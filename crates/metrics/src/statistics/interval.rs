@@ -38,6 +38,16 @@ impl Interval {
         }
     }
 
+    /// The same with its bounds in the range of what it measures, where an approximation left it.
+    #[must_use]
+    pub fn within(self, least: f64, most: f64) -> Self {
+        Self {
+            low: self.low.max(least),
+            high: self.high.min(most),
+            ..self
+        }
+    }
+
     /// Fractions as percent.
     #[must_use]
     pub fn percent(self) -> Self {

@@ -82,14 +82,12 @@ fn list_of(folder: &Path) -> String {
         .file_name()
         .map(|name| name.to_string_lossy().to_lowercase());
     let name: String = name.unwrap_or_default().replace(['-', ' '], "_");
-    match name.as_str() {
-        "imagenet_a" => "imagenet_a".into(),
-        "imagenet_r" => "imagenet_r".into(),
-        other if other.starts_with("imagenetv2") || other.starts_with("imagenet_v2") => {
-            "imagenet_v2".into()
-        }
+    match name.replace('_', "").as_str() {
+        "imageneta" => "imagenet_a".into(),
+        "imagenetr" => "imagenet_r".into(),
+        other if other.starts_with("imagenetv2") => "imagenet_v2".into(),
         "" => "pictures".into(),
-        other => other.into(),
+        _ => name,
     }
 }
 
@@ -101,6 +99,7 @@ mod tests {
     fn published_folders_are_known_by_their_names() {
         let list = |name: &str| list_of(Path::new(name));
         assert_eq!(list("data/imagenet-a"), "imagenet_a");
+        assert_eq!(list("ImageNetR"), "imagenet_r");
         assert_eq!(
             list("imagenetv2-matched-frequency-format-val"),
             "imagenet_v2"

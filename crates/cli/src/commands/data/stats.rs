@@ -81,9 +81,9 @@ fn length(found: &Statistics) -> String {
 
 fn print(found: &Statistics) {
     println!("samples           {}", length(found));
-    println!("read              {}", found.read);
+    println!("looked at         {}", found.looked_at);
     let unreadable: u64 = found.failed.values().sum();
-    let share = 100.0 * unreadable as f64 / found.read.max(1) as f64;
+    let share = 100.0 * unreadable as f64 / found.looked_at.max(1) as f64;
     println!("unreadable        {unreadable} ({share:.2} %)");
     for (cause, count) in &found.failed {
         println!("    {cause}: {count}");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use deem_data::image::ImageLimits;
 use deem_engine::feature_network::{FeatureNetwork, PictureFolder};
-use deem_metrics::predictions::{Features, PredictionError, Scorer, Scores, frechet_scores};
+use deem_metrics::predictions::{Features, Scorer, Scores, frechet_scores};
 
 use super::File;
 use crate::args::Score;
@@ -71,11 +71,7 @@ fn write(path: &Path, features: &Features) -> std::io::Result<()> {
 /// The scores of two sets, each a file of features or a folder of pictures.
 pub(super) fn score(setup: &Setup, args: &Score, scorer: &Scorer) -> Result<Scores> {
     let Some(references) = &args.references else {
-        return Err(PredictionError::NoReferences {
-            family: scorer.name.to_owned(),
-            expected: scorer.references.unwrap_or_default().to_owned(),
-        }
-        .into());
+        return Err(scorer.without_references().into());
     };
     let sides = [&args.predictions, references];
     let network = network(setup, args, sides)?;
