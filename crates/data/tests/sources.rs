@@ -142,7 +142,7 @@ fn llava_conversations_as_list_and_as_lines() {
                 (
                     "text",
                     0,
-                    format!("{system} Hello\n## ASSISTANT:[ Good day.]|")
+                    format!("{system}Hello\n## ASSISTANT:[ Good day.]|")
                 ),
             ]
         );

@@ -54,7 +54,10 @@ fn conversations_about_several_pictures() {
                 let expected = [(number * 20) as u8, (place * 40) as u8, 7];
                 assert!(image.image.pixels().all(|pixel| pixel.0 == expected));
             }
-            let pictures: String = (0..images.len()).map(|i| format!("<{i}>")).collect();
+            let mut pictures: String = (0..images.len()).map(|i| format!("<{i}>")).collect();
+            if !pictures.is_empty() {
+                pictures.push(' ');
+            }
             let mut expected = String::new();
             for (turn, text) in row["texts"].as_array().unwrap().iter().enumerate() {
                 let (asked, told) = (text["user"].as_str(), text["assistant"].as_str());
@@ -64,7 +67,7 @@ fn conversations_about_several_pictures() {
                     "\n## USER: ".into()
                 };
                 expected += &format!(
-                    "{opening} {}\n## ASSISTANT:[ {}]|",
+                    "{opening}{}\n## ASSISTANT:[ {}]|",
                     asked.unwrap(),
                     told.unwrap()
                 );
@@ -79,11 +82,11 @@ fn mirrors_of_llava() {
     let samples = in_order(&*table("mirror-snappy.parquet"));
     for (row, sample) in samples.iter().enumerate() {
         let sample = sample.as_ref().unwrap();
-        let picture = if row % 2 == 0 { "<0>" } else { "" };
+        let picture = if row % 2 == 0 { "<0> " } else { "" };
         assert_eq!(
             shown(sample),
             format!(
-                "You are a helpful assistant.\n## USER: {picture} What is {row}?\n## ASSISTANT:[ It is {row}.]|"
+                "You are a helpful assistant.\n## USER: {picture}What is {row}?\n## ASSISTANT:[ It is {row}.]|"
             )
         );
     }
