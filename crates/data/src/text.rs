@@ -3,6 +3,7 @@
 mod byte_pairs;
 mod chat;
 mod encoder;
+mod growing;
 pub mod protocol;
 mod sentencepiece;
 mod special;
@@ -12,6 +13,7 @@ mod tokenizer;
 pub use byte_pairs::{BytePairs, TokenKind};
 pub use chat::{Said, Turn};
 pub use encoder::EncoderTokenizer;
+pub use growing::GrowingText;
 pub use protocol::{
     answer, caption_prompt, dialogue_prompt, question_prompt, question_turn, region_prompt,
     text_question_prompt,

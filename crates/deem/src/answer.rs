@@ -101,14 +101,8 @@ impl Model {
         let encoded = EncodedImages::cat(pictures);
         let prompt = network.layout(prompt, 1);
         let answers = generate_text(network, Some(tokenizer), &prompt, encoded.as_ref(), options);
-        Ok(self.words(&answers[0].tokens)?.trim().to_owned())
-    }
-
-    /// The words among an answer's tokens, without the mark of a picture that the model wants to draw.
-    pub(crate) fn words(&self, tokens: &[u32]) -> Result<String, Error> {
-        let soi = self.tokenizer().special().soi;
-        let words = tokens.iter().copied().filter(|token| *token != soi);
-        Ok(self.tokenizer().decode(&words.collect::<Vec<u32>>())?)
+        let text = self.tokenizer().decode(&answers[0].tokens)?;
+        Ok(text.trim().to_owned())
     }
 
     /// How probable each of some answers to the last question of a conversation is, in their order.

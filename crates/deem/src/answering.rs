@@ -1,5 +1,6 @@
 //! Answers that grow side by side: what a server does for many people at once.
 
+use deem_data::text::GrowingText;
 use deem_engine::generate::{
     Continuation, End, Ending, ImageOptions, Reading, Sampling, TextOptions, Together, Watch,
     log_softmax,
@@ -57,7 +58,9 @@ pub struct Answering {
     options: AnswerOptions,
     /// Whether white space at the beginning is left out, as everywhere but in a text that is continued.
     trims: bool,
-    /// Text of this part so far, as far as it was told.
+    /// Text of this part so far.
+    text: GrowingText,
+    /// As much of it as was told.
     told: String,
     pending: Vec<TokenSaid>,
     logits: Option<Vec<f32>>,
@@ -127,6 +130,7 @@ impl Answering {
         let encoded = model.encode(&Picture::new("drawn", picture.clone()))?;
         self.reading.show(model.network(), &encoded);
         self.continuation.resume();
+        self.text = GrowingText::default();
         self.told.clear();
         self.logits = None;
         Ok(())
@@ -168,7 +172,8 @@ impl Answering {
 
     /// What can be told now.
     fn tell(&mut self, model: &Model, end: Option<End>) -> Result<Said, Error> {
-        let now = model.words(self.continuation.tokens())?;
+        let tokens = self.continuation.tokens();
+        let now = self.text.of(model.tokenizer(), tokens)?.to_owned();
         let now = if self.trims { now.trim_start() } else { &now };
         let stopped = self
             .options
@@ -326,6 +331,7 @@ impl Model {
             reading,
             options,
             trims,
+            text: GrowingText::default(),
             told: String::new(),
             pending: Vec::new(),
             logits: None,
