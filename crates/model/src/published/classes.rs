@@ -70,7 +70,10 @@ impl Published for SiglipVisionConfig {
             &["siglip_vision_model", "siglip"],
             &["SiglipModel", "SiglipVisionModel"],
         )?;
-        let problems = only(&own, &[("vision_use_head", json!(true))]);
+        let mut problems = only(&own, &[("vision_use_head", json!(true))]);
+        if own.get("vision_use_head").is_some_and(Value::is_null) {
+            problems.push("vision_use_head: null is not supported, only true".into());
+        }
         siglip_defaults(&mut own);
         own.entry("patch_size").or_insert(json!(16));
         let config = read(own).map(|config| {

@@ -325,8 +325,21 @@ impl UNetConfig {
                 "time_embedding_type",
                 self.time_embedding_type != "positional",
             ),
-            ("encoder_hid_dim_type", text_proj != "text_proj"),
+            (
+                "encoder_hid_dim_type",
+                text_proj != "text_proj"
+                    || self.encoder_hid_dim_type.is_some() && self.encoder_hid_dim.is_none(),
+            ),
             ("norm_num_groups null", self.norm_num_groups.is_none()),
+            ("downsample_padding above 1", self.downsample_padding > 1),
+            (
+                "conv_in_kernel of even size",
+                self.conv_in_kernel.is_multiple_of(2),
+            ),
+            (
+                "conv_out_kernel of even size",
+                self.conv_out_kernel.is_multiple_of(2),
+            ),
         ]
         .iter()
         .filter(|(_, set)| *set)
