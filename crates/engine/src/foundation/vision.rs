@@ -4,9 +4,10 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use deem_model::clip::config::{ClipVisionConfig, Family};
+use deem_model::clip::dual::DualLayout;
 use deem_model::clip::pyramid::{VisionConfig, VisionTower};
 use deem_model::clip::vit::ClipVit;
-use deem_model::weights::{LoadOptions, WeightsError, WeightsFile, check, load};
+use deem_model::weights::{LoadOptions, Place, WeightsError, WeightsFile, check_placed, load};
 
 use super::config_file::check_vision;
 use super::open;
@@ -60,20 +61,22 @@ pub(super) fn fill(
 ///
 /// # Errors
 /// `Mismatch` naming the keys.
-pub fn check_tower(config: &ClipVisionConfig, file: &WeightsFile) -> Result<(), WeightsError> {
+pub fn check_tower(config: &ClipVisionConfig, file: WeightsFile) -> Result<(), WeightsError> {
     let device = Device::flex();
     let mut tower = ClipVit::new(config, &device);
     if config.family == Family::Clip && file.shape(PROJECTION).is_some() {
         tower = tower.with_projection(config, &device);
     }
-    let bare = is_bare(file);
-    let rename = |path: &str| key(&format!("vision_model.{path}"), bare);
-    let options = LoadOptions {
-        rename: Some(&rename),
-        allow_unused: &BESIDE,
-        ..LoadOptions::default()
+    let layout = DualLayout::Transformers(config.family);
+    let bare = is_bare(&file);
+    let place = |path: &str| {
+        let place = layout.place(&format!("vision_model.{path}"));
+        Place {
+            key: key(&place.key, bare),
+            ..place
+        }
     };
-    check(&tower, file, &options)
+    check_placed(&tower, file, &place, &BESIDE)
 }
 
 /// Whether the tower's keys begin with nothing of its own.

@@ -107,6 +107,11 @@ impl Published for SiglipTextConfig {
         // Neither is read, and lists of them are no number.
         own.remove("eos_token_id");
         let width = own.remove("projection_size").unwrap_or(Value::Null);
+        if !width.is_null() && !width.is_u64() {
+            return Err(vec![format!(
+                "projection_size: expected a whole number, found {width}"
+            )]);
+        }
         own.insert("projection_dim".into(), width);
         let config: ClipTextConfig = read(own)?;
         Ok(Self(ClipTextConfig {

@@ -243,7 +243,7 @@ impl UNetConfig {
         let reversed_fits = self
             .reverse_transformer_layers_per_block
             .as_ref()
-            .is_none_or(|depths| depths.fits(blocks));
+            .is_none_or(|depths| matches!(depths, PerBlock::Each(own) if own.len() == blocks));
         for (field, fits) in [
             ("down_block_types", self.down_block_types.len() == blocks),
             ("up_block_types", self.up_block_types.len() == blocks),
@@ -305,6 +305,18 @@ impl UNetConfig {
             if depths.is_some_and(|depths| depths.values().iter().any(blank)) {
                 problems.push("`transformer_layers_per_block` has an empty list".into());
             }
+        }
+        let layer_by_layer = |depth: &PerBlock<usize>| matches!(depth, PerBlock::Each(_));
+        let depths = &self.transformer_layers_per_block;
+        if reversed.is_none()
+            && let PerBlock::Each(blocks) = depths
+            && blocks.iter().any(layer_by_layer)
+        {
+            problems.push(
+                "`transformer_layers_per_block` has lists in its list, which needs \
+                 `reverse_transformer_layers_per_block` for the way up"
+                    .into(),
+            );
         }
         if problems.is_empty() {
             Ok(())

@@ -6,13 +6,14 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use deem_model::autoencoder::{Autoencoder, AutoencoderConfig};
 use deem_model::clip::config::{
-    ClipTextConfig, ClipVisionConfig, SiglipTextConfig, SiglipVisionConfig,
+    ClipTextConfig, ClipVisionConfig, Family, SiglipTextConfig, SiglipVisionConfig,
 };
+use deem_model::clip::dual::DualLayout;
 use deem_model::clip::text::ClipText;
 use deem_model::clip::vit::ClipVit;
 use deem_model::published::Published;
 use deem_model::unet::{UNet, UNetConfig};
-use deem_model::weights::{LoadOptions, load};
+use deem_model::weights::{LoadOptions, load, load_placed};
 
 use crate::support::values;
 use crate::support::variations::{Fields, Variations};
@@ -72,19 +73,16 @@ impl Case<'_> {
         )
     }
 
-    /// A module filled under published keys.
-    fn filled<M: Module>(&self, module: M, key: impl Fn(&str) -> String) -> Result<M, String> {
-        let options = LoadOptions {
-            rename: Some(&key),
-            ..LoadOptions::default()
-        };
-        load(module, &self.variations.weights(self.set), &options).map_err(|e| e.to_string())
+    /// A module whose paths are the published keys, filled.
+    fn filled<M: Module>(&self, module: M) -> Result<M, String> {
+        let weights = self.variations.weights(self.set);
+        load(module, &weights, &LoadOptions::default()).map_err(|error| error.to_string())
     }
 
     fn unet(&self, fields: Fields) -> Result<Vec<f32>, String> {
         let config: UNetConfig = read(fields)?;
         config.validate().map_err(|error| error.to_string())?;
-        let unet = self.filled(UNet::new(&config, &self.device), str::to_owned)?;
+        let unet = self.filled(UNet::new(&config, &self.device))?;
         let step = self.integers::<1>("timestep").into_scalar::<i64>() as usize;
         let sample = self.input("sample");
         Ok(values(unet.forward(
@@ -98,7 +96,7 @@ impl Case<'_> {
     fn autoencoder(&self, fields: Fields) -> Result<Vec<f32>, String> {
         let config: AutoencoderConfig = read(fields)?;
         config.validate().map_err(|error| error.to_string())?;
-        let module = self.filled(Autoencoder::new(&config, &self.device), str::to_owned)?;
+        let module = self.filled(Autoencoder::new(&config, &self.device))?;
         let posterior = module.encode(self.input("pixels").permute([0, 3, 1, 2]));
         let shift = config.shift_factor.unwrap_or(0.0);
         let scaled = (posterior.mean.clone() - shift) * config.scaling_factor;
@@ -113,22 +111,35 @@ impl Case<'_> {
         if projects {
             tower = tower.with_projection(config, &self.device);
         }
-        let tower = self.filled(tower, |path| match path.starts_with("visual_projection") {
-            false if projects => format!("vision_model.{path}"),
-            _ => path.to_owned(),
-        })?;
+        let tower = self.tower(tower, config.family, "vision_model", projects)?;
         let output = tower.forward(self.input("pixels"), &[]);
         let pooled = output.image_embeds.unwrap_or(output.pooler_output);
         Ok([values(output.last_hidden_state), values(pooled)].concat())
     }
 
-    fn text(&self, config: &ClipTextConfig, head: &str, prefix: &str) -> Result<Vec<f32>, String> {
+    /// A tower filled as published; transformers writes SigLIP's towers without a name of the tower's own.
+    fn tower<M: Module>(
+        &self,
+        tower: M,
+        family: Family,
+        name: &str,
+        named: bool,
+    ) -> Result<M, String> {
+        let place = |path: &str| {
+            let mut place = DualLayout::Transformers(family).place(&format!("{name}.{path}"));
+            if let (false, Some(own)) = (named, place.key.strip_prefix(&format!("{name}."))) {
+                place.key = own.to_owned();
+            }
+            place
+        };
+        let file = self.variations.weights(self.set);
+        load_placed(tower, file, &place, &[]).map_err(|error| error.to_string())
+    }
+
+    fn text(&self, config: &ClipTextConfig, family: Family) -> Result<Vec<f32>, String> {
         config.validate().map_err(|error| error.to_string())?;
         let tower = ClipText::new(config, &self.device).with_projection(config, &self.device);
-        let tower = self.filled(tower, |path| match path.strip_prefix("text_projection.") {
-            Some(own) => format!("{head}.{own}"),
-            None => format!("{prefix}{path}"),
-        })?;
+        let tower = self.tower(tower, family, "text_model", family == Family::Clip)?;
         let output = tower.forward(self.integers("ids"), None);
         let embeds = output.text_embeds.unwrap();
         Ok([values(output.last_hidden_state), values(embeds)].concat())
@@ -153,8 +164,8 @@ fn equal_to_the_reference_or_refused() {
             "autoencoder" => case.autoencoder(fields),
             "clip_vision" => case.vision(&read(fields)?, true),
             "siglip_vision" => case.vision(&read::<SiglipVisionConfig>(fields)?.0, false),
-            "clip_text" => case.text(&read(fields)?, "text_projection", "text_model."),
-            "siglip_text" => case.text(&read::<SiglipTextConfig>(fields)?.0, "head", ""),
+            "clip_text" => case.text(&read(fields)?, Family::Clip),
+            "siglip_text" => case.text(&read::<SiglipTextConfig>(fields)?.0, Family::Siglip),
             other => panic!("{other}"),
         }
     };

@@ -144,7 +144,7 @@ impl Findings {
         self.is.push(format!("an image tower ({family:?})"));
         let config = config.and_then(|config| self.valid(place, config.validate(), config));
         if let (Some(file), Some(config)) = (self.weights_of(path), config) {
-            self.fits(check_tower(&config, &file));
+            self.fits(check_tower(&config, file));
         }
     }
 
