@@ -90,6 +90,7 @@ def cases():
     yield "one-bit.pbm", encoded(rgb.convert("1"), "PPM")
     yield "plain.ppm", b"P3 2 1 15\n0 15 3 8 0 1\n"
     yield "png-inside.ico", encoded(rgba, "ICO", sizes=[(16, 9), (40, 24)])
+    yield "png-opaque-inside.ico", encoded(rgb, "ICO", sizes=[(40, 24)])
     yield "bmp-inside.ico", encoded(rgba, "ICO", sizes=[(40, 24)], bitmap_format="bmp")
     yield "colours.tga", encoded(rgb, "TGA")
     yield "packed.tga", encoded(rgb.quantize(7).convert("RGB"), "TGA", compression="tga_rle")

@@ -174,10 +174,29 @@ fn decode(bytes: &[u8], name: &str, limits: ImageLimits) -> Result<DynamicImage,
     let (mut picture, orientation) = if jpeg::is_jpeg(bytes) {
         jpeg::decode(bytes, name, limits)?
     } else {
-        other(bytes, name, limits)?
+        other(png_of_icon(bytes).unwrap_or(bytes), name, limits)?
     };
     picture.apply_orientation(orientation);
     Ok(picture)
+}
+
+/// The largest picture of an icon, if it is a PNG. The `image` crate reads only those with transparency from icons.
+fn png_of_icon(bytes: &[u8]) -> Option<&[u8]> {
+    if !bytes.starts_with(&[0, 0, 1, 0]) {
+        return None;
+    }
+    let number = |at: usize, length: usize| {
+        let bytes = bytes.get(at..at + length)?.iter().rev();
+        Some(bytes.fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
+    };
+    // Of 256 pixels only the lower eight bits are written.
+    let side = |at: usize| Some(number(at, 1)?.wrapping_sub(1) % 256 + 1);
+    let entries = (0..number(4, 2)?).map(|entry| 6 + 16 * entry);
+    let sizes = entries.filter_map(|at| Some((side(at)? * side(at + 1)?, number(at + 6, 2)?, at)));
+    let (_, _, largest) = sizes.max()?;
+    let (length, start) = (number(largest + 8, 4)?, number(largest + 12, 4)?);
+    let png = bytes.get(start..start.checked_add(length)?)?;
+    png.starts_with(b"\x89PNG").then_some(png)
 }
 
 /// A picture that is no JPEG, as it is stored, and how it is to be turned.
