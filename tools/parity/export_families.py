@@ -1,8 +1,6 @@
 """Golden file of LLaMA-like language models: what transformers makes of config.json, field by field.
 
-`families.safetensors` holds `SET.KEY` for each set of weights, `input_ids`, and `logits.N`; `families.json` the
-configuration of each set, and the cases: the set, what is changed in its configuration, and which logits transformers
-computes then (null, if it refuses or has to make weights up).
+`families.safetensors` and `families.json` as variations.py says, with `input_ids`.
 """
 
 import contextlib
@@ -16,7 +14,8 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-from golden import GOLDEN, generator, normal, write
+from golden import generator, normal
+from variations import Variations, changed
 
 CLASSES = {
     "llama": (transformers.LlamaConfig, {}),
@@ -176,47 +175,20 @@ def reference(config, weights, ids):
             return None
 
 
-def changed(config, change):
-    config = json.loads(json.dumps(config))
-    for field, value in change.items():
-        if value is ...:
-            config.pop(field, None)
-        else:
-            config[field] = value
-    return config
-
-
 def main():
     logging.disable(logging.CRITICAL)
     ids = torch.randint(BASE["vocab_size"], (1, 9), generator=generator(500))
-    tensors, configs, cases, known = {"input_ids": ids}, {}, [], []
-
-    def place(logits):
-        """The number of these logits among those that are kept."""
-        if logits is None or not torch.isfinite(logits).all():
-            return None
-        for number, other in enumerate(known):
-            if torch.equal(logits, other):
-                return number
-        known.append(logits)
-        tensors[f"logits.{len(known) - 1}"] = logits
-        return len(known) - 1
+    variations = Variations("logits")
+    variations.tensors["input_ids"] = ids
 
     def add(name, weights, change):
-        logits = place(reference(changed(configs[name], change), weights, ids))
-        absent = [field for field, value in change.items() if value is ...]
-        given = {field: value for field, value in change.items() if value is not ...}
-        cases.append({"set": name, "given": given, "absent": absent, "logits": logits})
-
-    def keep(name, config, weights):
-        configs[name] = config
-        tensors.update({f"{name}.{key}": value for key, value in weights.items()})
+        config = changed(variations.configs[name], change)
+        return variations.add(name, change, reference(config, weights, ids))
 
     for number, family in enumerate(CLASSES):
         config, weights = weights_of(family, 510 + number)
-        keep(family, config, weights)
-        add(family, weights, {})
-        assert cases[-1]["logits"] is not None, family
+        variations.keep(family, config, weights)
+        assert add(family, weights, {}) is not None, family
         for change in CHANGES:
             add(family, weights, change)
     config, weights = weights_of("llama", 510)
@@ -227,15 +199,10 @@ def main():
         "head_only": {"lm_head.weight": head},
         "table_only": {"model.embed_tokens.weight": table},
     }.items():
-        keep(name, config, weights | own)
+        variations.keep(name, config, weights | own)
         for tied in (True, False):
             add(name, weights | own, {"tie_word_embeddings": tied})
-    size = write(GOLDEN / "families", tensors, {"configs": configs})
-    lines = ",\n  ".join(json.dumps(case) for case in cases)
-    path = (GOLDEN / "families").with_suffix(".json")
-    text = json.dumps({"configs": configs})[:-1]
-    path.write_text(f'{text}, "cases": [\n  {lines}\n]}}\n')
-    print(f"families: {len(cases)} cases, {len(known)} different logits, {size} bytes")
+    variations.write("families")
 
 
 if __name__ == "__main__":

@@ -40,6 +40,12 @@ def encoded(image, form, **options):
     return out.getvalue()
 
 
+def turned(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
 def without_adobe(jpeg):
     """The same JPEG without its APP14 block: plain instead of inverted inks."""
     at = jpeg.index(b"\xff\xee")
@@ -59,13 +65,9 @@ def cases():
     yield "jpeg-cmyk-adobe.jpg", adobe
     yield "jpeg-cmyk.jpg", without_adobe(adobe)
     for turn in range(1, 9):
-        exif = Image.Exif()
-        exif[0x0112] = turn
-        yield f"exif-{turn}.jpg", encoded(rgb, "JPEG", quality=95, subsampling=0, exif=exif)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    yield "exif-6.png", encoded(rgb, "PNG", exif=exif)
-    yield "exif-6.webp", encoded(rgb, "WEBP", lossless=True, exif=exif)
+        yield f"exif-{turn}.jpg", encoded(rgb, "JPEG", quality=95, subsampling=0, exif=turned(turn))
+    yield "exif-6.png", encoded(rgb, "PNG", exif=turned(6))
+    yield "exif-6.webp", encoded(rgb, "WEBP", lossless=True, exif=turned(6))
     yield "png-rgb.png", encoded(rgb, "PNG")
     yield "png-rgba.png", encoded(rgba, "PNG")
     yield "png-grey.png", encoded(rgb.convert("L"), "PNG")
@@ -76,6 +78,26 @@ def cases():
     yield "png-palette-transparent.png", encoded(palette, "PNG", transparency=3)
     yield "png-palette-translucent.png", encoded(palette, "PNG", transparency=bytes(range(0, 255, 15)))
     yield "bmp.bmp", encoded(rgb, "BMP")
+    for kind in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"):
+        yield f"tiff-{kind}.tif", encoded(rgb, "TIFF", compression=kind)
+    yield "tiff-grey.tif", encoded(rgb.convert("L"), "TIFF")
+    yield "tiff-one-bit.tif", encoded(rgb.convert("1"), "TIFF")
+    yield "tiff-rgba.tif", encoded(rgba, "TIFF")
+    yield "tiff-pages.tiff", encoded(rgb, "TIFF", save_all=True, append_images=[rgb.rotate(180)])
+    yield "exif-6.tif", encoded(rgb, "TIFF", exif=turned(6))
+    yield "colours.ppm", encoded(rgb, "PPM")
+    yield "grey.pgm", encoded(rgb.convert("L"), "PPM")
+    yield "one-bit.pbm", encoded(rgb.convert("1"), "PPM")
+    yield "plain.ppm", b"P3 2 1 15\n0 15 3 8 0 1\n"
+    yield "png-inside.ico", encoded(rgba, "ICO", sizes=[(16, 9), (40, 24)])
+    yield "png-opaque-inside.ico", encoded(rgb, "ICO", sizes=[(40, 24)])
+    yield "bmp-inside.ico", encoded(rgba, "ICO", sizes=[(40, 24)], bitmap_format="bmp")
+    yield "colours.tga", encoded(rgb, "TGA")
+    yield "packed.tga", encoded(rgb.quantize(7).convert("RGB"), "TGA", compression="tga_rle")
+    yield "palette.tga", encoded(palette, "TGA")
+    yield "rgba.tga", encoded(rgba, "TGA")
+    yield "colours.qoi", encoded(rgb, "QOI")
+    yield "rgba.qoi", encoded(rgba, "QOI")
     yield "gif.gif", encoded(rgb.quantize(32), "GIF")
     yield "gif-transparent.gif", encoded(palette, "GIF", transparency=3)
     frames = [Image.fromarray(np.roll(smooth(40, 24), k * 5, 1)) for k in range(3)]

@@ -21,6 +21,8 @@ mod generated;
 
 #[path = "commands/reproducible.rs"]
 mod reproducible;
+#[path = "commands/results.rs"]
+mod results;
 #[path = "../../data/tests/support/server.rs"]
 mod server;
 #[path = "commands/wild.rs"]

@@ -108,6 +108,19 @@ impl Collator {
         &self.tokenizer
     }
 
+    /// Tokens of a sample as a row of its own, were rows as long as they need to be.
+    ///
+    /// # Errors
+    /// Those of [`PackConfig::pack`].
+    pub fn length(&self, sample: &Sample) -> Result<usize, DataError> {
+        let endless = PackConfig {
+            max_tokens: usize::MAX,
+            ..self.config.pack.clone()
+        };
+        let packed = endless.pack(std::slice::from_ref(sample), &self.tokenizer)?;
+        Ok(packed.tokens.len())
+    }
+
     /// One sample a row.
     ///
     /// # Errors
@@ -273,6 +286,16 @@ mod tests {
             seed: 0,
         };
         Collator::new(config, TextTokenizer::builtin().unwrap())
+    }
+
+    #[test]
+    fn what_would_be_cut_has_its_whole_length() {
+        let collator = collator(Padding::Right, None);
+        let long = sample(&format!("a cat{}", " a cat".repeat(19)), 0, false);
+        let short = collator.length(&sample("a cat", 0, false)).unwrap();
+        assert_eq!(short, 6);
+        assert_eq!(collator.length(&long).unwrap(), short + 2 * 19);
+        assert_eq!(collator.samples(&[long]).unwrap().seq, 16);
     }
 
     #[test]

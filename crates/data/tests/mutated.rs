@@ -245,10 +245,14 @@ fn pictures() {
         ImageFormat::WebP,
         ImageFormat::Gif,
         ImageFormat::Bmp,
+        ImageFormat::Tiff,
+        ImageFormat::Pnm,
+        ImageFormat::Ico,
+        ImageFormat::Qoi,
     ] {
         let mut valid = Cursor::new(Vec::new());
         let picture = match format {
-            ImageFormat::Jpeg => DynamicImage::ImageRgb8(picture.to_rgb8()),
+            ImageFormat::Jpeg | ImageFormat::Pnm => DynamicImage::ImageRgb8(picture.to_rgb8()),
             _ => picture.clone(),
         };
         picture.write_to(&mut valid, format).unwrap();

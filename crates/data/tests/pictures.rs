@@ -159,6 +159,12 @@ fn what_is_cut_off_is_refused() {
         "webp-lossless.webp",
         "webp-lossy.webp",
         "bmp.bmp",
+        "tiff-raw.tif",
+        "tiff-tiff_lzw.tif",
+        "colours.ppm",
+        "png-inside.ico",
+        "packed.tga",
+        "colours.qoi",
     ] {
         let bytes = std::fs::read(folder().join(name)).unwrap();
         for percent in [1, 10, 50, 90] {
@@ -181,6 +187,11 @@ fn bombs_are_refused_by_their_headers() {
         "gif.gif",
         "webp-lossless.webp",
         "bmp.bmp",
+        "tiff-raw.tif",
+        "colours.ppm",
+        "png-inside.ico",
+        "colours.tga",
+        "colours.qoi",
     ] {
         let error = read_image(&folder().join(name), limits).unwrap_err();
         assert_eq!(error.kind(), "picture too large");

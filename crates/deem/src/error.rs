@@ -116,14 +116,11 @@ pub enum Error {
         opened: &'static str,
     },
     /// More text than the language model reads.
-    #[error(
-        "the conversation has {tokens} tokens and the answer up to {answer}, the language model reads {limit}; start \
-         over, or ask for less"
-    )]
+    #[error("{}", too_long(*tokens, *answer, *limit))]
     TooLong {
         /// Tokens so far.
         tokens: usize,
-        /// Tokens that the answer may have.
+        /// Tokens that the answer may have; 0 if there is to be none, but a picture.
         answer: usize,
         /// Tokens that fit.
         limit: usize,
@@ -180,6 +177,18 @@ fn listed(names: &[String]) -> String {
     let first: Vec<&str> = names.iter().take(LISTED).map(String::as_str).collect();
     let more = if names.len() > LISTED { ", …" } else { "" };
     first.join(", ") + more
+}
+
+fn too_long(tokens: usize, answer: usize, limit: usize) -> String {
+    match answer {
+        0 => format!(
+            "the text to draw has {tokens} tokens, the language model reads {limit}; say it in fewer words"
+        ),
+        _ => format!(
+            "the conversation has {tokens} tokens and the answer up to {answer}, the language model reads {limit}; \
+             start over, or ask for less"
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -151,7 +151,8 @@ impl Model {
     /// A picture of a text.
     ///
     /// # Errors
-    /// `NotLoaded` if it was opened for less, `Engine` if the sampler refuses the options.
+    /// `NotLoaded` if it was opened for less, `TooLong` if the language model does not read as much text, `Engine` if
+    /// the sampler refuses the options.
     ///
     /// ```
     /// # fn main() -> Result<(), deem::Error> {
@@ -189,6 +190,7 @@ impl Model {
     ) -> Result<RgbImage, Error> {
         self.for_everything("drawing")?;
         check_drawing(options)?;
+        self.check_length(tokens.len(), 0)?;
         let pixels = generate_image(&self.network, tokens, encoded, options, watch)?;
         Ok(from_tensor(pixels).remove(0))
     }

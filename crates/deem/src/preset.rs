@@ -74,8 +74,16 @@ impl Preset {
 /// folder, beside the program, in `../share/deem` from there, or in the source tree.
 ///
 /// # Errors
-/// `NoPreset` listing those that exist.
+/// `NoPreset` listing those that exist; `File` if `DEEM_ASSETS` names a folder without presets.
 pub fn preset_folder(name: &str) -> Result<PathBuf, Error> {
+    if let Some(stated) = stated()
+        && !stated.join("standins").is_dir()
+    {
+        return Err(Error::file(
+            &stated,
+            "DEEM_ASSETS: expected the folder `assets` of deem's sources, or a copy of it; it has no folder `standins`",
+        ));
+    }
     let plain = !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with('.');
     let places = roots().into_iter().map(|root| root.join(name));
     let found = places
@@ -104,15 +112,20 @@ pub fn preset_names() -> Vec<String> {
     names
 }
 
+/// What `DEEM_ASSETS` says.
+fn stated() -> Option<PathBuf> {
+    let stated = std::env::var_os("DEEM_ASSETS").filter(|stated| !stated.is_empty());
+    stated.map(PathBuf::from)
+}
+
 /// Folders of presets, the first that has one first: where `DEEM_ASSETS` says, below the current folder, beside the
 /// program or where it is installed, in the source tree it was built from.
 pub(crate) fn roots() -> Vec<PathBuf> {
-    let stated = std::env::var_os("DEEM_ASSETS").map(PathBuf::from);
     let program = std::env::current_exe().ok();
     let program = program.as_deref().and_then(Path::parent);
     let installed = program.map(|folder| [folder.join("assets"), folder.join("../share/deem")]);
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets");
-    let assets = stated.into_iter().chain(["assets".into()]);
+    let assets = stated().into_iter().chain(["assets".into()]);
     let assets = assets
         .chain(installed.into_iter().flatten())
         .chain([source]);

@@ -44,6 +44,9 @@ pub fn stage_batches(
     context: &SourceContext,
 ) -> Result<Batches, EngineError> {
     check_tokenizer(tokenizer, spec)?;
+    stage
+        .check_row(spec.max_tokens)
+        .map_err(EngineError::Config)?;
     let form = BatchForm {
         rows: stage.batch,
         samples_per_row: stage.samples_per_row,

@@ -59,6 +59,21 @@ pub struct StageConfig {
 const MOST: u64 = 1 << 20;
 
 impl StageConfig {
+    /// Checks what depends on how long sequences are.
+    ///
+    /// # Errors
+    /// The field, its range and what was found.
+    pub fn check_row(&self, max_tokens: usize) -> Result<(), String> {
+        let found = self.samples_per_row;
+        if found <= max_tokens {
+            return Ok(());
+        }
+        Err(format!(
+            "samples_per_row: expected 1 to {max_tokens} (`max_tokens`: each sample takes at least one token of its row), \
+             found {found}"
+        ))
+    }
+
     /// Checks every number against its range.
     ///
     /// # Errors

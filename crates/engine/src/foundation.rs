@@ -13,6 +13,7 @@ mod checksums;
 mod config_file;
 mod files;
 mod language;
+mod vision;
 mod words;
 
 pub(crate) use checksums::parsed;
@@ -21,24 +22,24 @@ pub use files::{
     DIFFUSION, DUAL_ENCODER, LLAMA, Needs, PICKLED, SMALL, TOKENIZER, TRAINED, VAE, VISION,
 };
 pub use language::{Language, published_files, tokenizer_at, tokenizer_file};
+pub use vision::check_tower;
 
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::Device;
 use deem_model::autoencoder::{Autoencoder, AutoencoderConfig, has_legacy_keys, legacy_key};
-use deem_model::clip::pyramid::{VisionConfig, VisionTower};
 use deem_model::component::DRAWING;
 use deem_model::deem::{Deem, DeemConfig};
 use deem_model::init;
 use deem_model::scheduler::NoiseConfig;
 use deem_model::unet::{UNet, UNetConfig};
 use deem_model::weights::init::{Fill, initialize_rest};
-use deem_model::weights::{LoadOptions, WeightsFile, find, load};
+use deem_model::weights::{self, LoadOptions, WeightsError, WeightsFile, find, load};
 
 use self::checksums::open_checked;
+use self::config_file::check;
 pub(crate) use self::config_file::compare;
-use self::config_file::{check, check_vision};
 use crate::EngineError;
 
 /// Where the parts of a model lie: folders, or weights files.
@@ -70,7 +71,8 @@ impl Foundation {
         let mut model =
             Deem::new(config, device).map_err(|error| EngineError::Config(error.to_string()))?;
         let encoder = &config.image_encoder.vision;
-        model.image_encoder.vision = self.vision(model.image_encoder.vision, encoder)?;
+        let tower = model.image_encoder.vision;
+        model.image_encoder.vision = vision::fill(tower, &self.vision, encoder)?;
 
         model.llama = self.language.fill(model.llama, &config.llama)?;
 
@@ -102,52 +104,6 @@ impl Foundation {
         } else {
             &DRAWING
         }
-    }
-
-    fn vision(
-        &self,
-        tower: VisionTower,
-        config: &VisionConfig,
-    ) -> Result<VisionTower, EngineError> {
-        check_vision(&self.vision, config)?;
-        let file = open(&self.vision)?;
-        let text = [
-            "text",
-            "transformer.",
-            "token_embedding.",
-            "positional_embedding",
-            "ln_final.",
-        ];
-        let pairs = ["logit_scale", "logit_bias", "attn_mask"];
-        let mut unused: Vec<&str> = text.into_iter().chain(pairs).collect();
-        unused.push("*.position_ids");
-        let wrapped = file.keys().any(|key| key.starts_with("vision_model."));
-        let rename = |path: &str| {
-            if path == "vision_model.visual_projection.weight" {
-                return "visual_projection.weight".into();
-            }
-            let bare = path.strip_prefix("vision_model.").filter(|_| !wrapped);
-            bare.unwrap_or(path).to_owned()
-        };
-        match config {
-            VisionConfig::ConvNext { projection_dim, .. } => {
-                if projection_dim.is_none() {
-                    unused.push("visual.head.");
-                }
-            }
-            VisionConfig::Vit { projection, .. } => {
-                if !projection {
-                    unused.push("visual_projection.weight");
-                }
-            }
-        }
-        let options = LoadOptions {
-            rename: Some(&rename),
-            allow_missing: &["adapter"],
-            allow_unused: &unused,
-            ..LoadOptions::default()
-        };
-        Ok(load(tower, &file, &options)?)
     }
 }
 
@@ -181,12 +137,28 @@ pub(crate) fn fill_autoencoder(
     let path = autoencoder_at(folder);
     check(&path.join("config.json"), config)?;
     let file = open(&path)?;
+    Ok(load(autoencoder, &file, &autoencoder_keys(&file))?)
+}
+
+/// Where an autoencoder's parameters lie: older files have other names.
+fn autoencoder_keys(file: &WeightsFile) -> LoadOptions<'static> {
     let legacy = has_legacy_keys(file.keys());
-    let options = LoadOptions {
+    LoadOptions {
         rename: legacy.then_some(&legacy_key),
         ..LoadOptions::default()
-    };
-    Ok(load(autoencoder, &file, &options)?)
+    }
+}
+
+/// Says everything of a file that does not fit an autoencoder, of which nothing is read.
+///
+/// # Errors
+/// `Mismatch` naming the keys.
+pub fn check_autoencoder(
+    config: &AutoencoderConfig,
+    file: &WeightsFile,
+) -> Result<(), WeightsError> {
+    let autoencoder = Autoencoder::new(config, &Device::flex());
+    weights::check(&autoencoder, file, &autoencoder_keys(file))
 }
 
 /// Where the autoencoder of a diffusers folder lies.

@@ -148,6 +148,9 @@ impl RunConfig {
                 _ => format!("stages[{index}].{problem}"),
             };
             stage.check().map_err(place)?;
+            if let Some(max_tokens) = max_tokens {
+                stage.check_row(max_tokens).map_err(place)?;
+            }
         }
         let following = stages.split_off(1);
         Ok(Self {
@@ -332,6 +335,7 @@ train = { save_every = 1, schedule = { steps = 2, warmup = 1 }, groups = [] }
             "batch=0",
             "batch=99999999999",
             "samples_per_row=0",
+            "samples_per_row=8",
             "align=-1.0",
             "error_ceiling=1.5",
             "loss.text=nan",
@@ -352,7 +356,7 @@ train = { save_every = 1, schedule = { steps = 2, warmup = 1 }, groups = [] }
                 "{change}: {error}"
             );
         }
-        assert!(with(&["train.schedule.warmup=2"]).is_ok());
+        assert!(with(&["train.schedule.warmup=2", "samples_per_row=7"]).is_ok());
         assert!(with(&["loss.text=0.0"]).is_ok());
     }
 

@@ -85,6 +85,8 @@ impl Setup {
         offline: bool,
     ) -> Result<Open<'static>> {
         let open = match (config, &self.preset, &self.folder) {
+            // A file with a model of its own needs no preset.
+            (Some(file), None, None) => Open::run_file(file, None),
             (Some(file), _, _) => Open::run_file(file, Some(&self.preset_folder()?)),
             (None, None, Some(folder)) => Open::folder(folder),
             (None, name, _) => Open::preset(name.as_deref().unwrap_or(PRESET)),

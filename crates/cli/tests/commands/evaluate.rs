@@ -86,7 +86,7 @@ pub(super) fn keys(value: &Value) -> Vec<&str> {
         .collect()
 }
 
-fn records(output: &Path) -> Vec<Value> {
+pub(super) fn records(output: &Path) -> Vec<Value> {
     let text = fs::read_to_string(output.join("records.jsonl")).unwrap();
     text.lines().map(json_of).collect()
 }
@@ -198,7 +198,7 @@ fn published_layouts_are_evaluated_and_not_asked_twice() {
     assert_eq!(succeeds(&arguments, folder.path()), printed);
     let table = succeeds(&arguments[..arguments.len() - 1], folder.path());
     assert!(
-        table.contains("POPE, 10 questions, 2 pictures could not be read"),
+        table.contains("POPE, 10 questions, 2 could not be asked"),
         "{table}"
     );
     assert!(table.contains("pair accuracy"), "{table}");

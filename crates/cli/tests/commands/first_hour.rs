@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::evaluate::{json_of, pope};
+use super::evaluate::{json_of, pope, records};
 use super::{deem, fails, succeeds};
 
 /// A stage of the preset in two very short steps.
@@ -112,6 +112,32 @@ fn pictures_that_come_later_are_asked_about() {
     );
 }
 
+/// No question is cut unsaid: one that does not fit counts as those whose picture cannot be read.
+#[test]
+fn a_question_that_is_too_long_is_not_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    pope(&at("POPE"));
+    let file = at("POPE/coco_pope_random.json");
+    let text = fs::read_to_string(&file).unwrap();
+    let long = format!("{}Is there", "is there a cat and a dog ".repeat(200));
+    fs::write(&file, text.replacen("Is there", &long, 1)).unwrap();
+    let eval = ["eval", "--benchmark", "pope", "--data", "POPE", "--json"];
+    let found = json_of(&succeeds(
+        &[&eval[..], &["--output", "out"]].concat(),
+        folder.path(),
+    ));
+    assert_eq!(
+        (&found["samples"], &found["unreadable"]),
+        (&10.into(), &3.into())
+    );
+    let errors = records(&at("out")).into_iter();
+    let errors = errors.filter_map(|record| record["error"].as_str().map(str::to_owned));
+    let long: Vec<String> = errors.filter(|error| error.contains("tokens")).collect();
+    assert_eq!(long.len(), 1, "{long:?}");
+    assert!(long[0].contains("max_tokens"), "{long:?}");
+}
+
 #[test]
 fn options_that_would_change_nothing_are_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -150,6 +176,55 @@ fn a_dry_run_fetches_nothing() {
         assert!(told.contains(what) && told.contains("MB"), "{told}");
         assert!(!folder.path().join("there").exists());
     }
+}
+
+/// An installed program finds its presets beside it, and says where it looks if they are nowhere.
+#[test]
+fn assets_are_found_beside_the_program_and_wrong_places_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str], assets: Option<&str>| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_deem"));
+        command.args(arguments).current_dir(folder.path());
+        command.env_remove("DEEM_ASSETS");
+        command.envs(assets.map(|place| ("DEEM_ASSETS", place)));
+        let output = command.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), told)
+    };
+    let count = ["params", "--json"];
+    assert!(run(&count, None).0, "from the source tree");
+    assert!(run(&count, Some("")).0, "nothing is stated");
+    let (well, told) = run(&count, Some("nowhere"));
+    assert!(
+        !well && told.contains("DEEM_ASSETS") && told.contains("nowhere"),
+        "{told}"
+    );
+    // What lies beside the program, or where it was installed, is found by its name.
+    let bin = folder.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_deem"), bin.join("deem")).unwrap();
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins/tiny");
+    for (place, name) in [("bin/assets", "beside"), ("share/deem", "shared")] {
+        let preset = folder.path().join(place).join("standins").join(name);
+        fs::create_dir_all(&preset).unwrap();
+        for file in ["model.toml", "experiment.toml"] {
+            fs::copy(tiny.join(file), preset.join(file)).unwrap();
+        }
+        let output = std::process::Command::new(bin.join("deem"))
+            .args(["params", "--json", "--preset", name])
+            .env_remove("DEEM_ASSETS")
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name}: {told}");
+    }
+    // A run's file with a model of its own needs none.
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+    let stage = configs.join("deem-7b-stage3.toml");
+    let ask = ["ask", "a", "--offline", "--config", stage.to_str().unwrap()];
+    let (well, told) = run(&ask, Some("nowhere"));
+    assert!(!well && told.contains("weights."), "{told}");
+    assert!(!told.contains("DEEM_ASSETS"), "{told}");
 }
 
 #[test]

@@ -216,6 +216,9 @@ fn words_and_options_come_in_any_order() {
     let long = "is there a cat and a dog ".repeat(200);
     let (_, error) = fails(&["ask", &seen, &long], folder.path());
     assert!(error.contains("tokens"), "{error}");
+    let (_, error) = fails(&["generate", &long, "-o", "x.png"], folder.path());
+    assert!(error.contains("the text to draw has"), "{error}");
+    assert!(!folder.path().join("x.png").exists());
 }
 
 #[test]

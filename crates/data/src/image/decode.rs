@@ -5,7 +5,9 @@ use std::io::Cursor;
 use std::path::Path;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, Limits, RgbImage};
+use image::{
+    ColorType, DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage,
+};
 use serde::{Deserialize, Serialize};
 
 use super::jpeg;
@@ -14,7 +16,22 @@ use crate::DataError;
 /// Whether a file's name ends as those of pictures that are decoded here.
 pub(crate) fn is_picture(name: &str) -> bool {
     let ending = name.rsplit('.').next().unwrap_or_default().to_lowercase();
-    ["jpg", "jpeg", "png", "webp", "gif", "bmp"].contains(&ending.as_str())
+    ENDINGS.contains(&ending.as_str())
+}
+
+/// How names of pictures end.
+const ENDINGS: [&str; 16] = [
+    "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "pnm", "ppm", "pgm", "pbm", "pam",
+    "ico", "tga", "qoi",
+];
+/// What is read, for errors.
+const READ: &str = "PNG, JPEG, WebP, GIF, BMP, TIFF, PNM, ICO, TGA and QOI are read";
+
+/// What kind of picture a file is: what it begins with says so, but for TGA, which only its name tells.
+pub(super) fn format_of(bytes: &[u8], name: &str) -> Option<ImageFormat> {
+    let guessed = image::guess_format(bytes).ok();
+    let named = || name.to_lowercase().ends_with(".tga");
+    guessed.or_else(|| named().then_some(ImageFormat::Tga))
 }
 
 /// How large a picture may be.
@@ -93,7 +110,8 @@ pub fn read_image(path: &Path, limits: ImageLimits) -> Result<RgbImage, DataErro
     decode_image(&bytes, &name, limits)
 }
 
-/// Decodes a PNG, JPEG, WebP, GIF or BMP picture, of an animation the first frame; `name` is used in errors.
+/// Decodes a PNG, JPEG, WebP, GIF, BMP, TIFF, PNM, ICO, TGA or QOI picture, of several the first, of icons the largest;
+/// `name` is used in errors, and tells that a file is a TGA.
 ///
 /// Colours are those of Pillow's `exif_transpose` and `convert("RGB")` within one level (lossy formats within what
 /// decoders differ): transparency is dropped, of 16 bits the upper eight are kept, CMYK is converted without a profile.
@@ -156,10 +174,29 @@ fn decode(bytes: &[u8], name: &str, limits: ImageLimits) -> Result<DynamicImage,
     let (mut picture, orientation) = if jpeg::is_jpeg(bytes) {
         jpeg::decode(bytes, name, limits)?
     } else {
-        other(bytes, name, limits)?
+        other(png_of_icon(bytes).unwrap_or(bytes), name, limits)?
     };
     picture.apply_orientation(orientation);
     Ok(picture)
+}
+
+/// The largest picture of an icon, if it is a PNG. The `image` crate reads only those with transparency from icons.
+fn png_of_icon(bytes: &[u8]) -> Option<&[u8]> {
+    if !bytes.starts_with(&[0, 0, 1, 0]) {
+        return None;
+    }
+    let number = |at: usize, length: usize| {
+        let bytes = bytes.get(at..at + length)?.iter().rev();
+        Some(bytes.fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
+    };
+    // Of 256 pixels only the lower eight bits are written.
+    let side = |at: usize| Some(number(at, 1)?.wrapping_sub(1) % 256 + 1);
+    let entries = (0..number(4, 2)?).map(|entry| 6 + 16 * entry);
+    let sizes = entries.filter_map(|at| Some((side(at)? * side(at + 1)?, number(at + 6, 2)?, at)));
+    let (_, _, largest) = sizes.max()?;
+    let (length, start) = (number(largest + 8, 4)?, number(largest + 12, 4)?);
+    let png = bytes.get(start..start.checked_add(length)?)?;
+    png.starts_with(b"\x89PNG").then_some(png)
 }
 
 /// A picture that is no JPEG, as it is stored, and how it is to be turned.
@@ -173,18 +210,23 @@ fn other(
         reason,
     };
     let failed = |e: image::ImageError| match e {
-        image::ImageError::Unsupported(_) => {
-            wrong(format!("{e}; PNG, JPEG, WebP, GIF and BMP are read"))
-        }
+        image::ImageError::Unsupported(_) => wrong(format!("{e}; {READ}")),
         _ => wrong(e.to_string()),
     };
-    let mut reader = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|e| wrong(e.to_string()))?;
+    let mut reader = ImageReader::new(Cursor::new(bytes));
+    if let Some(format) = format_of(bytes, name) {
+        reader.set_format(format);
+    }
     reader.limits(Limits::no_limits());
     let mut decoder = reader.into_decoder().map_err(failed)?;
     let (width, height) = decoder.dimensions();
     limits.admit(name, width, height)?;
+    if matches!(decoder.color_type(), ColorType::Rgb32F | ColorType::Rgba32F) {
+        return Err(wrong(
+            "colours of 32 bits, of which nobody says what is white; save it with 8 or 16 bits"
+                .into(),
+        ));
+    }
     let mut allocation = Limits::default();
     // 16 bits times four channels, twice: decoders keep a second buffer.
     allocation.max_alloc = Some(limits.max_pixels.saturating_mul(16).saturating_add(1 << 20));
@@ -221,7 +263,7 @@ fn opaque(picture: DynamicImage) -> RgbImage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::{ImageFormat, Rgba, RgbaImage};
+    use image::{Rgba, RgbaImage};
 
     fn png(picture: &DynamicImage) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
@@ -317,8 +359,29 @@ mod tests {
     }
 
     #[test]
+    fn colours_without_a_white_are_refused() {
+        let picture = image::ImageBuffer::from_pixel(2, 1, image::Rgb([0.5_f32, 900.0, -1.0]));
+        let mut bytes = Cursor::new(Vec::new());
+        let picture = DynamicImage::ImageRgb32F(picture);
+        picture.write_to(&mut bytes, ImageFormat::Tiff).unwrap();
+        let error = decode_image(bytes.get_ref(), "f.tif", ImageLimits::default()).unwrap_err();
+        let told = error.to_string();
+        assert!(told.contains("f.tif") && told.contains("32 bits"), "{told}");
+    }
+
+    #[test]
+    fn only_its_name_tells_a_targa() {
+        let picture = RgbImage::from_pixel(2, 3, image::Rgb([9, 8, 7]));
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, ImageFormat::Tga).unwrap();
+        let read = |name| decode_image(bytes.get_ref(), name, ImageLimits::default());
+        assert_eq!(read("a.TGA").unwrap(), picture);
+        assert!(read("a.bin").unwrap_err().to_string().contains("TGA"));
+    }
+
+    #[test]
     fn what_is_read_is_said_of_what_is_not() {
-        for bytes in [&b"GIMP or so"[..], b"", b"II*\0\x08\0\0\0"] {
+        for bytes in [&b"GIMP or so"[..], b"", b"\0\0\0\x20ftypavif"] {
             let error = decode_image(bytes, "x", ImageLimits::default()).unwrap_err();
             assert!(error.to_string().contains("PNG, JPEG"), "{error}");
         }

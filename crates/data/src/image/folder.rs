@@ -26,7 +26,8 @@ pub fn pictures_below(folder: &Path) -> Result<Vec<String>, DataError> {
             Some(name) => format!(
                 "it holds captions without pictures ({name}); name the folder of the pictures that they describe"
             ),
-            None => "it should hold pictures (.jpg .jpeg .png .webp .gif .bmp), in folders or not"
+            None => "it should hold pictures (.jpg .jpeg .png .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .ico .tga \
+                     .qoi), in folders or not"
                 .into(),
         };
         return Err(DataError::Empty {

@@ -7,6 +7,7 @@ use std::path::Path;
 use image::{DynamicImage, GrayImage, ImageFormat, Luma};
 use png::{ColorType, Transformations};
 
+use super::decode::format_of;
 use super::{ImageLimits, decode_image};
 use crate::DataError;
 
@@ -107,7 +108,7 @@ fn numbers(bytes: &[u8], name: &str) -> Result<Vec<u32>, DataError> {
         name: name.to_owned(),
         reason,
     };
-    let format = image::guess_format(bytes).map_err(|e| wrong(e.to_string()))?;
+    let format = format_of(bytes, name).ok_or_else(|| wrong("unknown kind of picture".into()))?;
     if format == ImageFormat::Jpeg {
         return Err(wrong(
             "a JPEG blurs the numbers of regions; save the mask as PNG".into(),

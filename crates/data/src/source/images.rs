@@ -16,7 +16,7 @@ use crate::storage::{Location, Pictures};
 
 pub(super) const KIND: SourceKind = SourceKind {
     name: "images",
-    about: "pictures alone (.jpg .jpeg .png .webp .gif .bmp) in a folder of this machine and the folders in it",
+    about: "pictures alone (.jpg .jpeg .png .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .ico .tga .qoi) in a folder of this machine and the folders in it",
     fields: &[Field {
         name: "folder",
         about: "where they lie",

@@ -10,7 +10,7 @@ use deem_model::clip::config::{ClipVisionConfig, Family};
 use deem_model::clip::dual::{DualConfig, DualLayout, DualTowers, ImageConfig, open_clip};
 use deem_model::clip::vit::ClipVit;
 use deem_model::published::{Fields, fields};
-use deem_model::weights::{WeightsFile, find, load_placed, write_placed};
+use deem_model::weights::{WeightsFile, check_placed, find, load_placed, write_placed};
 use serde_json::Value;
 
 use super::pixels::PixelForm;
@@ -24,6 +24,9 @@ const WEIGHTS: &str = "model.safetensors";
 /// open_clip's.
 const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
 const OPEN_CLIP_WEIGHTS: &str = "open_clip_model.safetensors";
+
+/// Tables that files may hold and that are computed here.
+const UNUSED: [&str; 3] = ["*position_ids", "attn_mask", "text.attn_mask"];
 
 /// What else belongs to an encoder.
 const BESIDE: [&str; 12] = [
@@ -164,8 +167,18 @@ impl EncoderFolder {
         let file = WeightsFile::open(self.weights.path())?;
         let towers = DualTowers::new(&self.config, device);
         let place = |path: &str| self.layout.place(path);
-        let unused = ["*position_ids", "attn_mask", "text.attn_mask"];
-        Ok(load_placed(towers, file, &place, &unused)?)
+        Ok(load_placed(towers, file, &place, &UNUSED)?)
+    }
+
+    /// Says everything of the weights that does not fit the configuration, without reading them.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn check(&self) -> Result<(), EngineError> {
+        let file = WeightsFile::open(self.weights.path())?;
+        let towers = DualTowers::new(&self.config, &Device::flex());
+        let place = |path: &str| self.layout.place(path);
+        Ok(check_placed(&towers, file, &place, &UNUSED)?)
     }
 
     /// Its image tower alone, filled into `tower`, which is of the given dimensions.

@@ -58,7 +58,7 @@ pub struct Record {
     pub rank: Option<usize>,
     /// Time that the answer took, in seconds: its share of the batch it was part of.
     pub seconds: f64,
-    /// Why the question could not be asked (an unreadable picture); it then counts as wrong.
+    /// Why the question could not be asked (an unreadable picture, more text than a sequence holds); it then counts as wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

@@ -171,6 +171,25 @@ impl<'a> Runner<'a> {
 }
 
 impl Runner<'_> {
+    /// What is told of a question that would have to be cut: with its longest option it has more tokens than a sequence
+    /// holds. Nobody would know afterwards what the model did not read.
+    fn too_long(&self, sample: &Sample, options: &[String]) -> Result<Option<String>, EngineError> {
+        let limit = self.collator.config().pack.max_tokens;
+        let mut tokens = self.collator.length(sample)?;
+        let answered = options.iter().max_by_key(|option| option.len());
+        if let Some(option) = answered {
+            let mut answered = sample.clone();
+            answered.segments.extend(answer(option));
+            tokens = self.collator.length(&answered)?;
+        }
+        Ok((tokens > limit).then(|| {
+            format!(
+                "the question has {tokens} tokens, pictures and the longest option included; a sequence holds {limit} \
+                 (max_tokens)"
+            )
+        }))
+    }
+
     /// The pictures of questions with many options, encoded once for all of them; nothing where options are few, or a
     /// question has not just one picture.
     fn seen_once(
@@ -211,8 +230,15 @@ impl Examiner for Runner<'_> {
             match item.sample(question.segments, self.limits) {
                 Ok((sample, hash)) => {
                     record.image_sha256 = Some(hash);
-                    samples.push(sample);
-                    readable.push(records.len());
+                    let options = match answering.likelihood {
+                        true => record.options.as_slice(),
+                        false => &[],
+                    };
+                    record.error = self.too_long(&sample, options)?;
+                    if record.error.is_none() {
+                        samples.push(sample);
+                        readable.push(records.len());
+                    }
                 }
                 Err(error) => record.error = Some(error.to_string()),
             }

@@ -32,7 +32,10 @@ pub fn table(family: &Family) -> String {
     let counts = family.counts.unwrap_or_default();
     let mut text = format!("{}, {} questions", family.title, counts.samples);
     for (count, what) in [
-        (counts.unreadable, "pictures could not be read"),
+        (
+            counts.unreadable,
+            "could not be asked (pictures that cannot be read, questions that are too long)",
+        ),
         (counts.unparseable, "answers could not be understood"),
     ] {
         if count > 0 {
@@ -116,7 +119,8 @@ mod tests {
     fn people_get_a_table() {
         assert_eq!(
             table(&family()),
-            "RobustVQA, 8 questions, 1 pictures could not be read (counted as wrong)\n\
+            "RobustVQA, 8 questions, 1 could not be asked (pictures that cannot be read, questions that are too long) \
+             (counted as wrong)\n\
              \u{20} mean  accuracy        50.0 %  [25.0, 75.0]\n\
              \u{20}       answered yes    40.0 %\n"
         );

@@ -31,7 +31,8 @@ pub struct Family {
 pub struct Counts {
     /// Questions.
     pub samples: usize,
-    /// Questions whose picture could not be read; they count as wrong.
+    /// Questions that could not be asked: their picture could not be read, or they are longer than a sequence. They
+    /// count as wrong.
     pub unreadable: usize,
     /// Answers that were given but could not be understood; they count as wrong.
     pub unparseable: usize,

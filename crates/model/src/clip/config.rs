@@ -39,6 +39,12 @@ pub enum Family {
     Siglip,
 }
 
+/// A problem if a width is not a multiple of the number of heads, which names both fields.
+fn uneven_heads(hidden_size: usize, heads: usize) -> Option<String> {
+    let problem = uneven("hidden_size", hidden_size, heads)?;
+    Some(format!("{problem} (num_attention_heads)"))
+}
+
 /// The ViT image tower of CLIP.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -118,11 +124,7 @@ impl ClipVisionConfig {
             ("num_channels", self.num_channels),
             ("patch_size", self.patch_size),
         ]);
-        problems.extend(uneven(
-            "hidden_size",
-            self.hidden_size,
-            self.num_attention_heads,
-        ));
+        problems.extend(uneven_heads(self.hidden_size, self.num_attention_heads));
         problems.extend(numbers(&[(
             "layer_norm_eps",
             self.layer_norm_eps,
@@ -257,11 +259,7 @@ impl ClipTextConfig {
             self.layer_norm_eps,
             Number::FromZero,
         )]));
-        problems.extend(uneven(
-            "hidden_size",
-            self.hidden_size,
-            self.num_attention_heads,
-        ));
+        problems.extend(uneven_heads(self.hidden_size, self.num_attention_heads));
         ClipError::unless_empty(problems)
     }
 }

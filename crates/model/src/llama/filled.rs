@@ -6,7 +6,7 @@ use safetensors::Dtype;
 use super::model::HEAD;
 use super::{Llama, LlamaConfig};
 use crate::nn::Linear;
-use crate::weights::{LoadOptions, WeightsError, WeightsFile, load};
+use crate::weights::{LoadOptions, WeightsError, WeightsFile, check, load};
 
 const TABLE: &str = "model.embed_tokens.weight";
 
@@ -24,6 +24,15 @@ pub enum Head {
 impl Head {
     /// What a file says under its configuration.
     pub fn of(config: &LlamaConfig, file: &WeightsFile) -> Self {
+        Self::decided(config, file, equal)
+    }
+
+    /// The same, by shapes alone where numbers would have to be compared.
+    fn by_shapes(config: &LlamaConfig, file: &WeightsFile) -> Self {
+        Self::decided(config, file, |file| file.shape(HEAD) == file.shape(TABLE))
+    }
+
+    fn decided(config: &LlamaConfig, file: &WeightsFile, equal: fn(&WeightsFile) -> bool) -> Self {
         let has = |key: &str| file.shape(key).is_some();
         match (has(HEAD), has(TABLE)) {
             _ if !config.tie_word_embeddings => Self::AsConfigured,
@@ -39,6 +48,13 @@ impl Head {
             Self::UnderItsKey if path == TABLE => HEAD,
             _ => path,
         }
+    }
+
+    /// Keys that may be there and are not read.
+    fn unused(self, config: &LlamaConfig) -> Vec<&'static str> {
+        let table_is_both = self == Self::AsConfigured && config.tie_word_embeddings;
+        let head = table_is_both.then_some(HEAD);
+        ["*rotary_emb.inv_freq"].into_iter().chain(head).collect()
     }
 
     /// A model that can hold what the file says.
@@ -113,20 +129,9 @@ impl Llama {
         file: &WeightsFile,
         missing: &[&str],
     ) -> Result<Self, WeightsError> {
-        if let Some((key, method)) = packed(file) {
-            return Err(WeightsError::Convert {
-                path: file.path().into(),
-                problem: format!(
-                    "its weights are quantised ({method}: {key}), which is not read; take the original model, or its \
-                     GGUF file"
-                ),
-            });
-        }
+        refuse_packed(file)?;
         let head = Head::of(config, file);
-        let mut unused = vec!["*rotary_emb.inv_freq"];
-        if head == Head::AsConfigured && config.tie_word_embeddings {
-            unused.push(HEAD);
-        }
+        let unused = head.unused(config);
         let key = |path: &str| head.key(path).to_owned();
         let packed = self.packed_paths();
         let packed: Vec<&str> = packed.iter().map(String::as_str).collect();
@@ -139,6 +144,35 @@ impl Llama {
         };
         load(head.fit(self), file, &options)
     }
+
+    /// Says everything of a published checkpoint that does not fit the model, of which no numbers are read.
+    ///
+    /// # Errors
+    /// As [`Self::filled`].
+    pub fn check(self, config: &LlamaConfig, file: &WeightsFile) -> Result<(), WeightsError> {
+        refuse_packed(file)?;
+        let head = Head::by_shapes(config, file);
+        let key = |path: &str| head.key(path).to_owned();
+        let options = LoadOptions {
+            rename: Some(&key),
+            allow_unused: &head.unused(config),
+            ..LoadOptions::default()
+        };
+        check(&head.fit(self), file, &options)
+    }
+}
+
+/// `Convert` for weights that only a library that packed them can read.
+fn refuse_packed(file: &WeightsFile) -> Result<(), WeightsError> {
+    let Some((key, method)) = packed(file) else {
+        return Ok(());
+    };
+    Err(WeightsError::Convert {
+        path: file.path().into(),
+        problem: format!(
+            "its weights are quantised ({method}: {key}), which is not read; take the original model, or its GGUF file"
+        ),
+    })
 }
 
 /// A key that only quantised weights have, and what quantised them.

@@ -70,7 +70,10 @@ impl Published for SiglipVisionConfig {
             &["siglip_vision_model", "siglip"],
             &["SiglipModel", "SiglipVisionModel"],
         )?;
-        let problems = only(&own, &[("vision_use_head", json!(true))]);
+        let mut problems = only(&own, &[("vision_use_head", json!(true))]);
+        if own.get("vision_use_head").is_some_and(Value::is_null) {
+            problems.push("vision_use_head: null is not supported, only true".into());
+        }
         siglip_defaults(&mut own);
         own.entry("patch_size").or_insert(json!(16));
         let config = read(own).map(|config| {
@@ -104,6 +107,11 @@ impl Published for SiglipTextConfig {
         // Neither is read, and lists of them are no number.
         own.remove("eos_token_id");
         let width = own.remove("projection_size").unwrap_or(Value::Null);
+        if !width.is_null() && !width.is_u64() {
+            return Err(vec![format!(
+                "projection_size: expected a whole number, found {width}"
+            )]);
+        }
         own.insert("projection_dim".into(), width);
         let config: ClipTextConfig = read(own)?;
         Ok(Self(ClipTextConfig {

@@ -243,7 +243,7 @@ impl UNetConfig {
         let reversed_fits = self
             .reverse_transformer_layers_per_block
             .as_ref()
-            .is_none_or(|depths| depths.fits(blocks));
+            .is_none_or(|depths| matches!(depths, PerBlock::Each(own) if own.len() == blocks));
         for (field, fits) in [
             ("down_block_types", self.down_block_types.len() == blocks),
             ("up_block_types", self.up_block_types.len() == blocks),
@@ -306,6 +306,18 @@ impl UNetConfig {
                 problems.push("`transformer_layers_per_block` has an empty list".into());
             }
         }
+        let layer_by_layer = |depth: &PerBlock<usize>| matches!(depth, PerBlock::Each(_));
+        let depths = &self.transformer_layers_per_block;
+        if reversed.is_none()
+            && let PerBlock::Each(blocks) = depths
+            && blocks.iter().any(layer_by_layer)
+        {
+            problems.push(
+                "`transformer_layers_per_block` has lists in its list, which needs \
+                 `reverse_transformer_layers_per_block` for the way up"
+                    .into(),
+            );
+        }
         if problems.is_empty() {
             Ok(())
         } else {
@@ -325,8 +337,21 @@ impl UNetConfig {
                 "time_embedding_type",
                 self.time_embedding_type != "positional",
             ),
-            ("encoder_hid_dim_type", text_proj != "text_proj"),
+            (
+                "encoder_hid_dim_type",
+                text_proj != "text_proj"
+                    || self.encoder_hid_dim_type.is_some() && self.encoder_hid_dim.is_none(),
+            ),
             ("norm_num_groups null", self.norm_num_groups.is_none()),
+            ("downsample_padding above 1", self.downsample_padding > 1),
+            (
+                "conv_in_kernel of even size",
+                self.conv_in_kernel.is_multiple_of(2),
+            ),
+            (
+                "conv_out_kernel of even size",
+                self.conv_out_kernel.is_multiple_of(2),
+            ),
         ]
         .iter()
         .filter(|(_, set)| *set)

@@ -318,6 +318,14 @@ impl WeightsFile {
         })
     }
 
+    /// Whether a tensor is there and [`Self::f32`] reads it.
+    pub(super) fn is_float(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(|entry| {
+            let floats = [Dtype::F32, Dtype::F64, Dtype::F16, Dtype::BF16];
+            entry.packing.is_some() || floats.contains(&entry.dtype)
+        })
+    }
+
     /// A tensor stored in IEEE's half precision; `None` if it is absent or of another type.
     pub fn f16(&self, key: &str) -> Option<Vec<f16>> {
         self.halves(key, Dtype::F16, f16::from_le_bytes)

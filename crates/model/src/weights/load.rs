@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, FloatDType, Shape, Tensor, TensorData};
 use deem_kernels::precision::cast;
 use half::{bf16, f16};
@@ -34,52 +34,68 @@ pub struct LoadOptions<'a> {
 /// and are widened when they are read; [`widen`] does it before they are trained.
 ///
 /// # Errors
-/// `Mismatch` listing all missing, unused and misshapen tensors, `NotFinite` those with numbers that are none;
-/// `Format` if there are no tensors at all.
+/// Those of [`check`]; `NotFinite` listing tensors with numbers that are none.
 pub fn load<M: Module>(
     module: M,
     file: &WeightsFile,
     options: &LoadOptions,
 ) -> Result<M, WeightsError> {
+    check(&module, file, options)?;
+    let mut loader = Loader {
+        file,
+        options,
+        path: Vec::new(),
+        containers: Vec::new(),
+        not_finite: Vec::new(),
+    };
+    let module = module.map(&mut loader);
+    if loader.not_finite.is_empty() {
+        return Ok(module);
+    }
+    Err(WeightsError::NotFinite {
+        path: file.path().into(),
+        keys: loader.not_finite,
+    })
+}
+
+/// Says everything of a file that does not fit a module: keys and shapes, of which nothing is read.
+///
+/// # Errors
+/// `Mismatch` listing all missing, unused and misshapen tensors; `Format` if there are no tensors at all.
+pub fn check<M: Module>(
+    module: &M,
+    file: &WeightsFile,
+    options: &LoadOptions,
+) -> Result<(), WeightsError> {
     if file.keys().next().is_none() {
         return Err(WeightsError::Format {
             path: file.path().into(),
             rule: "it holds no tensors".into(),
         });
     }
-    let mut loader = Loader {
+    let mut checker = Checker {
         file,
         options,
         path: Vec::new(),
-        containers: Vec::new(),
         used: BTreeSet::new(),
         missing: Vec::new(),
         misshapen: Vec::new(),
-        not_finite: Vec::new(),
     };
-    let module = module.map(&mut loader);
-    let Loader {
+    module.visit(&mut checker);
+    let Checker {
         used,
         missing,
         misshapen,
-        not_finite,
         ..
-    } = loader;
+    } = checker;
     let unused: Vec<String> = file
         .keys()
         .filter(|key| key.starts_with(options.prefix) && !used.contains(*key))
         .filter(|key| !options.allow_unused.iter().any(|p| meant(p, key)))
         .map(str::to_owned)
         .collect();
-    let fits = missing.is_empty() && unused.is_empty() && misshapen.is_empty();
-    if fits && not_finite.is_empty() {
-        return Ok(module);
-    }
-    if fits {
-        return Err(WeightsError::NotFinite {
-            path: file.path().into(),
-            keys: not_finite,
-        });
+    if missing.is_empty() && unused.is_empty() && misshapen.is_empty() {
+        return Ok(());
     }
     let module = std::any::type_name::<M>();
     Err(WeightsError::Mismatch {
@@ -91,15 +107,69 @@ pub fn load<M: Module>(
     })
 }
 
+impl LoadOptions<'_> {
+    /// Whether a parameter keeps its value whatever the file holds.
+    fn skips(&self, path: &str) -> bool {
+        self.skip.iter().any(|begin| path.starts_with(begin))
+    }
+
+    /// Where a parameter lies in the file.
+    fn key(&self, path: &str) -> String {
+        let key = format!("{}{path}", self.prefix);
+        self.rename.map_or(key.clone(), |rename| rename(&key))
+    }
+}
+
+struct Checker<'a> {
+    file: &'a WeightsFile,
+    options: &'a LoadOptions<'a>,
+    path: Vec<String>,
+    used: BTreeSet<String>,
+    missing: Vec<String>,
+    misshapen: Vec<String>,
+}
+
+impl ModuleVisitor for Checker<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let path = self.path.join(".");
+        let key = self.options.key(&path);
+        if self.options.skips(&path) {
+            self.used.insert(key);
+            return;
+        }
+        let Some(found) = self.file.shape(&key) else {
+            let allowed = self.options.allow_missing;
+            if !allowed.iter().any(|begin| path.starts_with(begin)) {
+                self.missing.push(key);
+            }
+            return;
+        };
+        let shape = param.lazy_shape();
+        if found != shape.to_vec().as_slice() {
+            let problem = format!("{key}: expected {shape}, found {found:?}");
+            self.misshapen.push(problem);
+        } else if !self.file.is_float(&key) {
+            let problem = format!("{key}: expected a floating-point tensor");
+            self.misshapen.push(problem);
+        }
+        self.used.insert(key);
+    }
+}
+
 struct Loader<'a> {
     file: &'a WeightsFile,
     options: &'a LoadOptions<'a>,
     path: Vec<String>,
     /// Types of the modules that the path leads through.
     containers: Vec<String>,
-    used: BTreeSet<String>,
-    missing: Vec<String>,
-    misshapen: Vec<String>,
     not_finite: Vec<String>,
 }
 
@@ -116,46 +186,18 @@ impl ModuleMapper for Loader<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let path = self.path.join(".");
-        let key = format!("{}{path}", self.options.prefix);
-        let key = self.options.rename.map_or(key.clone(), |f| f(&key));
-        if self.options.skip.iter().any(|p| path.starts_with(p)) {
-            self.used.insert(key);
+        if self.options.skips(&path) {
             return param;
         }
-        let shape = param.lazy_shape();
-        let Some(found) = self.file.shape(&key) else {
-            if !self
-                .options
-                .allow_missing
-                .iter()
-                .any(|p| path.starts_with(p))
-            {
-                self.missing.push(key);
-            }
+        let key = self.options.key(&path);
+        // What was checked and is not there may be missing.
+        let Some(data) = self.numbers(&key, param.lazy_shape(), &param.lazy_device()) else {
             return param;
         };
-        self.used.insert(key.clone());
-        let same = found == shape.to_vec().as_slice();
-        let device = param.lazy_device();
-        let numbers = same.then(|| self.numbers(&key, shape.clone(), &device));
-        let data = numbers.flatten();
-        match data {
-            None => {
-                let found = format!("{key}: expected {shape}, found {found:?}");
-                self.misshapen.push(if same {
-                    format!("{key}: expected a floating-point tensor")
-                } else {
-                    found
-                });
-                param
-            }
-            Some(data) => {
-                if !finite(&data) {
-                    self.not_finite.push(key);
-                }
-                set(param, data)
-            }
+        if !finite(&data) {
+            self.not_finite.push(key);
         }
+        set(param, data)
     }
 }
 
@@ -175,7 +217,7 @@ fn finite(data: &TensorData) -> bool {
 }
 
 impl Loader<'_> {
-    /// A tensor in the type that it has in memory; `None` if it is not floating-point.
+    /// A tensor in the type that it has in memory; `None` if it is not there.
     fn numbers(&self, key: &str, shape: Shape, device: &Device) -> Option<TensorData> {
         let layer = self.containers.last().is_some_and(|c| c == "Struct:Linear");
         let matrix = layer && shape.rank() == 2;

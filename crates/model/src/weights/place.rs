@@ -12,8 +12,8 @@ use safetensors::Dtype;
 
 use super::file::{View, transposed};
 use super::{
-    LazyTensor, LoadOptions, WeightsError, WeightsFile, lazy_state, load, read_tensors,
-    write_stream,
+    LazyTensor, LoadOptions, Rename, WeightsError, WeightsFile, check, lazy_state, load,
+    read_tensors, write_stream,
 };
 
 /// Where a parameter lies in a published file.
@@ -97,7 +97,37 @@ pub fn load_placed<M: Module>(
     place: Places,
     allow_unused: &[&str],
 ) -> Result<M, WeightsError> {
-    let views = parameters(&module).into_iter().map(|(path, rank)| {
+    let file = seen_by(&module, file, place);
+    let rename = |path: &str| place(path).to_string();
+    load(module, &file, &placed_options(&rename, allow_unused))
+}
+
+/// Says everything of a file that does not fit a module whose parameters lie at these places, without reading any.
+///
+/// # Errors
+/// Those of [`check`], which name places.
+pub fn check_placed<M: Module>(
+    module: &M,
+    file: WeightsFile,
+    place: Places,
+    allow_unused: &[&str],
+) -> Result<(), WeightsError> {
+    let file = seen_by(module, file, place);
+    let rename = |path: &str| place(path).to_string();
+    check(module, &file, &placed_options(&rename, allow_unused))
+}
+
+fn placed_options<'a>(rename: Rename<'a>, allow_unused: &'a [&'a str]) -> LoadOptions<'a> {
+    LoadOptions {
+        rename: Some(rename),
+        allow_unused,
+        ..LoadOptions::default()
+    }
+}
+
+/// A file with a module's parameters under the names of their places.
+fn seen_by<M: Module>(module: &M, file: WeightsFile, place: Places) -> WeightsFile {
+    let views = parameters(module).into_iter().map(|(path, rank)| {
         let place = place(&path);
         View {
             name: place.to_string(),
@@ -105,13 +135,7 @@ pub fn load_placed<M: Module>(
             rank,
         }
     });
-    let file = file.seen_at(views.collect());
-    let options = LoadOptions {
-        rename: Some(&|path: &str| place(path).to_string()),
-        allow_unused,
-        ..LoadOptions::default()
-    };
-    load(module, &file, &options)
+    file.seen_at(views.collect())
 }
 
 /// Writes a file like `original` with a module's parameters in their places: the same keys, shapes and types, and what the

@@ -1,6 +1,7 @@
 //! The crate's integration tests, one module a subject, in one program.
 
 mod families;
+mod fields;
 mod gguf;
 mod hostile;
 mod hostile_gguf;

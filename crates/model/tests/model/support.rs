@@ -2,6 +2,7 @@
 
 pub mod generated;
 pub mod hostile;
+pub mod variations;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -267,7 +267,7 @@ fn full_table(results: &Results, families: &[Family], arms: &[Arm]) -> Table {
     }
 }
 
-/// What became of the questions; unreadable pictures only where there are any.
+/// What became of the questions; those that could not be asked only where there are any.
 fn counts(results: &Results) -> Vec<Line> {
     let of = |arm: &ArmResults| -> Counts {
         arm.families.iter().filter_map(|family| family.counts).sum()
@@ -286,7 +286,7 @@ fn counts(results: &Results) -> Vec<Line> {
         line("Unparseable answers", &|c| c.unparseable),
     ];
     if counts.iter().any(|c| c.unreadable > 0) {
-        lines.push(line("Unreadable pictures", &|c| c.unreadable));
+        lines.push(line("Questions that could not be asked", &|c| c.unreadable));
     }
     lines
 }

@@ -219,7 +219,12 @@ impl Findings {
                     "a language model (GGUF): {} layers of width {}",
                     config.num_hidden_layers, config.hidden_size
                 ));
-                self.weights(path);
+                let file = self.weights(path);
+                if let Err(error) = config.validate() {
+                    self.wrong(error);
+                } else if let Some(file) = file {
+                    self.language_fits(&config, &file);
+                }
             }
             Err(error) => self.wrong(error),
         }

@@ -57,7 +57,7 @@ pub fn write(
             "Intervals hold 95 % and are clustered by picture or pair: they speak of new questions of the same kind, not \
              of what another training seed would give."
                 .into(),
-            "Answers that could not be understood, and questions whose picture could not be read, count as wrong.".into(),
+            "Answers that could not be understood, and questions that could not be asked, count as wrong.".into(),
         ],
     };
     let path = evaluation.folder().join("report.html");

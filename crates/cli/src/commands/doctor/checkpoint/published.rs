@@ -1,23 +1,25 @@
 //! Networks as they are published: what their configurations say, and whether their weights are all there.
 
-use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::Path;
 
 use burn::tensor::Device;
-use deem_engine::EncoderFolder;
-use deem_engine::train::parameters::list;
-use deem_model::autoencoder::{Autoencoder, AutoencoderConfig, has_legacy_keys, legacy_key};
+use deem_engine::foundation::{check_autoencoder, check_tower};
+use deem_engine::{EncoderFolder, EngineError};
+use deem_model::autoencoder::AutoencoderConfig;
 use deem_model::clip::config::{ClipVisionConfig, Family, SiglipVisionConfig};
-use deem_model::clip::dual::{DualLayout, DualTowers};
+use deem_model::clip::dual::DualLayout;
 use deem_model::llama::{Llama, LlamaConfig};
 use deem_model::published::{Fields, Published};
 use deem_model::scheduler::{NoiseConfig, NoiseSchedule};
 use deem_model::unet::{UNet, UNetConfig};
-use deem_model::weights::{WeightsFile, find};
+use deem_model::weights::{LoadOptions, WeightsError, WeightsFile, check, find};
 
 use super::Findings;
 use super::kind::Kind;
+
+/// Of the keys that do not fit, so many are named.
+const SHOWN: usize = 8;
 
 impl Findings {
     /// A diffusion model in diffusers' layout.
@@ -36,8 +38,7 @@ impl Findings {
         let config = config.and_then(|config| self.valid(&path, config.validate(), config));
         if let (Some(file), Some(config)) = (self.weights_of(folder), config) {
             let unet = UNet::new(&config, &Device::flex());
-            let expected = list(&unet).into_iter().map(|(key, ..)| key).collect();
-            self.compare(&expected, &file, |_| false);
+            self.fits(check(&unet, &file, &LoadOptions::default()));
         }
     }
 
@@ -46,15 +47,7 @@ impl Findings {
         let config = self.configuration::<AutoencoderConfig>(&path);
         let config = config.and_then(|config| self.valid(&path, config.validate(), config));
         if let (Some(file), Some(config)) = (self.weights_of(folder), config) {
-            let autoencoder = Autoencoder::new(&config, &Device::flex());
-            let old_names = has_legacy_keys(file.keys());
-            let expected = list(&autoencoder)
-                .into_iter()
-                .map(|(key, ..)| match old_names {
-                    true => legacy_key(&key),
-                    false => key,
-                });
-            self.compare(&expected.collect(), &file, |_| false);
+            self.fits(check_autoencoder(&config, &file));
         }
     }
 
@@ -123,15 +116,13 @@ impl Findings {
         self.is.push(format!(
             "an encoder of pictures and texts ({layout}): `--encoder` takes it"
         ));
-        let Some(file) = self.weights(encoder.weights().path()) else {
+        if self.weights(encoder.weights().path()).is_none() {
             return;
-        };
-        let towers = DualTowers::new(encoder.config(), &Device::flex());
-        let place = |path: &str| encoder.layout().place(path).key;
-        let expected = list(&towers).iter().map(|(path, ..)| place(path)).collect();
-        self.compare(&expected, &file, |key| {
-            key.ends_with("position_ids") || key.ends_with("attn_mask")
-        });
+        }
+        match encoder.check() {
+            Err(EngineError::Weights(error)) => self.fits(Err(error)),
+            found => self.told(found),
+        }
         let words = ["tokenizer.json", "spiece.model", "vocab.json"];
         if !words.iter().any(|name| path.join(name).is_file()) {
             self.is
@@ -151,10 +142,10 @@ impl Findings {
             }
         };
         self.is.push(format!("an image tower ({family:?})"));
-        if let Some(config) = config {
-            self.valid(place, config.validate(), ());
+        let config = config.and_then(|config| self.valid(place, config.validate(), config));
+        if let (Some(file), Some(config)) = (self.weights_of(path), config) {
+            self.fits(check_tower(&config, file));
         }
-        self.weights_of(path);
     }
 
     /// A language model in transformers' layout.
@@ -173,34 +164,54 @@ impl Findings {
             config.hidden_size,
             config.max_position_embeddings
         ));
-        let Some(file) = self.weights_of(path) else {
-            return;
-        };
-        let expected = list(&Llama::new(&config, None, &Device::flex()));
-        let expected = expected.into_iter().map(|(key, ..)| key).collect();
-        let tied = ["lm_head.weight", "model.embed_tokens.weight"];
-        let either = config.tie_word_embeddings && file.keys().any(|key| tied.contains(&key));
-        self.compare(&expected, &file, |key| {
-            either && tied.contains(&key) || key.ends_with("rotary_emb.inv_freq")
-        });
+        if let Some(file) = self.weights_of(path) {
+            self.language_fits(&config, &file);
+        }
     }
 
-    /// What a network needs and a file lacks, or the other way round; keys that are set `apart` may be in either.
-    fn compare(
-        &mut self,
-        expected: &BTreeSet<String>,
-        file: &WeightsFile,
-        apart: impl Fn(&str) -> bool,
-    ) {
-        let keys: BTreeSet<String> = file.keys().map(str::to_owned).collect();
-        for (what, few) in [
-            ("missing", expected.difference(&keys)),
-            ("not part of this network", keys.difference(expected)),
+    /// Whether weights are those of a language model of these dimensions.
+    pub(super) fn language_fits(&mut self, config: &LlamaConfig, file: &WeightsFile) {
+        let llama = Llama::new(config, None, &Device::flex());
+        self.fits(llama.check(config, file));
+    }
+
+    /// What a network needs and a file lacks, what it has that is no part of the network, and what has another shape
+    /// than the configuration says.
+    fn fits(&mut self, found: Result<(), WeightsError>) {
+        let Err(WeightsError::Mismatch {
+            missing,
+            unused,
+            misshapen,
+            ..
+        }) = found
+        else {
+            return self.told(found);
+        };
+        for (what, keys) in [
+            ("missing", missing),
+            ("not part of this network", unused),
+            (
+                "of another shape or type than the configuration says",
+                misshapen,
+            ),
         ] {
-            let few: Vec<&String> = few.filter(|key| !apart(key)).collect();
-            if let Some(first) = few.first() {
-                self.wrong(format!("{} keys are {what}: {first}, …", few.len()));
+            if keys.is_empty() {
+                continue;
             }
+            let shown = keys.iter().take(SHOWN).map(String::as_str);
+            let more = (keys.len() > SHOWN).then_some("…");
+            let shown: Vec<&str> = shown.chain(more).collect();
+            self.wrong(format!(
+                "{} keys are {what}: {}",
+                keys.len(),
+                shown.join("; ")
+            ));
+        }
+    }
+
+    fn told(&mut self, found: Result<(), impl Display>) {
+        if let Err(error) = found {
+            self.wrong(error);
         }
     }
 
