@@ -159,6 +159,9 @@ pub struct Feedback {
     /// Use no network: weights must lie here or in the cache.
     #[arg(long)]
     pub offline: bool,
+    /// Of several processes (mpirun, srun; see docs/cluster.md): how long one waits for another before all give up.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = at_least_one::<u64>, allow_negative_numbers = true)]
+    pub timeout: u64,
 }
 
 /// Arguments of `deem train`.
@@ -912,6 +915,10 @@ pub struct BuildRobustVqa {
     /// of the pictures.
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Look only at share I of N, so that several processes, with the same --output, look together; the file is that of a
+    /// single process, and the one that ends last writes it.
+    #[arg(long, value_name = "I/N", default_value_t = Shard::WHOLE)]
+    pub shard: Shard,
     /// Largest picture accepted, in millions of pixels.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = megapixels, allow_negative_numbers = true)]
     pub max_megapixels: u64,

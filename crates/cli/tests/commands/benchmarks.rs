@@ -679,6 +679,13 @@ fn a_robust_vqa_of_ones_own_pictures_is_built_and_evaluated() {
     assert_eq!(result["samples"], 2 * kept);
     assert_eq!(keys(&result["figures"]), ["mean", "sketches"]);
     assert!(result["figures"]["mean"]["accuracy"]["low"].is_number());
+    // Two shares give the same file.
+    let shared = |share: &str| {
+        build(&["--output", "shared", "--shard", share]);
+        fs::read(folder.path().join("shared/robustvqa.json")).ok()
+    };
+    assert_eq!(shared("2/2"), None);
+    assert_eq!(shared("1/2"), fs::read(&file).ok());
     let published = build(&["--output", "other", "--list", "imagenet_r"]);
     assert_eq!(json_of(&published)["list"], "imagenet_r");
     let lists = json_of(&fs::read_to_string(folder.path().join("other/robustvqa.json")).unwrap());
