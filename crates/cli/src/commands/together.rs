@@ -30,7 +30,7 @@ pub fn share(shard: Shard, work: impl FnOnce(&dyn Collective, Shard) -> Result<(
 
 /// What came of a training. Whoever failed alone ends the others, which would wait for it; an interruption, and the end of
 /// another process, are known to all.
-pub fn trained(processes: &dyn Collective, result: Result<()>) -> Result<()> {
+pub fn trained<T>(processes: &dyn Collective, result: Result<T>) -> Result<T> {
     if let Err(error) = &result {
         let known = error
             .downcast_ref::<EngineError>()

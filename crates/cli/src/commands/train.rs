@@ -250,6 +250,7 @@ impl Stages<'_> {
             carried: parts.weights().map(Path::to_owned).into_iter().collect(),
             config: Some(toml::to_string(&alone)?),
             processes: self.processes.clone(),
+            peak_flops: self.args.peak_tflops.map(|tera| tera * 1e12),
         })
     }
 }

@@ -447,6 +447,17 @@ fn drawings_of_texts_are_made_once() {
     assert_eq!(image::open(&drawn).unwrap().width(), 48);
     assert_eq!(succeeds(&arguments, folder.path()), printed);
     assert_eq!(fs::metadata(&drawn).unwrap().modified().unwrap(), made);
+    // Two shares draw the same pictures.
+    let share = |share: &'static str| {
+        let mut shared = arguments.to_vec();
+        shared[6] = "shared";
+        succeeds(&[&shared[..], &["--shard", share]].concat(), folder.path())
+    };
+    assert_eq!(share("1/2"), "");
+    assert_eq!(share("2/2"), printed);
+    let bytes = |file: &Path| fs::read(file).unwrap();
+    let shared = folder.path().join("shared/coco_generation/1.png");
+    assert!(bytes(&shared) == bytes(&drawn));
     let (_, error) = fails(
         &[&arguments[..], &["--guidance", "2"]].concat(),
         folder.path(),
