@@ -7,10 +7,9 @@
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use deem_collective::Collective;
 use deem_model::weights::{Dtype, LazyTensor, WeightsFile};
 
-use super::checkpoint::{Checkpoint, Contents, Part, State, Sums};
+use super::checkpoint::{Contents, Part, State, Sums};
 use super::run::Run;
 use crate::EngineError;
 
@@ -106,11 +105,6 @@ impl Snapshot {
 pub(super) struct Saving(Option<JoinHandle<Result<Sums, EngineError>>>);
 
 impl Saving {
-    /// Whether one was begun that is not in its place yet; all processes say the same.
-    pub fn is_begun(&self) -> bool {
-        self.0.is_some()
-    }
-
     /// Whether this process still writes its part.
     pub fn is_writing(&self) -> bool {
         self.0.as_ref().is_some_and(|writer| !writer.is_finished())
@@ -119,7 +113,7 @@ impl Saving {
     /// Begins to write a copy. The one before must be [finished](Self::finish).
     ///
     /// # Errors
-    /// Those of [`Checkpoint::write`], as far as it got.
+    /// Those of `Checkpoint::write`, as far as it got.
     pub fn begin(&mut self, snapshot: Snapshot, run: &Run) -> Result<(), EngineError> {
         let (checkpoint, processes) = (run.checkpoint(), &*run.processes);
         checkpoint.begin(processes)?;
@@ -133,7 +127,7 @@ impl Saving {
     /// Waits until it is written, and puts it in its place; nothing if none was begun.
     ///
     /// # Errors
-    /// Those of [`Checkpoint::write`]; the former checkpoint is then untouched.
+    /// Those of `Checkpoint::write`; the former checkpoint is then untouched.
     ///
     /// # Panics
     /// If the thread that writes did.
@@ -178,7 +172,8 @@ mod tests {
             step,
             identity: run.identity.clone(),
         };
-        let model = vec![floats("w", &[step as f32])];
+        let weights = [step as f32];
+        let model = vec![floats("w", &weights)];
         Snapshot::of(
             model,
             Vec::new(),
@@ -199,10 +194,10 @@ mod tests {
         let run = run(folder.path());
         let mut saving = Saving::default();
         saving.begin(snapshot(&run, 1), &run).unwrap();
-        assert!(saving.is_begun());
+        assert!(saving.0.is_some());
         assert_eq!(step(&run), None);
         saving.finish(&run).unwrap();
-        assert_eq!((saving.is_begun(), step(&run)), (false, Some(1)));
+        assert_eq!((saving.0.is_some(), step(&run)), (false, Some(1)));
         saving.begin(snapshot(&run, 2), &run).unwrap();
         while saving.is_writing() {
             thread::yield_now();
@@ -234,7 +229,7 @@ mod tests {
         };
         saving.begin(broken, &run).unwrap();
         assert!(saving.finish(&run).is_err());
-        assert_eq!((saving.is_begun(), step(&run)), (false, Some(1)));
+        assert_eq!((saving.0.is_some(), step(&run)), (false, Some(1)));
         assert!(!folder.path().join("checkpoint.part").exists());
         // The next one is none the worse for it.
         saving.begin(snapshot(&run, 3), &run).unwrap();
