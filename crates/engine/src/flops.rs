@@ -350,7 +350,7 @@ mod tests {
     fn a_token_takes_two_operations_a_weight_and_more_for_gradients() {
         // Projections and MLPs of 32 layers, and the head.
         let head = (32_000 + full_size("soi_token").0.new_tokens) * 4096;
-        let matrices = (32 * (4 * 4096 * 4096 + 3 * 4096 * 11008)) as f64;
+        let matrices = 32.0 * (4.0 * 4096.0 * 4096.0 + 3.0 * 4096.0 * 11008.0);
         let weights = matrices + head as f64;
         let forward = each("unet.*");
         assert_eq!(forward.tokens, 2.0 * weights);

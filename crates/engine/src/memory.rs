@@ -126,12 +126,14 @@ pub fn training(
     }
 }
 
-/// Memory of a training step of a stage that corrects a bare encoder.
+/// Memory of a training step of a stage that corrects a bare encoder, in each of so many processes, one micro-batch at a
+/// time. Processes share the optimizer's moments; a micro-batch stays whole.
 pub fn feedback_training(
     model: &FeedbackConfig,
     stage: &FeedbackStage,
     parameters: &[ParameterInfo],
     precision: NumberFormat,
+    processes: usize,
 ) -> Memory {
     let trained = parameters.iter().filter(|p| p.group.is_some());
     let trained: u64 = trained.map(|p| p.count as u64).sum();
@@ -176,15 +178,17 @@ pub fn feedback_training(
         .iter()
         .filter(|p| p.path.starts_with("vision_model."));
     let copy: u64 = tower.map(|p| p.count as u64).sum::<u64>() * original;
+    let moments = trained * 8 / processes.max(1) as u64;
+    // The gradient, and a copy in 32 bits.
     let per_trained = match precision {
-        NumberFormat::F32 | NumberFormat::Stored16 => 12,
-        NumberFormat::Bf16 => 16,
+        NumberFormat::F32 | NumberFormat::Stored16 => 4,
+        NumberFormat::Bf16 => 8,
     };
     Memory {
         weights: precision.weights(parameters.iter().map(|p| (p, p.group.is_none()))) + copy * 4,
-        training: trained * per_trained,
+        training: trained * per_trained + moments,
         activations: values * precision.bytes(),
-        saving: trained * 12,
+        saving: trained * 4 + moments,
     }
 }
 

@@ -145,7 +145,7 @@ struct Subject {
 impl Subject {
     fn chosen(setup: &Setup, args: &Doctor) -> Result<Self> {
         match &args.config {
-            Some(path) if FeedbackRun::is(path)? => Self::feedback(setup, path),
+            Some(path) if FeedbackRun::is(path)? => Self::feedback(setup, path, args.processes),
             _ => Self::stage(setup, args),
         }
     }
@@ -183,12 +183,13 @@ impl Subject {
     }
 
     /// The stage of a correction that takes most.
-    fn feedback(setup: &Setup, path: &Path) -> Result<Self> {
+    fn feedback(setup: &Setup, path: &Path, processes: usize) -> Result<Self> {
         let run = FeedbackRun::read(path, &setup.overrides)?;
         let stages = run.stages.iter().map(|stage| {
             let model = FeedbackModel::new(&run.model, &Device::flex())?;
             let (_, parameters) = prepare(model, &stage.train, 0)?;
-            let memory = feedback_training(&run.model, stage, &parameters, NumberFormat::F32);
+            let memory =
+                feedback_training(&run.model, stage, &parameters, NumberFormat::F32, processes);
             Ok((memory.total(), stage.clone(), parameters))
         });
         let stages = stages.collect::<Result<Vec<_>>>()?.into_iter();
@@ -204,7 +205,8 @@ impl Subject {
             notes: "Estimates: activations may be off by half. A smaller stages.N.batch, contrast with fewer `negatives` and \
                     model.checkpoint_blocks make them smaller.",
             needs: Box::new(move |precision| {
-                let memory = feedback_training(&run.model, &stage, &parameters, precision);
+                let memory =
+                    feedback_training(&run.model, &stage, &parameters, precision, processes);
                 vec![("training", memory)]
             }),
         })

@@ -1,12 +1,14 @@
 //! Checkpoints that are written while training goes on.
 //!
-//! What is to be written is copied into the host's memory between two steps; a thread writes the copy. Between two later
-//! steps, once every process has written its part, the new folder takes the place of the former one: until then the former
-//! one is what a run resumes from.
+//! What is to be written is copied into the host's memory between two steps; a thread writes the copy, and puts the new
+//! folder in the place of the former one. Of several processes each writes its part, and between two later steps, once
+//! all have, the folder gets its place: exchanges of threads would mix with those of steps. Until then the former one is what
+//! a run resumes from.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use deem_collective::Alone;
 use deem_model::weights::{Dtype, LazyTensor, WeightsFile};
 
 use super::checkpoint::{Contents, Part, State, Sums};
@@ -102,7 +104,10 @@ impl Snapshot {
 
 /// The checkpoint that is being written, if any.
 #[derive(Default)]
-pub(super) struct Saving(Option<JoinHandle<Result<Sums, EngineError>>>);
+pub(super) struct Saving(Option<Writer>);
+
+/// Gives checksums of this process's part, nothing if the checkpoint is in its place.
+type Writer = JoinHandle<Result<Option<Sums>, EngineError>>;
 
 impl Saving {
     /// Whether this process still writes its part.
@@ -117,9 +122,16 @@ impl Saving {
     pub fn begin(&mut self, snapshot: Snapshot, run: &Run) -> Result<(), EngineError> {
         let (checkpoint, processes) = (run.checkpoint(), &*run.processes);
         checkpoint.begin(processes)?;
-        let part = Part::of(processes);
+        let (part, alone) = (Part::of(processes), processes.size() == 1);
         let writer = thread::Builder::new().name("checkpoint".into());
-        let writer = writer.spawn(move || checkpoint.write_part(snapshot.contents(), &part));
+        let writer = writer.spawn(move || {
+            let written = checkpoint.write_part(snapshot.contents(), &part);
+            if !alone {
+                return written.map(Some);
+            }
+            checkpoint.finish(written, &Alone)?;
+            Ok(None)
+        });
         self.0 = Some(writer.map_err(EngineError::io(&run.folder))?);
         Ok(())
     }
@@ -132,12 +144,13 @@ impl Saving {
     /// # Panics
     /// If the thread that writes did.
     pub fn finish(&mut self, run: &Run) -> Result<(), EngineError> {
-        match self.0.take() {
+        let Some(writer) = self.0.take() else {
+            return Ok(());
+        };
+        let written = writer.join().expect("writing does not panic");
+        match written.transpose() {
             None => Ok(()),
-            Some(writer) => {
-                let written = writer.join().expect("writing does not panic");
-                run.checkpoint().finish(written, &*run.processes)
-            }
+            Some(written) => run.checkpoint().finish(written, &*run.processes),
         }
     }
 
@@ -155,13 +168,15 @@ impl Saving {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::path::Path;
+
+    use deem_collective::Threads;
 
     use super::*;
     use crate::config;
     use crate::train::{RunIdentity, TrainConfig, floats};
 
-    fn run(folder: &std::path::Path) -> Run {
+    fn run(folder: &Path) -> Run {
         let text = "save_every = 1\ngroups = []\nschedule = { steps = 2, warmup = 1 }";
         let train: TrainConfig = config::parse(text, &[]).unwrap();
         Run::new(RunIdentity::new("s", &train), folder)
@@ -189,25 +204,50 @@ mod tests {
     }
 
     #[test]
-    fn the_former_one_counts_until_the_new_one_is_in_its_place() {
+    fn one_process_needs_no_later_step() {
         let folder = tempfile::tempdir().unwrap();
         let run = run(folder.path());
         let mut saving = Saving::default();
-        saving.begin(snapshot(&run, 1), &run).unwrap();
-        assert!(saving.0.is_some());
-        assert_eq!(step(&run), None);
-        saving.finish(&run).unwrap();
-        assert_eq!((saving.0.is_some(), step(&run)), (false, Some(1)));
-        saving.begin(snapshot(&run, 2), &run).unwrap();
-        while saving.is_writing() {
-            thread::yield_now();
+        for number in [1, 2] {
+            saving.begin(snapshot(&run, number), &run).unwrap();
+            while saving.is_writing() {
+                thread::yield_now();
+            }
+            assert_eq!(step(&run), Some(number));
+            saving.finish(&run).unwrap();
         }
-        // As after a crash now: all is written, but not in its place.
-        assert_eq!(step(&run), Some(1));
-        saving.finish(&run).unwrap();
-        assert_eq!(step(&run), Some(2));
+        assert_eq!((saving.0.is_some(), step(&run)), (false, Some(2)));
         saving.finish(&run).unwrap();
         assert!(!folder.path().join("checkpoint.part").exists());
+    }
+
+    #[test]
+    fn of_several_the_former_one_counts_until_all_have_written() {
+        let folder = tempfile::tempdir().unwrap();
+        thread::scope(|scope| {
+            for member in Threads::team(2) {
+                let folder = folder.path();
+                scope.spawn(move || {
+                    let run = Run {
+                        processes: Arc::new(member),
+                        ..run(folder)
+                    };
+                    let mut saving = Saving::default();
+                    for number in [1, 2] {
+                        saving.begin(snapshot(&run, number), &run).unwrap();
+                        while saving.is_writing() {
+                            thread::yield_now();
+                        }
+                        run.processes.barrier().unwrap();
+                        // As after a crash now: all is written, but not in its place.
+                        assert_eq!(step(&run), (number > 1).then_some(number - 1));
+                        run.processes.barrier().unwrap();
+                        saving.finish(&run).unwrap();
+                        assert_eq!(step(&run), Some(number));
+                    }
+                });
+            }
+        });
     }
 
     #[test]
@@ -235,6 +275,5 @@ mod tests {
         saving.begin(snapshot(&run, 3), &run).unwrap();
         saving.settle(&run);
         assert_eq!(step(&run), Some(3));
-        assert!(fs::read_dir(folder.path()).unwrap().count() > 0);
     }
 }
