@@ -18,13 +18,12 @@ use deem_data::Batch;
 use deem_model::clip::pyramid::VisionConfig;
 use deem_model::component::Component;
 use deem_model::deem::DeemConfig;
-use serde::{Deserialize, Serialize};
 
 use crate::objective::LossWeights;
 use crate::train::ParameterInfo;
 
 /// What networks compute on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Load {
     /// Tokens without padding.
     pub tokens: f64,
