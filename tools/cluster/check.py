@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Tries training by several processes with a real mpirun: the same run as one process, killed, hung, resumed.
+"""Tries what several processes share with a real mpirun: training (the same run as one process, killed, hung, resumed), the
+correction of an encoder, the search for pictures of a RobustVQA, the timing of a step.
 
     tools/cluster/check.py target/release/deem            # a program built with --features mpi
     tools/cluster/check.py target/release/deem --kills 20
@@ -14,10 +15,12 @@ import random
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from pathlib import Path
 
 STEPS = 6
@@ -30,10 +33,11 @@ STAGE = [
 
 
 def command(deem, output, processes, *options):
-    train = [deem, "train", "--output", str(output), *STAGE, *options]
-    if processes == 1:
-        return train
-    return [*mpirun(), "-n", str(processes), *train]
+    return shared(processes, deem, "train", "--output", str(output), *STAGE, *options)
+
+
+def shared(processes, *words):
+    return list(words) if processes == 1 else [*mpirun(), "-n", str(processes), *words]
 
 
 def mpirun():
@@ -51,15 +55,21 @@ def environment():
 
 
 def train(deem, output, processes, *options):
-    done = subprocess.run(command(deem, output, processes, *options), capture_output=True, text=True, env=environment())
+    told(command(deem, output, processes, *options))
+    return figures(output / "stage1")
+
+
+def told(command, **variables):
+    """Standard output of a command that must succeed."""
+    done = subprocess.run(command, capture_output=True, text=True, env={**environment(), **variables})
     if done.returncode != 0:
-        sys.exit(f"{processes} processes ended with {done.returncode}:\n{done.stderr[-3000:]}")
-    return figures(output)
+        sys.exit(f"{command} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+    return done.stdout
 
 
-def figures(output):
+def figures(folder):
     """Losses by step."""
-    lines = (output / "stage1/metrics.jsonl").read_text().splitlines()
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
     kept = {}
     for line in map(json.loads, lines):
         kept[line["step"]] = {k: v for k, v in line.items() if k.startswith("loss")}
@@ -154,7 +164,7 @@ def killed(deem, folder, expected, kills, seed):
             if count >= kills:
                 train(deem, output, 2)
                 break
-        compare(f"after {count} kills", expected, figures(output))
+        compare(f"after {count} kills", expected, figures(output / "stage1"))
         shutil.rmtree(output)
 
 
@@ -197,6 +207,103 @@ def preempted(deem, folder, expected):
     compare("after SIGTERM, resumed by 3 processes", expected, train(deem, output, 3))
 
 
+def picture(path, colour):
+    """A PNG of one colour with a few stripes."""
+    side = 48
+    rows = b"".join(
+        b"\0" + bytes(channel for x in range(side) for channel in (colour if (x + y) % 16 < 12 else (255, 255, 255)))
+        for y in range(side))
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def mined(deem, folder):
+    """The pictures that an encoder takes for something else, in the same file whoever looked."""
+    for number in range(90):
+        name = ("cat", "dog", "bus")[number % 3]
+        picture(folder / f"pictures/{name}/{number}.png", (number * 2, 40 + number, 200 - number))
+
+    def file(processes):
+        output = folder / f"mined-{processes}"
+        told(shared(processes, deem, "data", "build-robustvqa", "--images", str(folder / "pictures"), "--output", str(output)))
+        return (output / "robustvqa.json").read_bytes()
+
+    assert file(1) == file(2), "build-robustvqa: two processes wrote another file than one"
+    print("ok    build-robustvqa: the same file", flush=True)
+
+
+# The tests' very small CLIP, corrected with the tiny preset's diffusion model.
+CORRECTION = """
+[weights]
+encoder = "CLIP"
+diffusion = "preset:tiny"
+
+[model]
+diffusion_size = 48
+condition = "class"
+encoder = { hidden_size = 24, intermediate_size = 48, num_hidden_layers = 2, num_attention_heads = 2, image_size = 32, patch_size = 8, projection_dim = 12 }
+
+[model.autoencoder]
+down_block_types = ["DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"]
+up_block_types = ["UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"]
+block_out_channels = [16, 32, 64, 64]
+layers_per_block = 1
+latent_channels = 12
+norm_num_groups = 8
+scaling_factor = 0.41055
+
+[model.unet]
+in_channels = 12
+out_channels = 12
+down_block_types = ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D"]
+up_block_types = ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D"]
+block_out_channels = [80, 160]
+layers_per_block = 1
+norm_num_groups = 16
+cross_attention_dim = 128
+attention_head_dim = [4, 8]
+use_linear_projection = true
+
+[[stages]]
+name = "eyes"
+batch = 4
+objectives = [{ kind = "contrast", weight = 1.0 }]
+train = { save_every = 2, accumulate = 2, schedule = { steps = 4, warmup = 1 }, groups = [{ patterns = ["vision_model.*", "projection.*"], learning_rate = 1e-3 }] }
+"""
+
+
+def corrected(deem, folder):
+    clip = Path(__file__).resolve().parents[2] / "crates/engine/tests/golden/clip"
+    config = folder / "correction.toml"
+    config.write_text(CORRECTION.replace("CLIP\"", f"{clip}\"", 1))
+
+    def losses(processes):
+        output = folder / f"corrected-{processes}"
+        told(shared(processes, deem, "feedback", "--offline", "--config", str(config), "--data", str(folder / "pictures"),
+                    "--output", str(output)))
+        assert (output / "encoder/model.safetensors").is_file()
+        return figures(output)
+
+    compare("feedback by 2 processes", losses(1), losses(2))
+
+
+def timed(deem):
+    """A step of two processes, started by the program itself."""
+    options = {"RAYON_NUM_THREADS": "1"}
+    if os.geteuid() == 0:
+        options |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    command = [deem, "bench", "train-step", "--processes", "2", "--runs", "2", "--warmup", "1", "--json"]
+    report = json.loads(told(command, **options))
+    assert report["processes"] == 2 and report["communication_bytes_median"] > 0, report
+    print(f"ok    bench train-step --processes 2: {report['seconds_median']:.2f} s a step", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("deem")
@@ -213,6 +320,9 @@ def main():
         hung(deem, folder)
         broken(deem, folder)
         killed(deem, folder, expected, options.kills, options.seed)
+        mined(deem, folder)
+        corrected(deem, folder)
+        timed(deem)
 
 
 if __name__ == "__main__":

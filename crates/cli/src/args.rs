@@ -159,6 +159,9 @@ pub struct Feedback {
     /// Use no network: weights must lie here or in the cache.
     #[arg(long)]
     pub offline: bool,
+    /// Of several processes (mpirun, srun; see docs/cluster.md): how long one waits for another before all give up.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = at_least_one::<u64>, allow_negative_numbers = true)]
+    pub timeout: u64,
 }
 
 /// Arguments of `deem train`.
@@ -193,6 +196,10 @@ pub struct Train {
     /// Of several processes (mpirun, srun; see docs/cluster.md): how long one waits for another before all give up.
     #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = at_least_one::<u64>, allow_negative_numbers = true)]
     pub timeout: u64,
+    /// What the device of each process computes at most in the precision of the run, in 10^12 operations a second (its
+    /// data sheet says it): the log then has the share that training makes of it, model_flops_utilization.
+    #[arg(long, value_name = "TFLOPS", value_parser = positive)]
+    pub peak_tflops: Option<f64>,
     /// Print the complete configuration of what would run, and stop.
     #[arg(long)]
     pub print_config: bool,
@@ -491,6 +498,12 @@ fn from_zero(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "expected a number from 0 on".into())
 }
 
+/// A finite number above 0.
+fn positive(text: &str) -> Result<f64, String> {
+    let number = from_zero(text).ok().filter(|number| *number > 0.0);
+    number.ok_or_else(|| "expected a number above 0".into())
+}
+
 /// A factor of guidance.
 fn guidance(text: &str) -> Result<f64, String> {
     let range = deem::GUIDANCE;
@@ -772,6 +785,13 @@ pub struct BenchTrainStep {
     /// Make a new batch for every step, instead of repeating one made beforehand.
     #[arg(long)]
     pub data: bool,
+    /// Processes that share a step: starts them with `mpirun`, or says how many they are if it is started by a launcher
+    /// (docs/cluster.md). On several machines TMPDIR must be a folder that all of them see.
+    #[arg(long, value_name = "N", value_parser = at_least_one::<usize>, allow_negative_numbers = true, conflicts_with = "dump")]
+    pub processes: Option<usize>,
+    /// What the device of each process computes at most, as for `deem train`: for model_flops_utilization.
+    #[arg(long, value_name = "TFLOPS", value_parser = positive)]
+    pub peak_tflops: Option<f64>,
     /// Write weights, batch, noise, losses and gradients of the first step here.
     #[arg(long, value_name = "DIR")]
     pub dump: Option<PathBuf>,
@@ -912,6 +932,10 @@ pub struct BuildRobustVqa {
     /// of the pictures.
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Look only at share I of N, so that several processes, with the same --output, look together; the file is that of a
+    /// single process, and the one that ends last writes it.
+    #[arg(long, value_name = "I/N", default_value_t = Shard::WHOLE)]
+    pub shard: Shard,
     /// Largest picture accepted, in millions of pixels.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = megapixels, allow_negative_numbers = true)]
     pub max_megapixels: u64,

@@ -27,6 +27,7 @@ mod restore;
 mod score;
 mod serve;
 mod setup;
+mod together;
 mod train;
 
 /// Runs the program.

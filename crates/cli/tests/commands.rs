@@ -652,6 +652,19 @@ fn benches_need_no_weights_and_can_be_repeated_elsewhere() {
     for name in ["weights.safetensors", "inputs.safetensors", "generate.json"] {
         assert!(folder.path().join("dumped").join(name).is_file(), "{name}");
     }
+    let step = ["bench", "train-step", "--peak-tflops", "2"];
+    let step = [&step[..], &quick].concat();
+    let report = succeeds(&step, folder.path());
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let figure = |name: &str| report[name].as_f64().unwrap();
+    let share = figure("model_teraflops_per_second_median") / 2.0;
+    let told = figure("model_flops_utilization_median");
+    assert!(share > 0.0 && (told - share).abs() < 1e-9, "{told} {share}");
+    assert!(figure("tokens_per_second_median") > 0.0);
+    if !cfg!(feature = "mpi") {
+        let (_, error) = fails(&[&step[..], &["--processes", "2"]].concat(), folder.path());
+        assert!(error.contains("--features mpi"), "{error}");
+    }
     let ops = [&["bench", "ops", "rms_norm"][..], &quick].concat();
     let report = succeeds(&ops, folder.path());
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();

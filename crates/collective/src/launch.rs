@@ -9,6 +9,9 @@ use crate::{Alone, Collective, CollectiveError};
 /// SLURM's `srun`.
 const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
 
+/// Whether this program can join processes of a launcher (feature `mpi`).
+pub const CAN_JOIN: bool = cfg!(feature = "mpi");
+
 /// What a launcher said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Launch {

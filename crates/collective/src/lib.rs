@@ -13,7 +13,7 @@ mod sum;
 mod threads;
 
 pub use alone::Alone;
-pub use launch::{Launch, join};
+pub use launch::{CAN_JOIN, Launch, join};
 pub use sum::{Width, all_gather_floats, any, reduce_scatter, sum};
 pub use threads::Threads;
 

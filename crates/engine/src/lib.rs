@@ -14,6 +14,7 @@ pub mod encoder_feedback;
 mod error;
 pub mod evaluate;
 pub mod feature_network;
+pub mod flops;
 pub mod foundation;
 pub mod generate;
 mod lock;

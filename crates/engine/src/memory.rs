@@ -2,7 +2,8 @@
 //!
 //! Weights, gradients and optimizer moments are counted exactly. Activations are counted by layer: what
 //! the backward pass needs of each, in values per token or per cell of a map. Attention keeps no scores. A
-//! network that checkpoints its blocks keeps their inputs, and the values of one block at a time.
+//! network that checkpoints its blocks keeps their inputs, and the values of one block at a time. A checkpoint is written
+//! from a copy in the host's memory.
 //! Allocators, temporaries and program are a tenth on top.
 
 use deem_model::autoencoder::AutoencoderConfig;
@@ -67,12 +68,19 @@ pub struct Memory {
     pub training: u64,
     /// What networks keep while they run, for the backward pass or the key-value cache.
     pub activations: u64,
+    /// Copy of trained weights and moments from which a checkpoint is written while training goes on; in the host's memory.
+    pub saving: u64,
 }
 
 impl Memory {
-    /// All of it, with a tenth for what is not counted.
-    pub fn total(&self) -> u64 {
+    /// What a device with memory of its own needs, with a tenth for what is not counted.
+    pub fn device(&self) -> u64 {
         (self.weights + self.training + self.activations) / 10 * 11
+    }
+
+    /// All of it: what a processor needs.
+    pub fn total(&self) -> u64 {
+        self.device() + self.saving
     }
 }
 
@@ -113,15 +121,19 @@ pub fn training(
         weights: precision.weights(parameters.iter().map(|p| (p, p.group.is_none()))),
         training: trained * (gradient + copy) + trained * moments / processes.max(1) as u64,
         activations: values * precision.bytes(),
+        // Of several processes the first one.
+        saving: trained * 4 + trained * moments / processes.max(1) as u64,
     }
 }
 
-/// Memory of a training step of a stage that corrects a bare encoder.
+/// Memory of a training step of a stage that corrects a bare encoder, in each of so many processes, one micro-batch at a
+/// time. Processes share the optimizer's moments; a micro-batch stays whole.
 pub fn feedback_training(
     model: &FeedbackConfig,
     stage: &FeedbackStage,
     parameters: &[ParameterInfo],
     precision: NumberFormat,
+    processes: usize,
 ) -> Memory {
     let trained = parameters.iter().filter(|p| p.group.is_some());
     let trained: u64 = trained.map(|p| p.count as u64).sum();
@@ -166,14 +178,17 @@ pub fn feedback_training(
         .iter()
         .filter(|p| p.path.starts_with("vision_model."));
     let copy: u64 = tower.map(|p| p.count as u64).sum::<u64>() * original;
+    let moments = trained * 8 / processes.max(1) as u64;
+    // The gradient, and a copy in 32 bits.
     let per_trained = match precision {
-        NumberFormat::F32 | NumberFormat::Stored16 => 12,
-        NumberFormat::Bf16 => 16,
+        NumberFormat::F32 | NumberFormat::Stored16 => 4,
+        NumberFormat::Bf16 => 8,
     };
     Memory {
         weights: precision.weights(parameters.iter().map(|p| (p, p.group.is_none()))) + copy * 4,
-        training: trained * per_trained,
+        training: trained * per_trained + moments,
         activations: values * precision.bytes(),
+        saving: trained * 4 + moments,
     }
 }
 
@@ -199,6 +214,7 @@ pub fn inference(
         weights: precision.weights(parameters.iter().filter(loaded).map(|p| (p, true))),
         training: 0,
         activations: (reading + largest) * precision.bytes(),
+        saving: 0,
     }
 }
 
@@ -355,6 +371,9 @@ mod tests {
         // Of eight processes each has its own gradients and copies, and an eighth of the moments.
         let memory = training(&spec, &stage, &parameters, NumberFormat::Bf16, 8);
         assert_eq!(memory.training, 9 * 494_771_150);
+        // The first one copies weights, and its moments.
+        assert_eq!(memory.saving, 5 * 494_771_150);
+        assert_eq!(memory.total() - memory.device(), memory.saving);
     }
 
     #[test]

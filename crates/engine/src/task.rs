@@ -4,11 +4,14 @@ use burn::tensor::Device;
 use deem_data::Batch;
 use deem_data::Batches;
 use deem_model::component::Component;
-use deem_model::deem::Deem;
+use deem_model::deem::{Deem, DeemConfig};
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::config::StageConfig;
+use crate::flops::{Load, Operations};
 use crate::objective::{DeemBatch, LossWeights, NoiseOf, alignment_loss, deem_counts, deem_loss};
-use crate::train::{Counts, GradientSet, Loss, Piece, Shares, Task};
+use crate::train::{Counts, GradientSet, Loss, ParameterInfo, Piece, Shares, Task};
 use crate::{Compute, EngineError, Precision};
 
 /// Trains a [`Deem`] on batches of a loader.
@@ -66,6 +69,15 @@ impl Task for DeemTask {
 
     fn loss(&self, model: &Deem, batch: &Batch, piece: &Piece, shares: &Shares) -> Loss {
         self.weighted(model, batch, piece, shares, &self.weights)
+    }
+
+    fn load(&self, batch: &Batch) -> Load {
+        Load::new(batch, &self.weights)
+    }
+
+    fn operations(&self, model: &Value, parameters: &[ParameterInfo]) -> Option<Operations> {
+        let model = DeemConfig::deserialize(model).ok()?;
+        Some(Operations::new(&model, &self.weights, parameters))
     }
 
     /// Norms of the encoder's gradient from text and from feedback, and the ratio of feedback with

@@ -3,6 +3,7 @@
 mod batch_file;
 mod checkpoint;
 mod config;
+mod cost;
 mod exchange;
 mod identity;
 mod log;
@@ -13,6 +14,7 @@ mod piece;
 mod prefetch;
 mod replay;
 mod run;
+mod saving;
 mod schedule;
 mod shares;
 mod task;

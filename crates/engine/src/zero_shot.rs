@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::EngineError;
 use crate::dual_encoder::{DualEncoder, dot, unit};
+use crate::evaluate::Shard;
 
 /// Pictures classified together.
 const BATCH: usize = 32;
@@ -99,63 +100,97 @@ pub struct HardPictures {
     pub first_error: Option<String>,
 }
 
-/// Finds the pictures of a folder that an encoder takes for something else. What was found lies in `progress`, a JSON
-/// line a picture, and is not computed again; `tick` hears how many pictures are done and may stop by returning false.
+/// How hard pictures are looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Mining<'a> {
+    /// How labels are compared with a picture.
+    pub mode: ParseMode,
+    /// Which pictures are accepted.
+    pub limits: ImageLimits,
+    /// Folder of the files of progress: `robustvqa.progress.jsonl`, or one for each share.
+    pub output: &'a Path,
+    /// Which of the pictures are this process's.
+    pub shard: Shard,
+}
+
+/// Finds the pictures of a folder that an encoder takes for something else; nothing while other shares have pictures
+/// left. What was found lies in the files of progress, a JSON line a picture, and is not computed again, whoever found it;
+/// `tick` hears how many pictures are done and may stop by returning false.
 ///
 /// # Errors
-/// `OtherAnswers` if `progress` belongs to another encoder, mode or labels; `Io` and `File` naming it; those of the
-/// encoder; `Stopped` after `tick` said so.
+/// `OtherAnswers` if a file of progress belongs to another encoder, mode or labels; `Io` and `File` naming it; those of
+/// the encoder; `Stopped` after `tick` said so.
 pub fn mine(
     encoder: &DualEncoder,
     folder: &ImageFolder,
-    mode: ParseMode,
-    limits: ImageLimits,
-    progress: &Path,
+    mining: Mining,
     tick: &mut dyn FnMut(usize) -> bool,
-) -> Result<HardPictures, EngineError> {
+) -> Result<Option<HardPictures>, EngineError> {
     let identity = Identity {
         encoder_weights: encoder.weights().to_owned(),
-        mode,
+        mode: mining.mode,
         labels: folder.labels.clone(),
     };
-    let mut file = Progress::open(progress, &identity)?;
-    let classifier = Classifier::new(encoder, &folder.labels, mode)?;
-    let open = |file: &Progress| -> Vec<LabelledPicture> {
-        let pictures = folder.pictures.iter();
-        let open = pictures.filter(|picture| !file.done.contains_key(&picture.name));
-        open.cloned().collect()
-    };
-    let left = open(&file);
-    let mut done = folder.pictures.len() - left.len();
+    let mut file = Progress::open(mining.output, mining.shard, &identity)?;
+    let pictures = folder.pictures.iter();
+    let mut done = pictures.filter(|p| file.done.contains_key(&p.name)).count();
     if !tick(done) {
         return Err(EngineError::Stopped);
     }
-    for batch in left.chunks(BATCH) {
-        let mut readable = Vec::new();
-        let mut mined: Vec<Mined> = Vec::new();
-        for picture in batch {
-            let mut line = Mined {
-                file: picture.name.clone(),
-                label: folder.labels[picture.label].clone(),
-                predicted: None,
-                error: None,
-            };
-            match read_image(&picture.path, limits) {
-                Ok(image) => readable.push((mined.len(), image)),
-                Err(error) => line.error = Some(error.to_string()),
-            }
-            mined.push(line);
+    let mut classifier = None;
+    // The same pictures share a batch however the work was shared or stopped.
+    for (number, batch) in folder.pictures.chunks(BATCH).enumerate() {
+        let is_open = |picture: &LabelledPicture| !file.done.contains_key(&picture.name);
+        if !mining.shard.has(number) || !batch.iter().any(is_open) {
+            continue;
         }
-        let (places, images): (Vec<usize>, Vec<RgbImage>) = readable.into_iter().unzip();
-        for (place, label) in places.into_iter().zip(classifier.classify(&images)?) {
-            mined[place].predicted = Some(folder.labels[label].clone());
-        }
+        let classifier = match &classifier {
+            Some(classifier) => classifier,
+            None => classifier.insert(Classifier::new(encoder, &folder.labels, mining.mode)?),
+        };
+        let mut mined = look(classifier, folder, batch, mining.limits)?;
+        mined.retain(|line| !file.done.contains_key(&line.file));
         done += mined.len();
         file.push(mined)?;
         if !tick(done) {
             return Err(EngineError::Stopped);
         }
     }
+    file.refresh(&identity)?;
+    Ok(hard(folder, &file.done))
+}
+
+/// What pictures are taken for.
+fn look(
+    classifier: &Classifier,
+    folder: &ImageFolder,
+    pictures: &[LabelledPicture],
+    limits: ImageLimits,
+) -> Result<Vec<Mined>, EngineError> {
+    let mut readable = Vec::new();
+    let mut mined = Vec::new();
+    for picture in pictures {
+        let mut line = Mined {
+            file: picture.name.clone(),
+            label: folder.labels[picture.label].clone(),
+            predicted: None,
+            error: None,
+        };
+        match read_image(&picture.path, limits) {
+            Ok(image) => readable.push((mined.len(), image)),
+            Err(error) => line.error = Some(error.to_string()),
+        }
+        mined.push(line);
+    }
+    let (places, images): (Vec<usize>, Vec<RgbImage>) = readable.into_iter().unzip();
+    for (place, label) in places.into_iter().zip(classifier.classify(&images)?) {
+        mined[place].predicted = Some(folder.labels[label].clone());
+    }
+    Ok(mined)
+}
+
+/// The hard ones among pictures that were all looked at; nothing if some were not.
+fn hard(folder: &ImageFolder, done: &BTreeMap<String, Mined>) -> Option<HardPictures> {
     let mut found = HardPictures {
         entries: Vec::new(),
         pictures: folder.pictures.len(),
@@ -163,9 +198,7 @@ pub fn mine(
         first_error: None,
     };
     for picture in &folder.pictures {
-        let Some(line) = file.done.get(&picture.name) else {
-            continue;
-        };
+        let line = done.get(&picture.name)?;
         match &line.predicted {
             Some(predicted) if *predicted != line.label => found.entries.push(RobustVqaEntry {
                 file_name: line.file.clone(),
@@ -179,10 +212,13 @@ pub fn mine(
             }
         }
     }
-    Ok(found)
+    Some(found)
 }
 
-/// The file of what was found so far.
+/// Beginning of the names of files of progress.
+const NAME: &str = "robustvqa.progress";
+
+/// What was found so far, and the file of what this process finds.
 struct Progress {
     path: PathBuf,
     file: File,
@@ -190,66 +226,42 @@ struct Progress {
 }
 
 impl Progress {
-    fn open(path: &Path, identity: &Identity) -> Result<Self, EngineError> {
-        let text = match fs::read(path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(EngineError::io(path)(error)),
-        };
-        // What follows the last line break was not written to its end.
-        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-        let broken = |number: usize, error: &serde_json::Error| EngineError::File {
-            path: path.into(),
-            problem: format!(
-                "line {number}: not written by this version of deem ({error}); choose another --output, or delete the \
-                 file to start over"
-            ),
-        };
-        let mut lines = whole.lines();
-        if let Some(first) = lines.next() {
-            let there: Identity = serde_json::from_str(first).map_err(|e| broken(1, &e))?;
-            let mut differences = Vec::new();
-            if there.encoder_weights != identity.encoder_weights {
-                differences.push("another encoder".to_owned());
-            }
-            if there.mode != identity.mode {
-                differences.push(format!(
-                    "mode {:?} there, {:?} now",
-                    there.mode, identity.mode
-                ));
-            }
-            if there.labels != identity.labels {
-                differences.push(format!(
-                    "{} labels there, {} now",
-                    there.labels.len(),
-                    identity.labels.len()
-                ));
-            }
-            if !differences.is_empty() {
-                return Err(EngineError::OtherAnswers {
-                    path: path.into(),
-                    differences,
-                });
-            }
+    /// Opens the file of a share in a folder, and takes in what other shares have found.
+    fn open(folder: &Path, shard: Shard, identity: &Identity) -> Result<Self, EngineError> {
+        let path = folder.join(format!("{NAME}{}.jsonl", shard.suffix()));
+        let (whole, cut) = whole_lines(&path)?;
+        let done = parsed(&path, &whole, identity)?;
+        if cut {
+            fs::write(&path, &whole).map_err(EngineError::io(&path))?;
         }
-        let mut done = BTreeMap::new();
-        for (number, line) in lines.enumerate() {
-            let mined: Mined = serde_json::from_str(line).map_err(|e| broken(number + 2, &e))?;
-            done.insert(mined.file.clone(), mined);
-        }
-        if whole.len() < text.len() {
-            fs::write(path, whole).map_err(EngineError::io(path))?;
-        }
-        let file = OpenOptions::new().create(true).append(true).open(path);
+        let file = OpenOptions::new().create(true).append(true).open(&path);
         let mut progress = Self {
-            path: path.into(),
-            file: file.map_err(EngineError::io(path))?,
+            file: file.map_err(EngineError::io(&path))?,
+            path,
             done,
         };
         if whole.is_empty() {
             progress.write(&(serde_json::to_string(identity).expect("plain data") + "\n"))?;
         }
+        progress.refresh(identity)?;
         Ok(progress)
+    }
+
+    /// Takes in what other shares have found meanwhile.
+    fn refresh(&mut self, identity: &Identity) -> Result<(), EngineError> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let entries = fs::read_dir(folder).map_err(EngineError::io(folder))?;
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = entry.path();
+            if path == self.path || !name.starts_with(NAME) || !name.ends_with(".jsonl") {
+                continue;
+            }
+            for (picture, mined) in parsed(&path, &whole_lines(&path)?.0, identity)? {
+                self.done.entry(picture).or_insert(mined);
+            }
+        }
+        Ok(())
     }
 
     fn push(&mut self, mined: Vec<Mined>) -> Result<(), EngineError> {
@@ -265,5 +277,71 @@ impl Progress {
     fn write(&mut self, text: &str) -> Result<(), EngineError> {
         let written = self.file.write_all(text.as_bytes());
         written.map_err(EngineError::io(&self.path))
+    }
+}
+
+/// The whole lines of a file, nothing if it is not there, and whether something follows them that was not written to its
+/// end.
+fn whole_lines(path: &Path) -> Result<(String, bool), EngineError> {
+    let mut text = match fs::read(path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(EngineError::io(path)(error)),
+    };
+    let whole = text.rfind('\n').map_or(0, |end| end + 1);
+    let cut = whole < text.len();
+    text.truncate(whole);
+    Ok((text, cut))
+}
+
+/// What a file of progress says, if it is of this identity.
+fn parsed(
+    path: &Path,
+    text: &str,
+    identity: &Identity,
+) -> Result<BTreeMap<String, Mined>, EngineError> {
+    let broken = |number: usize, error: &serde_json::Error| EngineError::File {
+        path: path.into(),
+        problem: format!(
+            "line {number}: not written by this version of deem ({error}); choose another --output, or delete the file \
+             to start over"
+        ),
+    };
+    let mut lines = text.lines();
+    if let Some(first) = lines.next() {
+        let there: Identity = serde_json::from_str(first).map_err(|e| broken(1, &e))?;
+        let differences = identity.differences(&there);
+        if !differences.is_empty() {
+            return Err(EngineError::OtherAnswers {
+                path: path.into(),
+                differences,
+            });
+        }
+    }
+    let mut done = BTreeMap::new();
+    for (number, line) in lines.enumerate() {
+        let mined: Mined = serde_json::from_str(line).map_err(|e| broken(number + 2, &e))?;
+        done.insert(mined.file.clone(), mined);
+    }
+    Ok(done)
+}
+
+impl Identity {
+    fn differences(&self, there: &Self) -> Vec<String> {
+        let mut differences = Vec::new();
+        if there.encoder_weights != self.encoder_weights {
+            differences.push("another encoder".to_owned());
+        }
+        if there.mode != self.mode {
+            differences.push(format!("mode {:?} there, {:?} now", there.mode, self.mode));
+        }
+        if there.labels != self.labels {
+            differences.push(format!(
+                "{} labels there, {} now",
+                there.labels.len(),
+                self.labels.len()
+            ));
+        }
+        differences
     }
 }

@@ -7,8 +7,9 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
 use deem_data::benchmark::{ImageFolder, LabelledPicture};
 use deem_data::image::ImageLimits;
+use deem_engine::evaluate::Shard;
 use deem_engine::probe::{Network, Probe};
-use deem_engine::zero_shot::{Classifier, mine};
+use deem_engine::zero_shot::{Classifier, HardPictures, Mining, mine};
 use deem_engine::{Compute, DualEncoder, EncoderFolder, EngineError};
 use deem_metrics::answer::ParseMode;
 use deem_model::weights::{StateTensor, WeightsFile, write};
@@ -74,7 +75,7 @@ fn embeddings_equal_the_public_class() {
 }
 
 #[test]
-fn mining_goes_on_where_it_was_stopped() {
+fn mining_goes_on_where_it_was_stopped_and_is_shared() {
     let folder = tempfile::tempdir().unwrap();
     let pictures: Vec<LabelledPicture> = (0..70u32)
         .map(|number| {
@@ -95,29 +96,46 @@ fn mining_goes_on_where_it_was_stopped() {
         pictures,
     };
     let encoder = opened();
-    let run = |file: &str, tick: &mut dyn FnMut(usize) -> bool| {
-        let progress = folder.path().join(file);
-        mine(
-            &encoder,
-            &pictures,
-            ParseMode::Strict,
-            ImageLimits::default(),
-            &progress,
-            tick,
-        )
+    let share = |output: &str, shard: Shard, tick: &mut dyn FnMut(usize) -> bool| {
+        let output = folder.path().join(output);
+        std::fs::create_dir_all(&output).unwrap();
+        let mining = Mining {
+            mode: ParseMode::Strict,
+            limits: ImageLimits::default(),
+            output: &output,
+            shard,
+        };
+        mine(&encoder, &pictures, mining, tick)
     };
-    let whole = run("whole.jsonl", &mut |_| true).unwrap();
+    let run = |output: &str, tick: &mut dyn FnMut(usize) -> bool| {
+        let found = share(output, Shard::WHOLE, tick)?;
+        Ok(found.expect("nobody else has a share"))
+    };
+    let whole: HardPictures = run("whole", &mut |_| true).unwrap();
     assert_eq!((whole.pictures, whole.unreadable), (70, 1));
     assert!(whole.first_error.as_ref().unwrap().contains("5.png"));
     assert!(!whole.entries.is_empty() && whole.entries.len() < 70);
-    let stopped = run("stopped.jsonl", &mut |done| done < 32);
+    let stopped = run("stopped", &mut |done| done < 32);
     assert!(matches!(stopped, Err(EngineError::Stopped)));
     let mut first = None;
-    let resumed = run("stopped.jsonl", &mut |done| {
+    let resumed = run("stopped", &mut |done| {
         first.get_or_insert(done);
         true
     });
-    assert_eq!((resumed.unwrap(), first), (whole, Some(32)));
+    assert_eq!((resumed.unwrap(), first), (whole.clone(), Some(32)));
+
+    // Shares: of three batches the second process has one, and whoever ends last knows all.
+    let half = |index| Shard::new(index, 2).unwrap();
+    let mut looked = 0;
+    let early = share("shared", half(2), &mut |done| {
+        looked = done;
+        true
+    });
+    assert_eq!((early.unwrap(), looked), (None, 32));
+    let last = share("shared", half(1), &mut |_| true).unwrap();
+    assert_eq!(last.as_ref(), Some(&whole));
+    let untouched = run("shared", &mut |done| done == 70).unwrap();
+    assert_eq!(untouched, whole);
 }
 
 /// Layouts of which there is a golden folder.

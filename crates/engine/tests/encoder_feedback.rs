@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use deem_collective::{Alone, Collective, Threads};
 use deem_data::image::ImageLimits;
 use deem_data::source::SourceContext;
 use deem_engine::encoder_feedback::{
@@ -179,6 +181,17 @@ impl Case {
         before: Option<&Path>,
         observer: &mut dyn Observer,
     ) -> Result<Trained<FeedbackModel>, EngineError> {
+        self.train_together(stage, folder, before, (observer, Arc::new(Alone)))
+    }
+
+    /// As [`Self::train`], by several processes.
+    fn train_together(
+        &self,
+        stage: usize,
+        folder: &str,
+        before: Option<&Path>,
+        (observer, processes): (&mut dyn Observer, Arc<dyn Collective>),
+    ) -> Result<Trained<FeedbackModel>, EngineError> {
         let foundation = EncoderFoundation {
             trained: before.map(Path::to_owned),
             ..self.foundation.clone()
@@ -192,6 +205,7 @@ impl Case {
         };
         let run = Run {
             carried: before.map(Path::to_owned).into_iter().collect(),
+            processes,
             ..Run::new(identity, &self.folder.path().join(folder))
         };
         train(&self.task(stage), start, &run, observer)
@@ -296,6 +310,38 @@ fn two_stages_resumed_bit_for_bit_and_given_back_as_they_came() {
         text.contains("\"visual_projection\"")
             && text.contains("vision_model.encoder.layers.0.self_attn.q_proj")
     );
+}
+
+#[test]
+fn processes_share_the_micro_batches_of_a_step() {
+    let case = Case::new(&[
+        "stages.1.train.accumulate=2",
+        "stages.1.train.schedule.steps=3",
+    ]);
+    let first = case.train(0, "first", None, &mut Silent).unwrap().weights;
+    case.train(1, "alone", Some(&first), &mut Silent).unwrap();
+    std::thread::scope(|scope| {
+        for member in Threads::team(2) {
+            let (case, first) = (&case, &first);
+            scope.spawn(move || {
+                let watched: (&mut dyn Observer, Arc<dyn Collective>) =
+                    (&mut Silent, Arc::new(member));
+                case.train_together(1, "together", Some(first), watched)
+                    .unwrap();
+            });
+        }
+    });
+    let losses = |folder: &str| -> Vec<f64> {
+        let lines = read_metrics(&case.folder.path().join(folder).join("metrics.jsonl")).unwrap();
+        let losses = lines.iter().map(|line| line["loss"].as_f64().unwrap());
+        losses.collect()
+    };
+    let (alone, together) = (losses("alone"), losses("together"));
+    assert_eq!((alone.len(), together.len()), (3, 3));
+    for (alone, together) in alone.iter().zip(&together) {
+        let apart = (alone - together).abs();
+        assert!(apart <= 1e-5 * alone.abs(), "{alone} {together}");
+    }
 }
 
 /// Thirty steps on one batch of pictures, for each objective that restores.

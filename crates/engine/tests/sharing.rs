@@ -106,7 +106,7 @@ fn outcome(folder: &Path) -> Outcome {
     let figures = lines.iter().map(|line| {
         let fields = line.as_object().unwrap().iter();
         let figures = fields.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)));
-        let costs = ["seconds", "bytes"];
+        let costs = ["seconds", "bytes", "per_second"];
         figures
             .filter(|(name, _)| !costs.iter().any(|cost| name.ends_with(cost)))
             .collect()
@@ -174,6 +174,13 @@ fn one_batch_and_several_micro_batches_of_ragged_rows_are_the_same_step() {
             assert_same(&what, &whole, &parts, 1e-5);
         }
     }
+}
+
+#[test]
+fn thirty_two_rows_at_once_are_four_times_eight() {
+    let whole = alone(Setup::of(0, 32, 1));
+    let parts = alone(Setup::of(0, 8, 4));
+    assert_same("4 x 8", &whole, &parts, 1e-5);
 }
 
 #[test]

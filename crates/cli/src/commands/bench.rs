@@ -31,7 +31,11 @@ pub fn run(setup: &Setup, args: &Bench) -> Result<()> {
         bail!("--runs: expected at least 1");
     }
     let mut report = match &args.part {
-        BenchPart::TrainStep(part) => train_step::run(setup, args, part)?,
+        BenchPart::TrainStep(part) => match train_step::run(setup, args, part)? {
+            Some(report) => report,
+            // Another process speaks.
+            None => return Ok(()),
+        },
         BenchPart::Ask(part) => ask::run(setup, args, part)?,
         BenchPart::Generate(part) => generate::run(setup, args, part)?,
         BenchPart::Ops(part) => ops::run(setup, args, part)?,

@@ -27,6 +27,19 @@ struct Place {
     precision: NumberFormat,
     /// Bytes, if they are known.
     memory: Option<u64>,
+    /// Whether it is a card with memory of its own.
+    card: bool,
+}
+
+impl Place {
+    /// What of a need is to lie there.
+    fn share(&self, need: &Memory) -> u64 {
+        if self.card {
+            need.device()
+        } else {
+            need.total()
+        }
+    }
 }
 
 /// In which a whole model is estimated.
@@ -75,8 +88,8 @@ pub fn run(setup: &Setup, args: &Doctor) -> Result<()> {
     }
     println!("{title}");
     println!(
-        "\n{:<12}{:<14}{:>12}{:>14}{:>14}{:>12}",
-        "GiB", "precision", "weights", "optimizer", "activations", "all"
+        "\n{:<12}{:<14}{:>12}{:>14}{:>14}{:>12}{:>12}",
+        "GiB", "precision", "weights", "optimizer", "activations", "checkpoint", "all"
     );
     for &precision in precisions {
         for (name, memory) in needs(precision) {
@@ -84,11 +97,12 @@ pub fn run(setup: &Setup, args: &Doctor) -> Result<()> {
                 weights,
                 training,
                 activations,
+                saving,
             } = memory;
-            let [weights, training, activations, total] =
-                [weights, training, activations, memory.total()].map(gib);
+            let [weights, training, activations, saving, total] =
+                [weights, training, activations, saving, memory.total()].map(gib);
             println!(
-                "{name:<12}{:<14}{weights:>12}{training:>14}{activations:>14}{total:>12}",
+                "{name:<12}{:<14}{weights:>12}{training:>14}{activations:>14}{saving:>12}{total:>12}",
                 label(precision)
             );
         }
@@ -102,7 +116,7 @@ pub fn run(setup: &Setup, args: &Doctor) -> Result<()> {
         let verdicts = uses.map(|(name, need)| match fits(place, &need) {
             Some(true) => format!("{name} fits"),
             Some(false) => format!("{name} does not fit"),
-            None => format!("{name} needs {} GiB", gib(need.total())),
+            None => format!("{name} needs {} GiB", gib(place.share(&need))),
         });
         let verdicts: Vec<String> = verdicts.collect();
         println!(
@@ -131,7 +145,7 @@ struct Subject {
 impl Subject {
     fn chosen(setup: &Setup, args: &Doctor) -> Result<Self> {
         match &args.config {
-            Some(path) if FeedbackRun::is(path)? => Self::feedback(setup, path),
+            Some(path) if FeedbackRun::is(path)? => Self::feedback(setup, path, args.processes),
             _ => Self::stage(setup, args),
         }
     }
@@ -153,7 +167,8 @@ impl Subject {
                 stage.name, stage.batch, spec.max_tokens
             ),
             notes: "\"answers\" is inference that draws nothing: the diffusion model is not loaded. \"LLM 16\": frozen \
-                    matrices of the language model stay in the 16 bits in which they are published.\n\
+                    matrices of the language model stay in the 16 bits in which they are published. \"checkpoint\": the copy \
+                    that one is written from while training goes on, in the processor's memory.\n\
                     Estimates: activations may be off by half. --set batch=1 or a shorter max_tokens makes them smaller.",
             needs: Box::new(move |precision| {
                 let training = training(&spec, &stage, &parameters, precision, processes);
@@ -168,12 +183,13 @@ impl Subject {
     }
 
     /// The stage of a correction that takes most.
-    fn feedback(setup: &Setup, path: &Path) -> Result<Self> {
+    fn feedback(setup: &Setup, path: &Path, processes: usize) -> Result<Self> {
         let run = FeedbackRun::read(path, &setup.overrides)?;
         let stages = run.stages.iter().map(|stage| {
             let model = FeedbackModel::new(&run.model, &Device::flex())?;
             let (_, parameters) = prepare(model, &stage.train, 0)?;
-            let memory = feedback_training(&run.model, stage, &parameters, NumberFormat::F32);
+            let memory =
+                feedback_training(&run.model, stage, &parameters, NumberFormat::F32, processes);
             Ok((memory.total(), stage.clone(), parameters))
         });
         let stages = stages.collect::<Result<Vec<_>>>()?.into_iter();
@@ -189,7 +205,8 @@ impl Subject {
             notes: "Estimates: activations may be off by half. A smaller stages.N.batch, contrast with fewer `negatives` and \
                     model.checkpoint_blocks make them smaller.",
             needs: Box::new(move |precision| {
-                let memory = feedback_training(&run.model, &stage, &parameters, precision);
+                let memory =
+                    feedback_training(&run.model, &stage, &parameters, precision, processes);
                 vec![("training", memory)]
             }),
         })
@@ -210,7 +227,7 @@ fn chosen(setup: &Setup, args: &Doctor) -> Result<(ModelSpec, StageConfig)> {
 fn described(memory: &Memory) -> serde_json::Value {
     json!({
         "weights": memory.weights, "training": memory.training,
-        "activations": memory.activations, "total": memory.total(),
+        "activations": memory.activations, "saving": memory.saving, "total": memory.total(),
     })
 }
 
@@ -227,7 +244,7 @@ fn gib(bytes: u64) -> String {
 }
 
 fn fits(place: &Place, need: &Memory) -> Option<bool> {
-    place.memory.map(|memory| need.total() <= memory)
+    place.memory.map(|memory| place.share(need) <= memory)
 }
 
 /// This machine's processors, which compute in 32 bits, with the memory that is free.
@@ -236,6 +253,7 @@ fn machine(precision: NumberFormat) -> Place {
         name: "this machine's processor".into(),
         precision,
         memory: memory::free(),
+        card: false,
     }
 }
 
@@ -256,6 +274,7 @@ fn accelerators() -> Vec<Place> {
                 name: name.trim().into(),
                 precision: NumberFormat::Bf16,
                 memory: Some(mib.trim().parse::<u64>().ok()? << 20),
+                card: true,
             })
         })
         .collect()

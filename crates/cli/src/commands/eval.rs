@@ -4,16 +4,15 @@ mod page;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use deem::{ImageOptions, Model, Purpose};
 use deem_collective::Collective;
 use deem_data::benchmark::LabelOptions;
 use deem_data::image::ImageLimits;
 use deem_engine::evaluate::{
     Asked, BenchmarkRegistry, DrawingExaminer, EncoderExaminer, Evaluation, Exam, Examiner,
-    ModelIdentity, Retrieval, SavedRun, Shard, ZeroShot, compare, saved_records, summary, table,
+    ModelIdentity, Retrieval, SavedRun, ZeroShot, compare, saved_records, summary, table,
     weights_digest,
 };
 use deem_engine::{EngineError, RunLock};
@@ -24,12 +23,10 @@ use serde_json::Value;
 use super::encoder;
 use super::generate::GUIDANCE;
 use super::setup::Setup;
+use super::together;
 use crate::args::{Eval, ModelChoice};
 use crate::interrupt;
 use crate::progress::Progress;
-
-/// How long a process that has answered its share waits for the others'.
-const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Benchmarks with their figures.
 type Figures = Vec<(Exam, Family)>;
@@ -40,20 +37,13 @@ type Asking<'a> = (&'a Eval, &'a dyn Collective);
 /// Runs the command. Of several processes that were started together each answers a share, and the first one prints the
 /// figures.
 pub fn run(setup: &Setup, args: &Eval) -> Result<()> {
-    let processes = deem_collective::join(PATIENCE)?;
-    let mut args = args.clone();
-    if processes.size() > 1 {
-        if !args.shard.is_whole() {
-            bail!("--shard: processes that are started together share the questions by themselves");
-        }
-        let share = Shard::new(processes.rank() + 1, processes.size());
-        args.shard = share.context("a share for each process")?;
-    }
-    let answered = evaluate(setup, &args, &*processes);
-    if let Err(error) = &answered {
-        processes.abort(&format!("{error:#}"));
-    }
-    answered
+    together::share(args.shard, |processes, shard| {
+        let args = Eval {
+            shard,
+            ..args.clone()
+        };
+        evaluate(setup, &args, processes)
+    })
 }
 
 fn evaluate(setup: &Setup, args: &Eval, processes: &dyn Collective) -> Result<()> {

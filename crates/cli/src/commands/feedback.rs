@@ -1,11 +1,15 @@
-//! `deem feedback`: correct a bare encoder on pictures alone, stage after stage, and give it back as it came.
+//! `deem feedback`: correct a bare encoder on pictures alone, stage after stage, and give it back as it came. Processes that
+//! are started together share each step.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use deem::Locator;
+use deem_collective::Collective;
 use deem_data::Batches;
 use deem_data::image::ImageLimits;
 use deem_data::source::SourceContext;
@@ -21,9 +25,10 @@ use deem_model::encoder_feedback::FeedbackModel;
 use serde_json::json;
 
 use super::setup::{Setup, downloads, folder_of};
+use super::together;
 use crate::args::Feedback;
 use crate::interrupt;
-use crate::progress::TrainProgress;
+use crate::progress::{self, TrainProgress};
 
 /// Runs the command.
 pub fn run(setup: &Setup, args: &Feedback) -> Result<()> {
@@ -35,17 +40,35 @@ pub fn run(setup: &Setup, args: &Feedback) -> Result<()> {
         print!("{}", toml::to_string(&run)?);
         return Ok(());
     }
+    let processes = deem_collective::join(Duration::from_secs(args.timeout))?;
+    let corrected = correct(setup, args, run, processes.clone());
+    together::trained(&*processes, corrected)
+}
+
+/// Trains, and gives the encoder back.
+fn correct(
+    setup: &Setup,
+    args: &Feedback,
+    run: FeedbackRun,
+    processes: Arc<dyn Collective>,
+) -> Result<()> {
+    if !processes.is_first() {
+        progress::log_to(&args.output.join(format!("rank-{}.log", processes.rank())))?;
+    }
     let corrector = Corrector {
         foundation: locate(&run, args.offline)?,
         compute: setup.compute()?,
         root: folder_of(&args.config),
         run,
         args,
+        processes,
     };
     let weights = corrector.train()?;
-    let target = args.output.join(ENCODER);
-    save_encoder(&corrector.foundation.encoder, &weights, &target)?;
-    println!("{}", target.display());
+    if corrector.processes.is_first() {
+        let target = args.output.join(ENCODER);
+        save_encoder(&corrector.foundation.encoder, &weights, &target)?;
+        println!("{}", target.display());
+    }
     Ok(())
 }
 
@@ -78,6 +101,8 @@ struct Corrector<'a> {
     /// Folder that relative paths of the file start from.
     root: PathBuf,
     args: &'a Feedback,
+    /// Who corrects it together.
+    processes: Arc<dyn Collective>,
 }
 
 impl Corrector<'_> {
@@ -134,13 +159,14 @@ impl Corrector<'_> {
         let task = FeedbackTask::new(stage, batches, reference, seed, &self.compute);
         let device = self.compute.device.clone().autodiff();
         let start = foundation.assemble(model, seed, &device)?;
-        let trained = train(
-            &task,
-            start,
-            &run,
-            &mut TrainProgress::new(&stage.name, true),
-        )?;
-        if trained.skipped > 0 {
+        let first = self.processes.is_first();
+        let mut progress = if first {
+            TrainProgress::new(&stage.name, true)
+        } else {
+            TrainProgress::silent()
+        };
+        let trained = train(&task, start, &run, &mut progress)?;
+        if first && trained.skipped > 0 {
             eprintln!(
                 "{} pictures could not be read and were replaced by others",
                 trained.skipped
@@ -213,6 +239,7 @@ impl Corrector<'_> {
         Ok(Run {
             carried: before.map(Path::to_owned).into_iter().collect(),
             config: Some(toml::to_string(&self.run)?),
+            processes: self.processes.clone(),
             ..Run::new(identity, &folder)
         })
     }

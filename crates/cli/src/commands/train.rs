@@ -18,6 +18,7 @@ use deem_engine::train::{BatchFile, Checkpoint, Replayed, Run, finished, replay,
 
 use self::base::Base;
 use super::setup::Setup;
+use super::together;
 use crate::args::Train;
 use crate::interrupt;
 use crate::progress::{self, TrainProgress};
@@ -41,13 +42,24 @@ pub fn run(setup: &Setup, args: &Train) -> Result<()> {
     if args.resume && !config.stages().any(begun) {
         bail!("{}: no checkpoint to resume from", args.output.display());
     }
-    let base = Base::open(setup, args)?;
     let processes = deem_collective::join(Duration::from_secs(args.timeout))?;
+    let trained = train_together(setup, args, (&all, &config), processes.clone());
+    together::trained(&*processes, trained)
+}
+
+/// Trains the stages of `config`, which are among `all`, or computes a batch again.
+fn train_together(
+    setup: &Setup,
+    args: &Train,
+    (all, config): (&RunConfig, &RunConfig),
+    processes: Arc<dyn Collective>,
+) -> Result<()> {
+    let base = Base::open(setup, args)?;
     if !processes.is_first() {
         progress::log_to(&args.output.join(format!("rank-{}.log", processes.rank())))?;
     }
     let stages = Stages {
-        all: &all,
+        all,
         args,
         processes,
     };
@@ -56,7 +68,7 @@ pub fn run(setup: &Setup, args: &Train) -> Result<()> {
         print!("{}", report(&replayed));
         return Ok(());
     }
-    let weights = stages.train(&base, &config)?;
+    let weights = stages.train(&base, config)?;
     if stages.processes.is_first() {
         println!("{}", weights.display());
     }
@@ -238,6 +250,7 @@ impl Stages<'_> {
             carried: parts.weights().map(Path::to_owned).into_iter().collect(),
             config: Some(toml::to_string(&alone)?),
             processes: self.processes.clone(),
+            peak_flops: self.args.peak_tflops.map(|tera| tera * 1e12),
         })
     }
 }

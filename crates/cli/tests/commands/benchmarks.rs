@@ -447,6 +447,17 @@ fn drawings_of_texts_are_made_once() {
     assert_eq!(image::open(&drawn).unwrap().width(), 48);
     assert_eq!(succeeds(&arguments, folder.path()), printed);
     assert_eq!(fs::metadata(&drawn).unwrap().modified().unwrap(), made);
+    // Two shares draw the same pictures.
+    let share = |share: &'static str| {
+        let mut shared = arguments.to_vec();
+        shared[6] = "shared";
+        succeeds(&[&shared[..], &["--shard", share]].concat(), folder.path())
+    };
+    assert_eq!(share("1/2"), "");
+    assert_eq!(share("2/2"), printed);
+    let bytes = |file: &Path| fs::read(file).unwrap();
+    let shared = folder.path().join("shared/coco_generation/1.png");
+    assert!(bytes(&shared) == bytes(&drawn));
     let (_, error) = fails(
         &[&arguments[..], &["--guidance", "2"]].concat(),
         folder.path(),
@@ -679,6 +690,13 @@ fn a_robust_vqa_of_ones_own_pictures_is_built_and_evaluated() {
     assert_eq!(result["samples"], 2 * kept);
     assert_eq!(keys(&result["figures"]), ["mean", "sketches"]);
     assert!(result["figures"]["mean"]["accuracy"]["low"].is_number());
+    // Two shares give the same file.
+    let shared = |share: &str| {
+        build(&["--output", "shared", "--shard", share]);
+        fs::read(folder.path().join("shared/robustvqa.json")).ok()
+    };
+    assert_eq!(shared("2/2"), None);
+    assert_eq!(shared("1/2"), fs::read(&file).ok());
     let published = build(&["--output", "other", "--list", "imagenet_r"]);
     assert_eq!(json_of(&published)["list"], "imagenet_r");
     let lists = json_of(&fs::read_to_string(folder.path().join("other/robustvqa.json")).unwrap());

@@ -7,6 +7,7 @@ use deem_model::weights::narrow;
 
 use super::FeedbackStage;
 use crate::dual_encoder::unit;
+use crate::flops::Load;
 use crate::objective::{Draws, Objective, Original, Pictures, Sampling, encoder_terms};
 use crate::pictures::planes;
 use crate::train::{Loss, Piece, Shares, Task};
@@ -112,6 +113,13 @@ impl Task for FeedbackTask {
     fn skipped(&self, piece: &Piece) -> Option<u64> {
         let first = piece.index * self.batches.rows() as u64;
         Some(self.batches.skipped(first))
+    }
+
+    fn load(&self, batch: &Batch) -> Load {
+        Load {
+            images: batch.images.len() as f64,
+            ..Load::default()
+        }
     }
 
     /// Names of the pictures.

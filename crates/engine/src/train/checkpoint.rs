@@ -149,30 +149,87 @@ impl Checkpoint {
     /// `Io` or `Weights` naming the file, `Processes` if another process failed; the former checkpoint is then
     /// untouched.
     pub fn write(&self, contents: Contents, processes: &dyn Collective) -> Result<(), EngineError> {
-        let part = self.root.join("checkpoint.part");
-        let first = processes.is_first();
-        let begun = if first { fresh(&part) } else { Ok(()) };
-        all_well(processes, begun.map(|()| String::new()))?;
+        self.begin(processes)?;
+        let written = self.write_part(contents, &Part::of(processes));
+        self.finish(written, processes)
+    }
+
+    /// Makes the folder that a checkpoint is written into.
+    ///
+    /// # Errors
+    /// `Io` naming the folder, `Processes` if another process failed.
+    pub(super) fn begin(&self, processes: &dyn Collective) -> Result<(), EngineError> {
+        let begun = if processes.is_first() {
+            fresh(&self.part())
+        } else {
+            Ok(())
+        };
+        all_well(processes, begun.map(|()| String::new())).map(|_| ())
+    }
+
+    /// Writes what is a process's to write, without asking others; returns the checksums of the files.
+    ///
+    /// # Errors
+    /// `Io` or `Weights` naming the file.
+    pub(super) fn write_part(&self, contents: Contents, own: &Part) -> Result<Sums, EngineError> {
+        let part = self.part();
         let Contents {
-            model,
+            mut model,
             mut optimizer,
             state,
             config,
         } = contents;
-        let name = optimizer_file(processes);
-        let written = write_tensors(&part.join(&name), &mut optimizer);
-        let sums = all_well(processes, written.map(|sum| format!("{name} {sum}")))?;
-        let finished = if first {
-            let sums = sums.iter().filter_map(|line| line.split_once(' '));
-            let sums = sums.map(|(name, sum)| (name.to_owned(), sum.to_owned()));
-            fill(&part, (model, state, config), sums.collect()).and_then(|()| self.replace(&part))
-        } else {
-            Ok(())
+        let mut sums = Sums::new();
+        let mut tensors = |name: &str, tensors: &mut [LazyTensor]| {
+            let sum = write_tensors(&part.join(name), tensors)?;
+            sums.insert(name.to_owned(), sum);
+            Ok::<_, EngineError>(())
         };
-        if finished.is_err() {
+        tensors(&own.optimizer, &mut optimizer)?;
+        if own.first {
+            tensors(MODEL, &mut model)?;
+            let state = serde_json::to_string_pretty(state).expect("plain data");
+            let texts = [(STATE, Some(state.as_str())), (CONFIG, config)];
+            for (name, text) in texts {
+                if let Some(text) = text {
+                    write_text(&part.join(name), text)?;
+                    sums.insert(name.to_owned(), sha256(text.as_bytes()));
+                }
+            }
+        }
+        Ok(sums)
+    }
+
+    /// Puts a folder in the place of the checkpoint once every process has written its part.
+    ///
+    /// # Errors
+    /// That of writing, `Io` naming the file, `Processes` if another process failed.
+    pub(super) fn finish(
+        &self,
+        written: Result<Sums, EngineError>,
+        processes: &dyn Collective,
+    ) -> Result<(), EngineError> {
+        let part = self.part();
+        let first = processes.is_first();
+        let all = all_well(processes, written.map(|sums| listed(&sums)));
+        let finished = match &all {
+            Ok(lists) if first => {
+                let sums = lists.iter().flat_map(|list| parsed(list)).collect();
+                write_text(&part.join(CHECKSUMS), &listed(&sums))
+                    .and_then(|()| sync_dir(&part))
+                    .and_then(|()| self.replace(&part))
+            }
+            _ => Ok(()),
+        };
+        if first && (all.is_err() || finished.is_err()) {
             let _ = fs::remove_dir_all(&part);
         }
+        all?;
         all_well(processes, finished.map(|()| String::new())).map(|_| ())
+    }
+
+    fn part(&self) -> PathBuf {
+        self.root.join("checkpoint.part")
     }
 
     /// Puts a complete folder in the place of the checkpoint.
@@ -272,14 +329,32 @@ fn fresh(part: &Path) -> Result<(), EngineError> {
     fs::create_dir_all(part).map_err(EngineError::io(part))
 }
 
-/// Name of this process's part of the optimizer's state.
-fn optimizer_file(processes: &dyn Collective) -> String {
-    match processes.size() {
-        1 => OPTIMIZER.into(),
-        size => format!(
-            "optimizer-{:05}-of-{size:05}.safetensors",
-            processes.rank() + 1
-        ),
+/// Checksums by file name.
+pub(super) type Sums = BTreeMap<String, Checksum>;
+
+/// What of a checkpoint is a process's to write.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    /// Name of its file of the optimizer's state.
+    optimizer: String,
+    /// Whether it writes everything else.
+    first: bool,
+}
+
+impl Part {
+    /// That of one of these processes.
+    pub(super) fn of(processes: &dyn Collective) -> Self {
+        let optimizer = match processes.size() {
+            1 => OPTIMIZER.into(),
+            size => format!(
+                "optimizer-{:05}-of-{size:05}.safetensors",
+                processes.rank() + 1
+            ),
+        };
+        Self {
+            optimizer,
+            first: processes.is_first(),
+        }
     }
 }
 
@@ -315,28 +390,8 @@ fn write_tensors(path: &Path, tensors: &mut [LazyTensor]) -> Result<Checksum, En
     Ok(WeightsFile::open(path)?.checksum())
 }
 
-/// Everything but the optimizer's state, and the list of checksums.
-fn fill(
-    part: &Path,
-    (mut model, state, config): (Vec<LazyTensor>, &State, Option<&str>),
-    mut sums: BTreeMap<String, Checksum>,
-) -> Result<(), EngineError> {
-    let sum = write_tensors(&part.join(MODEL), &mut model)?;
-    sums.insert(MODEL.to_owned(), sum);
-    let state = serde_json::to_string_pretty(state).expect("plain data");
-    let texts = [(STATE, Some(state.as_str())), (CONFIG, config)];
-    for (name, text) in texts {
-        if let Some(text) = text {
-            write_text(&part.join(name), text)?;
-            sums.insert(name.to_owned(), sha256(text.as_bytes()));
-        }
-    }
-    write_text(&part.join(CHECKSUMS), &listed(&sums))?;
-    sync_dir(part)
-}
-
 /// State and checksums of a checkpoint; the small files are compared with theirs.
-fn read_state(folder: &Path) -> Result<(State, BTreeMap<String, Checksum>), EngineError> {
+fn read_state(folder: &Path) -> Result<(State, Sums), EngineError> {
     let path = folder.join(STATE);
     let bytes = fs::read(&path).map_err(EngineError::io(&path))?;
     let found: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
@@ -380,8 +435,8 @@ fn read_state(folder: &Path) -> Result<(State, BTreeMap<String, Checksum>), Engi
     Ok((state, sums))
 }
 
-/// Checksums by file name.
-fn checksums(list: &Path) -> Result<BTreeMap<String, Checksum>, EngineError> {
+/// What a list of checksums says.
+fn checksums(list: &Path) -> Result<Sums, EngineError> {
     let text = fs::read_to_string(list).map_err(EngineError::io(list))?;
     Ok(parsed(&text))
 }

@@ -29,6 +29,8 @@ pub struct Run {
     pub config: Option<String>,
     /// Who trains it together; they share the directory.
     pub processes: Arc<dyn Collective>,
+    /// Floating-point operations a second that the device of each process can do at most, if that is known.
+    pub peak_flops: Option<f64>,
 }
 
 impl Run {
@@ -40,6 +42,7 @@ impl Run {
             carried: Vec::new(),
             config: None,
             processes: Arc::new(Alone),
+            peak_flops: None,
         }
     }
 
@@ -86,7 +89,7 @@ impl Run {
     /// Opens what earlier stages trained.
     pub(super) fn carried(&self) -> Result<Carried, EngineError> {
         let files = self.carried.iter();
-        let files = files.map(|path| Ok(WeightsFile::open(&find(path)?)?));
+        let files = files.map(|path| Ok(Arc::new(WeightsFile::open(&find(path)?)?)));
         Ok(Carried(files.collect::<Result<_, EngineError>>()?))
     }
 }
@@ -102,37 +105,27 @@ pub fn finished(run: &Run) -> Result<Option<PathBuf>, EngineError> {
 }
 
 /// Files with what earlier stages trained.
-pub(super) struct Carried(Vec<WeightsFile>);
+pub(super) struct Carried(Vec<Arc<WeightsFile>>);
 
 impl Carried {
-    /// What a checkpoint holds of a model: what is being trained (`tensors`), then what only earlier stages trained, in
-    /// the type in which it was stored.
-    pub fn after<'a, M: Module>(
-        &'a self,
-        mut tensors: Vec<LazyTensor<'a>>,
+    /// What a checkpoint holds of a model beside what is being trained (`tensors`): what only earlier stages trained, in
+    /// the type in which it was stored, as file and key.
+    pub fn beside<M: Module>(
+        &self,
+        tensors: &[LazyTensor],
         model: &M,
-    ) -> Vec<LazyTensor<'a>> {
+    ) -> Vec<(Arc<WeightsFile>, String)> {
         let paths = parameters::list(model).into_iter();
         let mut left: BTreeSet<String> = paths.map(|(path, ..)| path).collect();
-        for tensor in &tensors {
+        for tensor in tensors {
             left.remove(&tensor.name);
         }
+        let mut found = Vec::new();
         for file in self.0.iter().rev() {
-            for key in file.keys() {
-                let (Some(dtype), Some(shape)) = (file.dtype(key), file.shape(key)) else {
-                    continue;
-                };
-                if left.remove(key) {
-                    tensors.push(LazyTensor {
-                        name: key.to_owned(),
-                        dtype,
-                        shape: shape.to_vec(),
-                        read: Box::new(move || file.bytes(key).expect("a key of this file")),
-                    });
-                }
-            }
+            let keys = file.keys().filter(|key| left.remove(*key));
+            found.extend(keys.map(|key| (file.clone(), key.to_owned())));
         }
-        tensors
+        found
     }
 }
 

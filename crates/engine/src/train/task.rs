@@ -2,12 +2,14 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use serde_json::Value;
 
 use super::batch_file::HostBatch;
 use super::parameters::ParameterInfo;
 use super::piece::Piece;
 use super::shares::{Counts, Shares};
 use crate::EngineError;
+use crate::flops::{Load, Operations};
 
 /// What is learned: data and loss, both functions of the number of a micro-batch and its rows alone.
 pub trait Task: Sync {
@@ -63,6 +65,19 @@ pub trait Task: Sync {
     /// The name that a linear layer has in the published model, for adapters that are written as PEFT does.
     fn published_layer(&self, path: &str) -> String {
         path.to_owned()
+    }
+
+    /// What networks compute on in a batch, for the log.
+    fn load(&self, batch: &Self::Batch) -> Load {
+        let _ = batch;
+        Load::default()
+    }
+
+    /// Floating-point operations of a step, if they are known: of a network with the configuration of the run's identity, of
+    /// which these parameters are trained.
+    fn operations(&self, model: &Value, parameters: &[ParameterInfo]) -> Option<Operations> {
+        let _ = (model, parameters);
+        None
     }
 
     /// Extra figures that are too dear for every step (gradient ratios), asked for every

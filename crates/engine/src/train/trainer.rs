@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
-use deem_collective::{Collective, Traffic, any, sum};
+use deem_collective::{any, sum};
 
 use super::batch_file::{BatchFile, HostBatch};
-use super::checkpoint::{Contents, State};
+use super::checkpoint::State;
 use super::config::TrainConfig;
+use super::cost::{self, Cost};
 use super::exchange::Exchange;
 use super::log::{MetricsLog, read_metrics};
 use super::lora::Adapters;
@@ -20,8 +21,10 @@ use super::parameters::{ParameterInfo, select};
 use super::piece::{Piece, Plan};
 use super::prefetch::Prefetch;
 use super::run::{Carried, Run};
+use super::saving::{Saving, Snapshot};
 use super::shares::{Counts, Shares};
 use super::task::{Observer, StepReport, Task};
+use crate::flops::Operations;
 use crate::{EngineError, RunLock};
 
 /// Folder with the adapters of a finished run, in PEFT's layout.
@@ -93,7 +96,8 @@ fn train_together<T: Task>(
         state = state.advance(task, run, plan, observer)?;
     } else if run.checkpoint().newest().is_none() {
         // Nothing to train: the result is what it starts from.
-        state.save(task, run)?;
+        let snapshot = state.snapshot(task, run)?;
+        run.checkpoint().write(snapshot.contents(), &**processes)?;
     }
     let trained = parameters.iter().filter(|p| p.group.is_some());
     Ok(Trained {
@@ -120,6 +124,8 @@ pub(super) struct Training<M> {
     /// What processes exchange, if there are several.
     exchange: Option<Exchange>,
     carried: Carried,
+    /// What a step takes, if that is known.
+    operations: Option<Operations>,
     /// Whether a loss has reached a trained parameter yet.
     reached: bool,
 }
@@ -158,12 +164,14 @@ impl<M: Module> Training<M> {
             adapters,
             exchange,
             carried: run.carried()?,
+            operations: task.operations(&run.identity.model, &parameters),
             reached: false,
         };
         Ok((training, parameters))
     }
 
-    fn save<T: Task<Model = M>>(&self, task: &T, run: &Run) -> Result<(), EngineError> {
+    /// A copy of what a checkpoint holds; adapters of a finished run are written on the way.
+    fn snapshot<T: Task<Model = M>>(&self, task: &T, run: &Run) -> Result<Snapshot, EngineError> {
         let first = run.processes.is_first();
         let finished = self.step == run.identity.train.schedule.steps;
         if first && finished && !self.adapters.is_empty() {
@@ -171,21 +179,20 @@ impl<M: Module> Training<M> {
             self.adapters
                 .save(&self.model, &run.folder.join(ADAPTER), &key)?;
         }
-        let (trained, factors) = self.adapters.split(&self.model);
         let mut optimizer = self.optimizer.state();
+        let (mut trained, mut carried) = (Vec::new(), Vec::new());
         if first {
+            let (parameters, factors) = self.adapters.split(&self.model);
             optimizer.extend(factors);
+            carried = self.carried.beside(&parameters, &self.model);
+            trained = parameters;
         }
-        let contents = Contents {
-            model: self.carried.after(trained, &self.model),
-            optimizer,
-            state: &State {
-                step: self.step,
-                identity: run.identity.clone(),
-            },
-            config: run.config.as_deref(),
+        let state = State {
+            step: self.step,
+            identity: run.identity.clone(),
         };
-        run.checkpoint().write(contents, &*run.processes)
+        let about = (state, run.config.clone());
+        Ok(Snapshot::of(trained, carried, optimizer, about))
     }
 
     fn advance<T: Task<Model = M>>(
@@ -202,9 +209,11 @@ impl<M: Module> Training<M> {
         let mut log = log.transpose()?;
         let each = plan.per_step();
         let counts = self.step * each..config.schedule.steps * each;
-        std::thread::scope(|scope| {
+        let mut saving = Saving::default();
+        let advanced = std::thread::scope(|scope| {
             let make = |count| task.batch(&plan.piece(count));
             let mut batches = Prefetch::start(scope, counts, config.workers, make);
+            let mut stood = Duration::ZERO;
             while self.step < config.schedule.steps {
                 processes.note(&format!("step {}", self.step));
                 let (started, before) = (Instant::now(), processes.traffic());
@@ -217,11 +226,13 @@ impl<M: Module> Training<M> {
                 };
                 let mut scalars;
                 (self, scalars) = self.one_step(task, run, plan, &mut next)?;
-                let seconds = started.elapsed();
-                scalars.push(("seconds".into(), seconds.as_secs_f64()));
-                scalars.push(("data_seconds".into(), waited.as_secs_f64()));
-                let traffic = processes.traffic() - before;
-                scalars.extend(together(processes, traffic, seconds)?);
+                let cost = Cost {
+                    step: started.elapsed(),
+                    waited,
+                    saving: std::mem::take(&mut stood),
+                    traffic: processes.traffic() - before,
+                };
+                cost.add_to(&mut scalars, run)?;
                 if let Some(log) = &mut log {
                     log.write(self.step - 1, &scalars)?;
                 }
@@ -230,19 +241,32 @@ impl<M: Module> Training<M> {
                     steps: config.schedule.steps,
                     scalars,
                 });
-                let mut interrupted = [observer.interrupted()];
-                any(processes, &mut interrupted)?;
-                let finished = self.step == config.schedule.steps;
-                if interrupted[0] || finished || self.step.is_multiple_of(config.save_every.max(1))
-                {
-                    self.save(task, run)?;
+                let mut flags = [observer.interrupted(), saving.is_writing()];
+                any(processes, &mut flags)?;
+                let [interrupted, writing] = flags;
+                let since = Instant::now();
+                let ends = interrupted || self.step == config.schedule.steps;
+                let due = ends || self.step.is_multiple_of(config.save_every.max(1));
+                if due || !writing {
+                    saving.finish(run)?;
                 }
-                if interrupted[0] && !finished {
+                if due {
+                    saving.begin(self.snapshot(task, run)?, run)?;
+                }
+                if ends {
+                    saving.finish(run)?;
+                }
+                stood = since.elapsed();
+                if interrupted && self.step < config.schedule.steps {
                     return Err(EngineError::Interrupted { step: self.step });
                 }
             }
             Ok(self)
-        })
+        });
+        if advanced.is_err() {
+            saving.settle(run);
+        }
+        advanced
     }
 
     fn one_step<T: Task<Model = M>>(
@@ -281,6 +305,10 @@ impl<M: Module> Training<M> {
                 for (name, value) in task.probe(&self.model, &batch, &piece) {
                     add(&name, value);
                 }
+            }
+            let load = task.load(&batch);
+            for (name, value) in cost::amounts(&load, self.operations.as_ref()) {
+                add(name, value);
             }
             if let Some(count) = task.skipped(&piece) {
                 add(SKIPPED, count as f64);
@@ -332,7 +360,7 @@ impl<M: Module> Training<M> {
             let pace = (self.step, factor);
             let module = self.model;
             (self.model, norm) = exchange.step(module, gradient, &mut self.optimizer, pace)?;
-            scalars = totals(processes, &scalars)?;
+            scalars = cost::totals(processes, &scalars)?;
         } else {
             if own > 1 {
                 norm = gradient.norm(|_| true);
@@ -346,51 +374,6 @@ impl<M: Module> Training<M> {
         scalars.push(("learning_rate_factor".into(), factor));
         Ok((self, scalars))
     }
-}
-
-/// Figures of a step summed over processes, by name.
-fn totals(
-    processes: &dyn Collective,
-    own: &[(String, f64)],
-) -> Result<Vec<(String, f64)>, EngineError> {
-    let text = serde_json::to_vec(own).expect("plain data");
-    let mut sums: Vec<(String, f64)> = Vec::new();
-    for bytes in processes.all_gather(&text)? {
-        let figures: Vec<(String, f64)> = serde_json::from_slice(&bytes).unwrap_or_default();
-        for (name, value) in figures {
-            match sums.iter_mut().find(|(own, _)| *own == name) {
-                Some((_, sum)) => *sum += value,
-                None => sums.push((name, value)),
-            }
-        }
-    }
-    Ok(sums)
-}
-
-/// What working together cost this process at a step; nothing for the only one. The straggler's gap is how much longer
-/// the slowest process computed than the fastest.
-fn together(
-    processes: &dyn Collective,
-    traffic: Traffic,
-    step: Duration,
-) -> Result<Vec<(String, f64)>, EngineError> {
-    if processes.size() == 1 {
-        return Ok(Vec::new());
-    }
-    let exchanged = traffic.time.as_secs_f64();
-    let own = step.as_secs_f64() - exchanged;
-    let all = processes.all_gather(&own.to_le_bytes())?;
-    let all = all
-        .iter()
-        .filter_map(|bytes| bytes.as_slice().try_into().ok());
-    let all: Vec<f64> = all.map(f64::from_le_bytes).collect();
-    let slowest = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let fastest = all.iter().copied().fold(f64::INFINITY, f64::min);
-    Ok(vec![
-        ("communication_seconds".into(), exchanged),
-        ("communication_bytes".into(), traffic.bytes as f64),
-        ("straggler_seconds".into(), slowest - fastest),
-    ])
 }
 
 fn probes(config: &TrainConfig, step: u64) -> bool {

@@ -1,15 +1,23 @@
 //! `deem bench train-step`: whole optimizer steps of a stage.
 
-use anyhow::{Context, Result};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
 use deem::Preset;
+use deem_collective::{CAN_JOIN, Collective, Launch};
 use deem_data::Batch;
 use deem_engine::EngineError;
 use deem_engine::config::StageConfig;
+use deem_engine::flops::{Load, Operations};
 use deem_engine::objective::{DeemBatch, Draws, Purpose, image_targets};
 use deem_engine::task::DeemTask;
 use deem_engine::train::parameters::{ParameterInfo, prepare};
 use deem_engine::train::{
-    Counts, GradientSet, Loss, Observer, Piece, Run, RunIdentity, Shares, StepReport, Task, train,
+    Counts, GradientSet, Loss, Observer, Piece, Plan, Run, RunIdentity, Shares, StepReport, Task,
+    train,
 };
 use deem_model::deem::Deem;
 use deem_model::scheduler::TimestepSampler;
@@ -20,9 +28,79 @@ use super::dump::{Dump, tensor};
 use super::{SEED, Timed, cpu_seconds, current_memory, peak_memory, since};
 use crate::args::{Bench, BenchTrainStep};
 use crate::commands::setup::Setup;
+use crate::commands::together;
 
-/// Forward and backward pass, clipping and update: of one batch made beforehand, or data included.
-pub fn run(setup: &Setup, args: &Bench, part: &BenchTrainStep) -> Result<Value> {
+/// How long a process waits for another one.
+const PATIENCE: Duration = Duration::from_secs(1800);
+
+/// Forward and backward pass, clipping and update: of one batch made beforehand, or data included. Of several processes the
+/// first one speaks; nothing for the others, and for whoever only started them.
+pub fn run(setup: &Setup, args: &Bench, part: &BenchTrainStep) -> Result<Option<Value>> {
+    let launched = Launch::of_environment().map_or(1, |launch| launch.size);
+    match part.processes {
+        Some(asked) if launched == 1 && asked > 1 => {
+            start(asked)?;
+            return Ok(None);
+        }
+        Some(asked) if launched > 1 && asked != launched => bail!(
+            "--processes {asked}: the launcher started {launched}; leave the option out, or start {asked}"
+        ),
+        _ => {}
+    }
+    let processes = deem_collective::join(PATIENCE)?;
+    let report = measure(setup, args, part, &processes);
+    let report = together::trained(&*processes, report)?;
+    Ok(processes.is_first().then_some(report))
+}
+
+/// Starts this very command several times over, each with its share of the cores.
+fn start(processes: usize) -> Result<()> {
+    if !CAN_JOIN {
+        bail!(
+            "--processes {processes}: this program was built without the feature `mpi`; build it with `--features mpi` \
+             (docs/cluster.md)"
+        );
+    }
+    let program = std::env::current_exe().context("this program's own file")?;
+    let mut launcher = Command::new("mpirun");
+    launcher.arg("-n").arg(processes.to_string()).arg(program);
+    launcher.args(std::env::args_os().skip(1));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = (cores / processes).max(1).to_string();
+    // Open MPI binds each process to one core unless told otherwise, and counts cores; others do not know these.
+    for (name, value) in [
+        ("RAYON_NUM_THREADS", threads.as_str()),
+        ("OMPI_MCA_hwloc_base_binding_policy", "none"),
+        ("OMPI_MCA_rmaps_base_oversubscribe", "1"),
+    ] {
+        if std::env::var_os(name).is_none() {
+            launcher.env(name, value);
+        }
+    }
+    let ended = launcher.status().context(
+        "mpirun: cannot be started; install Open MPI or MPICH (docs/cluster.md), or start the processes with the launcher \
+         that there is",
+    )?;
+    if !ended.success() {
+        bail!("mpirun ended with {ended}");
+    }
+    Ok(())
+}
+
+/// A folder that all processes find: that of the first one.
+fn shared_folder(processes: &dyn Collective) -> Result<PathBuf> {
+    let own = format!("deem-bench-{}", std::process::id());
+    let all = processes.all_gather(own.as_bytes())?;
+    let name = String::from_utf8_lossy(&all[0]).into_owned();
+    Ok(std::env::temp_dir().join(name))
+}
+
+fn measure(
+    setup: &Setup,
+    args: &Bench,
+    part: &BenchTrainStep,
+    processes: &Arc<dyn Collective>,
+) -> Result<Value> {
     let standins = setup.open()?;
     let preset = standins.preset();
     let stages = &standins.experiment().stages;
@@ -61,23 +139,34 @@ pub fn run(setup: &Setup, args: &Bench, part: &BenchTrainStep) -> Result<Value> 
         )?;
     }
     let (rows, tokens, images) = (batch.batch, batch.seq, batch.images.len());
-    let task = Repeated {
-        task,
-        batch: (!part.data).then_some(batch),
+    let accumulate = stage.train.accumulate;
+    let place = (processes.rank(), processes.size());
+    let task = if part.data {
+        Repeated::none(task)
+    } else {
+        let plan = Plan::new(accumulate, task.rows(), place)?;
+        Repeated::first_step(task, plan, accumulate)?
     };
-    let folder = std::env::temp_dir().join(format!("deem-bench-{}", std::process::id()));
+    let folder = shared_folder(&**processes)?;
     let mut seen = Steps::new(args.profile.then_some(args.warmup as u64));
-    let run = Run::new(RunIdentity::of_stage(&stage, &preset.spec()), &folder);
+    let run = Run {
+        processes: processes.clone(),
+        peak_flops: part.peak_tflops.map(|tera| tera * 1e12),
+        ..Run::new(RunIdentity::of_stage(&stage, &preset.spec()), &folder)
+    };
     let trained = train(&task, model, &run, &mut seen);
-    std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    if processes.is_first() {
+        std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    }
     let trainable = trained?.trainable;
     let timed = Timed::of(seen.seconds.split_off(args.warmup));
     let cpu = Timed::of(seen.cpu_seconds.split_off(args.warmup));
-    Ok(json!({
+    let mut report = json!({
         "bench": "train-step",
         "preset": preset.name,
         "stage": stage.name,
         "data_included": part.data,
+        "processes": processes.size(),
         "rows": rows,
         "tokens_per_row": tokens,
         "images": images,
@@ -87,13 +176,57 @@ pub fn run(setup: &Setup, args: &Bench, part: &BenchTrainStep) -> Result<Value> 
         "cpu_seconds_median": cpu.median,
         "memory_before_bytes": before,
         "peak_memory_bytes": seen.peak,
-    }))
+    });
+    for (name, values) in seen.costs {
+        let counted = values.into_iter().skip(args.warmup).collect();
+        report[format!("{name}_median")] = json!(Timed::of(counted).median);
+    }
+    Ok(report)
 }
 
-/// A task whose batches are all the same, unless there is none to repeat.
+/// What of a step's log is reported, too.
+const COSTS: [&str; 8] = [
+    "data_seconds",
+    "communication_seconds",
+    "communication_bytes",
+    "straggler_seconds",
+    "tokens_per_second",
+    "images_per_second",
+    "model_teraflops_per_second",
+    "model_flops_utilization",
+];
+
+/// A task whose steps all have the batches of the first, unless there are none to repeat.
 struct Repeated {
     task: DeemTask,
-    batch: Option<Batch>,
+    batches: Vec<(Piece, Batch)>,
+    /// Micro-batches of a step.
+    accumulate: u64,
+}
+
+impl Repeated {
+    /// Makes a batch for every step.
+    fn none(task: DeemTask) -> Self {
+        Self {
+            task,
+            batches: Vec::new(),
+            accumulate: 1,
+        }
+    }
+
+    /// Repeats this process's share of the first step.
+    fn first_step(task: DeemTask, plan: Plan, accumulate: u64) -> Result<Self> {
+        let pieces = (0..plan.per_step()).map(|count| {
+            let piece = plan.piece(count);
+            let batch = task.batch(&piece)?;
+            Ok((piece, batch))
+        });
+        Ok(Self {
+            batches: pieces.collect::<Result<_>>()?,
+            task,
+            accumulate,
+        })
+    }
 }
 
 impl Task for Repeated {
@@ -113,10 +246,20 @@ impl Task for Repeated {
     }
 
     fn batch(&self, piece: &Piece) -> Result<Batch, EngineError> {
-        match &self.batch {
-            Some(batch) => Ok(batch.clone()),
+        let number = piece.index % self.accumulate;
+        let same = |own: &Piece| own.index == number && own.rows == piece.rows;
+        match self.batches.iter().find(|(own, _)| same(own)) {
+            Some((_, batch)) => Ok(batch.clone()),
             None => self.task.batch(piece),
         }
+    }
+
+    fn load(&self, batch: &Batch) -> Load {
+        self.task.load(batch)
+    }
+
+    fn operations(&self, model: &Value, parameters: &[ParameterInfo]) -> Option<Operations> {
+        self.task.operations(model, parameters)
     }
 
     fn loss(&self, model: &Deem, batch: &Batch, piece: &Piece, shares: &Shares) -> Loss {
@@ -131,6 +274,8 @@ struct Steps {
     cpu_seconds: Vec<f64>,
     cpu: Option<f64>,
     peak: Option<u64>,
+    /// Other costs of each step, by their name in the log.
+    costs: Vec<(&'static str, Vec<f64>)>,
     /// Steps before operations are counted, if they shall be.
     profile_after: Option<u64>,
 }
@@ -143,6 +288,7 @@ impl Steps {
             cpu_seconds: Vec::new(),
             cpu: cpu_seconds(),
             peak: None,
+            costs: Vec::new(),
         }
     }
 }
@@ -155,8 +301,20 @@ impl Observer for Steps {
     }
 
     fn on_step(&mut self, report: &StepReport) {
-        let seconds = report.scalars.iter().find(|(name, _)| name == "seconds");
-        self.seconds.extend(seconds.map(|(_, value)| *value));
+        let figure = |name: &str| {
+            let found = report.scalars.iter().find(|(own, _)| own == name);
+            found.map(|(_, value)| *value)
+        };
+        self.seconds.extend(figure("seconds"));
+        for name in COSTS {
+            let Some(value) = figure(name) else {
+                continue;
+            };
+            match self.costs.iter_mut().find(|(own, _)| *own == name) {
+                Some((_, values)) => values.push(value),
+                None => self.costs.push((name, vec![value])),
+            }
+        }
         self.cpu_seconds.push(since(self.cpu));
         self.cpu = cpu_seconds();
         self.peak = peak_memory();
