@@ -373,7 +373,7 @@ fn none_seen(evaluation: &Evaluation, families: &[(Exam, Family)]) -> Result<()>
             let records = evaluation.records(exam);
             let first = records.iter().find_map(|record| record.error.as_deref());
             bail!(
-                "{}: none of its pictures could be read, so its figures say nothing; the first: {}",
+                "{}: none of its questions could be asked, so its figures say nothing; the first: {}",
                 exam.benchmark.title(),
                 first.unwrap_or_default()
             );

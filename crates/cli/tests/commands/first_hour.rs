@@ -101,7 +101,7 @@ fn pictures_that_come_later_are_asked_about() {
     ];
     let (_, told) = fails(&arguments, folder.path());
     assert!(
-        told.contains("none of its pictures could be read"),
+        told.contains("none of its questions could be asked"),
         "{told}"
     );
     fs::rename(at("away"), at("POPE/val2014")).unwrap();
