@@ -94,7 +94,7 @@ fn everything(folder: &Path, set: InstructionSet, threads: usize) {
 fn without_seconds(mut value: Value) -> Value {
     match &mut value {
         Value::Object(fields) => {
-            fields.retain(|name, _| !name.contains("seconds"));
+            fields.retain(|name, _| !name.contains("second") && !name.ends_with("utilization"));
             for field in fields.values_mut() {
                 *field = without_seconds(field.take());
             }
