@@ -316,6 +316,9 @@ def main():
         expected = train(deem, folder / "alone", 1)
         for processes in (2, 3):
             compare(f"{processes} processes", expected, train(deem, folder / f"of-{processes}", processes))
+        rows = train(deem, folder / "rows", 1, "--set", "batch=32")
+        parts = train(deem, folder / "parts", 1, "--set", "batch=8", "--set", "train.accumulate=4")
+        compare("4 x 8 rows in place of 32", rows, parts)
         preempted(deem, folder, expected)
         hung(deem, folder)
         broken(deem, folder)
