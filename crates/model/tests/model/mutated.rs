@@ -117,7 +117,8 @@ fn configurations() {
         "depths": [1, 1, 2, 1], "dims": [4, 8, 8, 8], "block_out_channels": [32, 64],
         "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"], "layers_per_block": 1,
         "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"], "attention_head_dim": [2, 4],
-        "transformer_layers_per_block": [1, [1]], "cross_attention_dim": 8, "norm_num_groups": 8,
+        "transformer_layers_per_block": [1, [1]],
+        "reverse_transformer_layers_per_block": [[1, 1], 1], "cross_attention_dim": 8, "norm_num_groups": 8,
         "act_fn": "silu"}"#;
     let autoencoder = r#"{"block_out_channels": [32], "down_block_types": ["DownEncoderBlock2D"],
         "up_block_types": ["UpDecoderBlock2D"]}"#;
