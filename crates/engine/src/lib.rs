@@ -17,6 +17,7 @@ pub mod feature_network;
 pub mod flops;
 pub mod foundation;
 pub mod generate;
+mod lines;
 mod lock;
 pub mod memory;
 pub mod objective;

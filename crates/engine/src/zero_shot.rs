@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::EngineError;
 use crate::dual_encoder::{DualEncoder, dot, unit};
 use crate::evaluate::Shard;
+use crate::lines::whole_lines;
 
 /// Pictures classified together.
 const BATCH: usize = 32;
@@ -278,20 +279,6 @@ impl Progress {
         let written = self.file.write_all(text.as_bytes());
         written.map_err(EngineError::io(&self.path))
     }
-}
-
-/// The whole lines of a file, nothing if it is not there, and whether something follows them that was not written to its
-/// end.
-fn whole_lines(path: &Path) -> Result<(String, bool), EngineError> {
-    let mut text = match fs::read(path) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(EngineError::io(path)(error)),
-    };
-    let whole = text.rfind('\n').map_or(0, |end| end + 1);
-    let cut = whole < text.len();
-    text.truncate(whole);
-    Ok((text, cut))
 }
 
 /// What a file of progress says, if it is of this identity.

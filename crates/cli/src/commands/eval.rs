@@ -365,7 +365,7 @@ fn shown(
     none_seen(evaluation, families)
 }
 
-/// Refuses figures of a benchmark of which no picture could be read: they say nothing.
+/// Refuses figures of a benchmark of which no question could be asked: they say nothing.
 fn none_seen(evaluation: &Evaluation, families: &[(Exam, Family)]) -> Result<()> {
     for (exam, family) in families {
         let counts = family.counts.unwrap_or_default();

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AnswerForm, Shard};
 use crate::EngineError;
+use crate::lines::whole_lines;
 
 /// One answered question.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,15 +110,8 @@ const NAME: &str = "records";
 
 /// The whole lines of a file of records, as they are and what they say; nothing if it is not there. And whether something
 /// follows them.
-fn whole_lines(path: &Path) -> Result<(Vec<(String, Record)>, bool), EngineError> {
-    let text = match fs::read(path) {
-        // A line that was cut within a character is no text, and no whole line either.
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(EngineError::io(path)(error)),
-    };
-    // What follows the last line break was not written to its end.
-    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+fn whole_records(path: &Path) -> Result<(Vec<(String, Record)>, bool), EngineError> {
+    let (whole, cut) = whole_lines(path)?;
     let mut records = Vec::new();
     for (number, line) in whole.lines().enumerate() {
         let record = serde_json::from_str(line).map_err(|error| EngineError::File {
@@ -130,7 +124,7 @@ fn whole_lines(path: &Path) -> Result<(Vec<(String, Record)>, bool), EngineError
         })?;
         records.push((line.to_owned(), record));
     }
-    Ok((records, whole.len() < text.len()))
+    Ok((records, cut))
 }
 
 /// The files of records in a folder, one or one a share, sorted.
@@ -158,7 +152,7 @@ pub fn record_files(folder: &Path) -> Result<Vec<PathBuf>, EngineError> {
 pub fn saved_records(folder: &Path) -> Result<Vec<Record>, EngineError> {
     let mut done = BTreeMap::new();
     for file in record_files(folder)? {
-        let (records, _) = whole_lines(&file)?;
+        let (records, _) = whole_records(&file)?;
         done.extend(
             records
                 .into_iter()
@@ -178,7 +172,7 @@ impl RecordFile {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(EngineError::io(folder))?;
         }
-        let (mut records, cut) = whole_lines(path)?;
+        let (mut records, cut) = whole_records(path)?;
         let count = records.len();
         records.retain(|(_, record)| record.error.is_none());
         if cut || records.len() < count {

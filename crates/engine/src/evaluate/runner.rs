@@ -172,16 +172,20 @@ impl<'a> Runner<'a> {
 
 impl Runner<'_> {
     /// What is told of a question that would have to be cut: with its longest option it has more tokens than a sequence
-    /// holds. Nobody would know afterwards what the model did not read.
-    fn too_long(&self, sample: &Sample, options: &[String]) -> Result<Option<String>, EngineError> {
+    /// holds. Nobody would know afterwards what the model did not read. The sample stays as it is.
+    fn too_long(
+        &self,
+        sample: &mut Sample,
+        options: &[String],
+    ) -> Result<Option<String>, EngineError> {
         let limit = self.collator.config().pack.max_tokens;
-        let mut tokens = self.collator.length(sample)?;
-        let answered = options.iter().max_by_key(|option| option.len());
-        if let Some(option) = answered {
-            let mut answered = sample.clone();
-            answered.segments.extend(answer(option));
-            tokens = self.collator.length(&answered)?;
-        }
+        let asked = sample.segments.len();
+        let longest = options.iter().max_by_key(|option| option.len());
+        let answered = longest.into_iter().flat_map(|option| answer(option));
+        sample.segments.extend(answered);
+        let tokens = self.collator.length(sample);
+        sample.segments.truncate(asked);
+        let tokens = tokens?;
         Ok((tokens > limit).then(|| {
             format!(
                 "the question has {tokens} tokens, pictures and the longest option included; a sequence holds {limit} \
@@ -228,13 +232,13 @@ impl Examiner for Runner<'_> {
             let question = exam.benchmark.ask(item);
             let mut record = unanswered(exam.benchmark.name(), item, &question);
             match item.sample(question.segments, self.limits) {
-                Ok((sample, hash)) => {
+                Ok((mut sample, hash)) => {
                     record.image_sha256 = Some(hash);
                     let options = match answering.likelihood {
                         true => record.options.as_slice(),
                         false => &[],
                     };
-                    record.error = self.too_long(&sample, options)?;
+                    record.error = self.too_long(&mut sample, options)?;
                     if record.error.is_none() {
                         samples.push(sample);
                         readable.push(records.len());
