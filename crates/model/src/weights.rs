@@ -13,6 +13,7 @@ mod mapped;
 mod official;
 mod place;
 mod save;
+mod shapes;
 mod stream;
 pub mod torch;
 
@@ -25,4 +26,5 @@ pub use official::{is_official, to_deem};
 pub use place::{Place, check_placed, load_placed, write_placed};
 pub use safetensors::Dtype;
 pub use save::{StateTensor, lazy_state, lazy_trained_state, save, state, write};
+pub use shapes::shapes;
 pub use stream::{LazyTensor, read_tensors, write_stream};

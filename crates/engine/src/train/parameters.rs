@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 use deem_model::component::table_name;
 use deem_model::lora::layer_of;
-use deem_model::weights::widen;
+use deem_model::weights::{shapes, widen};
 use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
@@ -175,30 +175,10 @@ pub fn select<M: Module>(
 
 /// Path, number of values and rank of every parameter.
 pub fn list<M: Module>(module: &M) -> Vec<(String, usize, usize)> {
-    let mut lister = Lister::default();
-    module.visit(&mut lister);
-    lister.found
-}
-
-#[derive(Default)]
-struct Lister {
-    path: Vec<String>,
-    found: Vec<(String, usize, usize)>,
-}
-
-impl ModuleVisitor for Lister {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let count = param.lazy_shape().num_elements();
-        self.found.push((self.path.join("."), count, D));
-    }
+    let shapes = shapes(module).into_iter();
+    shapes
+        .map(|(path, shape)| (path, shape.num_elements(), shape.rank()))
+        .collect()
 }
 
 struct Freezer<'a> {

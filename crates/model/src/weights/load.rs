@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, FloatDType, Shape, Tensor, TensorData};
 use deem_kernels::precision::cast;
 use half::{bf16, f16};
 use safetensors::Dtype;
 
-use super::{WeightsError, WeightsFile};
+use super::{WeightsError, WeightsFile, shapes};
 
 /// From a module's parameter path to the key in a checkpoint.
 pub type Rename<'a> = &'a dyn Fn(&str) -> String;
@@ -73,21 +73,26 @@ pub fn check<M: Module>(
             rule: "it holds no tensors".into(),
         });
     }
-    let mut checker = Checker {
-        file,
-        options,
-        path: Vec::new(),
-        used: BTreeSet::new(),
-        missing: Vec::new(),
-        misshapen: Vec::new(),
-    };
-    module.visit(&mut checker);
-    let Checker {
-        used,
-        missing,
-        misshapen,
-        ..
-    } = checker;
+    let mut used = BTreeSet::new();
+    let (mut missing, mut misshapen) = (Vec::new(), Vec::new());
+    for (path, shape) in shapes(module) {
+        let key = options.key(&path);
+        if !options.skips(&path) {
+            let Some(found) = file.shape(&key) else {
+                let allowed = options.allow_missing;
+                if !allowed.iter().any(|begin| path.starts_with(begin)) {
+                    missing.push(key);
+                }
+                continue;
+            };
+            if found != shape.to_vec().as_slice() {
+                misshapen.push(format!("{key}: expected {shape}, found {found:?}"));
+            } else if !file.is_float(&key) {
+                misshapen.push(format!("{key}: expected a floating-point tensor"));
+            }
+        }
+        used.insert(key);
+    }
     let unused: Vec<String> = file
         .keys()
         .filter(|key| key.starts_with(options.prefix) && !used.contains(*key))
@@ -117,50 +122,6 @@ impl LoadOptions<'_> {
     fn key(&self, path: &str) -> String {
         let key = format!("{}{path}", self.prefix);
         self.rename.map_or(key.clone(), |rename| rename(&key))
-    }
-}
-
-struct Checker<'a> {
-    file: &'a WeightsFile,
-    options: &'a LoadOptions<'a>,
-    path: Vec<String>,
-    used: BTreeSet<String>,
-    missing: Vec<String>,
-    misshapen: Vec<String>,
-}
-
-impl ModuleVisitor for Checker<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let path = self.path.join(".");
-        let key = self.options.key(&path);
-        if self.options.skips(&path) {
-            self.used.insert(key);
-            return;
-        }
-        let Some(found) = self.file.shape(&key) else {
-            let allowed = self.options.allow_missing;
-            if !allowed.iter().any(|begin| path.starts_with(begin)) {
-                self.missing.push(key);
-            }
-            return;
-        };
-        let shape = param.lazy_shape();
-        if found != shape.to_vec().as_slice() {
-            let problem = format!("{key}: expected {shape}, found {found:?}");
-            self.misshapen.push(problem);
-        } else if !self.file.is_float(&key) {
-            let problem = format!("{key}: expected a floating-point tensor");
-            self.misshapen.push(problem);
-        }
-        self.used.insert(key);
     }
 }
 

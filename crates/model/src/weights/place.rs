@@ -5,15 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Display};
 use std::path::Path;
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::Tensor;
+use burn::module::Module;
 use half::{bf16, f16};
 use safetensors::Dtype;
 
 use super::file::{View, transposed};
 use super::{
     LazyTensor, LoadOptions, Rename, WeightsError, WeightsFile, check, lazy_state, load,
-    read_tensors, write_stream,
+    read_tensors, shapes, write_stream,
 };
 
 /// Where a parameter lies in a published file.
@@ -127,12 +126,12 @@ fn placed_options<'a>(rename: Rename<'a>, allow_unused: &'a [&'a str]) -> LoadOp
 
 /// A file with a module's parameters under the names of their places.
 fn seen_by<M: Module>(module: &M, file: WeightsFile, place: Places) -> WeightsFile {
-    let views = parameters(module).into_iter().map(|(path, rank)| {
+    let views = shapes(module).into_iter().map(|(path, shape)| {
         let place = place(&path);
         View {
             name: place.to_string(),
             place,
-            rank,
+            rank: shape.rank(),
         }
     });
     file.seen_at(views.collect())
@@ -240,33 +239,6 @@ fn stored(
         }
         _ => numbers.flat_map(f32::to_le_bytes).collect(),
     }
-}
-
-/// Paths of all parameters, and how many extents each has.
-fn parameters<M: Module>(module: &M) -> Vec<(String, usize)> {
-    struct Paths {
-        path: Vec<String>,
-        found: Vec<(String, usize)>,
-    }
-    impl ModuleVisitor for Paths {
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.push(name.to_owned());
-        }
-
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.pop();
-        }
-
-        fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
-            self.found.push((self.path.join("."), D));
-        }
-    }
-    let mut paths = Paths {
-        path: Vec::new(),
-        found: Vec::new(),
-    };
-    module.visit(&mut paths);
-    paths.found
 }
 
 #[cfg(test)]
