@@ -84,7 +84,8 @@ impl BuiltIn {
     /// # Errors
     /// As [`Self::feed`].
     pub fn language(&self, seed: u64) -> Result<Arc<dyn Source>, EngineError> {
-        let feed = self.world.language_feed(SceneConfig::default(), seed)?;
+        let every = World::builtin(Subset::Extended)?;
+        let feed = every.language_feed(SceneConfig::default(), seed)?;
         Ok(Arc::new(LanguageSource::new(
             feed,
             LanguageConfig::default(),

@@ -87,13 +87,17 @@ impl World {
     }
 
     /// An endless feed of scenes of all concepts for text without pictures: a language model may know
-    /// every noun, whoever drew the thing.
+    /// every noun, whoever drew the thing. One artist's drawings stand for all, so that documents stay as they
+    /// are when others join; they decide no more than which backgrounds a thing stands out from.
     ///
     /// # Errors
     /// As [`SceneSampler::new`].
     pub fn language_feed(&self, scenes: SceneConfig, seed: u64) -> Result<SceneFeed, DataError> {
-        let all: Vec<usize> = (0..self.corpus.drawings().len()).collect();
-        self.feed(Pool::new(&self.corpus, &all), scenes, "language", seed, 1)
+        let drawings = self.corpus.drawings();
+        let noto: Vec<usize> = (0..drawings.len())
+            .filter(|drawing| drawings[*drawing].style == Style::Noto)
+            .collect();
+        self.feed(Pool::new(&self.corpus, &noto), scenes, "language", seed, 1)
     }
 
     /// An endless feed of scenes from any pool; for evaluation.

@@ -80,6 +80,8 @@ pub struct Question {
     pub options: Option<[String; 2]>,
     /// The true answer: `yes`, `two`, `turned left`.
     pub answer: String,
+    /// What a yes/no question claims, in words that occur in its text: `red`, `top left`, a noun.
+    pub claim: Option<String>,
 }
 
 impl Question {
