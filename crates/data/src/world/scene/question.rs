@@ -67,6 +67,17 @@ pub enum Form {
     TwoOption,
 }
 
+impl Form {
+    /// The form in words, for tables.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::YesNo => "yes or no",
+            Self::Open => "open",
+            Self::TwoOption => "two options",
+        }
+    }
+}
+
 /// A question with its answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Question {

@@ -250,6 +250,7 @@ mod tests {
                 group("owl", 1, Position::TopLeft),
                 group("bus", 2, Position::Bottom),
             ],
+            main: 0,
             background: Background::Cyan,
             arrangement: Arrangement::Grid,
         };
