@@ -8,7 +8,7 @@ use crate::DataError;
 use crate::dice::Dice;
 use crate::sample::SampleImage;
 use crate::world::augment::Augmentation;
-use crate::world::corpus::{Corpus, Drawing, DrawingIndex, Part, Role, Split, Subset};
+use crate::world::corpus::{Corpus, Drawing, DrawingIndex, Part, Role, Split, Style, Subset};
 use crate::world::design::{Casting, Design};
 use crate::world::scene::{
     Captioner, Facts, Pool, Renderer, Scene, SceneConfig, SceneSampler, WebCaptions,
