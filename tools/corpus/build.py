@@ -45,7 +45,7 @@ LICENCES = {
     "fluent-high-contrast": "MIT",
     "noto-blob": "Apache-2.0",
     "emojione": "CC-BY-4.0",
-    "fxemoji": "Apache-2.0",
+    "fxemoji": "CC-BY-4.0",
 }
 
 

@@ -7,6 +7,7 @@ use crate::support::picture_sources;
 use deem_data::Segment;
 use deem_data::source::Source;
 use deem_data::world::corpus::{Role, Subset};
+use deem_data::world::scene::WebCaptions;
 use deem_data::world::source::{ClipSource, DiffusionSource, LanguageConfig, LanguageSource, Task};
 use deem_data::world::{Casting, Design, World};
 
@@ -112,6 +113,12 @@ fn pictures_in_web_styles_come_with_captions_that_name_nothing() {
         .iter()
         .flat_map(|c| [c.noun.as_str(), c.plural.as_str()])
         .collect();
+    let told = Design {
+        captions: Some(WebCaptions::EVERYTHING),
+        ..Design::web()
+    };
+    let told = World::of(told).unwrap();
+    let told = told.source(Task::Alignment, 3, 16).unwrap();
     let source = world.source(Task::Alignment, 3, 16).unwrap();
     let mut pictures = [0; 2];
     for index in 0..2000 {
@@ -131,6 +138,12 @@ fn pictures_in_web_styles_come_with_captions_that_name_nothing() {
             _ => false,
         });
         assert!(!(web && names), "{}", sample.text());
+        // Captions that say everything are of the very same pictures.
+        let twin = told.get(index).unwrap();
+        assert!(twin.text().matches("background").count() >= sample.images.len());
+        for (picture, twin) in sample.images.iter().zip(&twin.images) {
+            assert_eq!((&picture.id, &picture.image), (&twin.id, &twin.image));
+        }
     }
     let share = f64::from(world.design().web_pictures);
     assert!(

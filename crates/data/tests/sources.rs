@@ -39,7 +39,7 @@ fn the_built_in_world_has_designs_and_what_captions_leave_out() {
     let dose = texts(r#", "design": "web", "captions": {"noise": 0, "further": 1, "complete": 1}"#);
     assert!(says(&dose, "background") > 150);
     for (options, told) in [
-        (r#""design": "dense""#, "data.design"),
+        (r#""design": "dense""#, "design`: unknown variant"),
         (r#""captions": {"noise": 0}"#, "design \"web\""),
         (
             r#""design": "web", "captions": {"noise": 2}"#,

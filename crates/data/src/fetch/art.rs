@@ -25,7 +25,7 @@ pub(super) fn package(style: Style) -> (&'static str, &'static str) {
         Style::FluentHighContrast => ("@iconify-json/fluent-emoji-high-contrast@1.2.6", "MIT"),
         Style::NotoBlob => ("@iconify-json/noto-v1@1.2.5", "Apache-2.0"),
         Style::Emojione => ("@iconify-json/emojione@1.2.3", "CC-BY-4.0"),
-        Style::Fxemoji => ("@iconify-json/fxemoji@1.2.2", "Apache-2.0"),
+        Style::Fxemoji => ("@iconify-json/fxemoji@1.2.2", "CC-BY-4.0"),
         Style::OpenmojiColor | Style::OpenmojiBlack => ("openmoji@17.0.0", "CC-BY-SA-4.0"),
     }
 }

@@ -268,7 +268,7 @@ mod tests {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        assert_eq!(found, "to be recorded");
+        assert_eq!(found, "6943c111fd384427");
     }
 
     #[test]

@@ -155,7 +155,8 @@ impl World {
         self.varied(|_| true, scenes, purpose, seed, resolution)
     }
 
-    /// An endless feed of training scenes in web styles, whose captions name nothing; `None` if the design has none.
+    /// An endless feed of training scenes in web styles, whose captions name nothing unless the design's say so; `None` if
+    /// the design has none.
     ///
     /// # Errors
     /// As [`SceneSampler::new`].
@@ -171,8 +172,15 @@ impl World {
         }
         let web = |casting| casting == Casting::Web;
         let feed = self.varied(web, scenes, purpose, seed, resolution)?;
+        let captions = self.design.captions;
         Ok(Some(SceneFeed {
-            captions: Some(WebCaptions::UNNAMED),
+            captions: captions.map(|c| {
+                if c.web_styles {
+                    c
+                } else {
+                    WebCaptions::UNNAMED
+                }
+            }),
             ..feed
         }))
     }
@@ -311,7 +319,8 @@ impl SceneFeed {
     /// A caption as pictures have it where nobody describes them: what is there, or what the design's captions say of it.
     pub(crate) fn usual_caption(&self, facts: &Facts, dice: &mut Dice) -> String {
         match &self.captions {
-            Some(captions) => self.captioner.web(facts, captions, dice),
+            // What captions say shows the same pictures, whatever it is.
+            Some(captions) => self.captioner.web(facts, captions, &mut dice.fork()),
             None => self.captioner.category(facts, dice),
         }
     }

@@ -94,6 +94,18 @@ pub fn run(standins: &StandIns, device: &Device) -> Result<Gates, EngineError> {
     })
 }
 
+/// Denoising error with true captions, and how much it rises when one attribute of them is made wrong.
+///
+/// # Errors
+/// Stand-ins that are missing or do not fit.
+pub fn listening_test(
+    standins: &StandIns,
+    data: &BuiltIn,
+    device: &Device,
+) -> Result<(f64, Vec<(Attribute, Interval)>), EngineError> {
+    listening::listening(standins, data, &data.plain_feed("gate", SEED)?, device)
+}
+
 fn autoencoder(
     standins: &StandIns,
     data: &BuiltIn,

@@ -369,7 +369,7 @@ mod tests {
         let sampler =
             SceneSampler::new(equal.renderer().clone(), equal.pool().clone(), config).unwrap();
         let mut main = [0; 3];
-        for index in 0..400 {
+        for index in 0..1500 {
             let scene = sampler.sample(&mut Dice::new(5, "main", index));
             let facts = Facts::new(&scene, &corpus).unwrap();
             let size = |group: usize| scene.objects[facts.groups[group].objects[0]].size;
