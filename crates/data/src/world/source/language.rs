@@ -44,21 +44,21 @@ pub struct LanguageConfig {
 impl Default for LanguageConfig {
     fn default() -> Self {
         let questions = QuestionMix {
-            presence: 3.5,
-            main_object: 1.0,
-            quantity: 1.5,
-            colour: 2.0,
-            position: 2.0,
-            orientation: 1.5,
-            background: 0.7,
-            structure: 0.8,
-            forms: [0.5, 0.3, 0.2],
+            presence: 2.5,
+            main_object: 0.7,
+            quantity: 1.2,
+            colour: 1.6,
+            position: 3.0,
+            orientation: 1.6,
+            background: 1.0,
+            structure: 1.0,
+            forms: [0.6, 0.25, 0.15],
         };
         Self {
-            captions: 0.1,
+            captions: 0.2,
             introduction: 32_000,
-            opening: 64_000,
-            descriptions: 0.08,
+            opening: 48_000,
+            descriptions: 0.06,
             turns: 3,
             plain: 0.6,
             plain_turns: 7,
