@@ -3,7 +3,9 @@
 
 The art comes from the npm packages in PACKAGES (pinned; fetched with `npm pack`), one shard per
 style. A record is `<codepoint>.<style>.webp` (64x64 RGBA, lossless) with `<codepoint>.<style>.json`.
-The output depends on nothing but the packages and concepts.tsv, so running it again gives the same bytes.
+Packages that know names instead of code points are read through names.tsv; a concept without a name there has no
+drawing in that style. The output depends on nothing but the packages, concepts.tsv and names.tsv, so running it
+again gives the same bytes.
 
     python -m venv venv && venv/bin/pip install -r tools/corpus/requirements.txt
     venv/bin/python tools/corpus/build.py [--packages DIR] [--output assets/corpus]
@@ -29,6 +31,9 @@ PACKAGES = {
     "fluent-3d": "@lobehub/fluent-emoji-3d@1.1.0",
     "fluent-flat": "@iconify-json/fluent-emoji-flat@1.2.6",
     "fluent-high-contrast": "@iconify-json/fluent-emoji-high-contrast@1.2.6",
+    "noto-blob": "@iconify-json/noto-v1@1.2.5",
+    "emojione": "@iconify-json/emojione@1.2.3",
+    "fxemoji": "@iconify-json/fxemoji@1.2.2",
     "labels": "emojibase-data@17.0.0",
 }
 
@@ -38,6 +43,9 @@ LICENCES = {
     "fluent-3d": "MIT",
     "fluent-flat": "MIT",
     "fluent-high-contrast": "MIT",
+    "noto-blob": "Apache-2.0",
+    "emojione": "CC-BY-4.0",
+    "fxemoji": "CC-BY-4.0",
 }
 
 
@@ -106,7 +114,11 @@ class Iconify:
         self.icons = json.loads(files["icons.json"])
 
     def drawing(self, codepoint):
-        icon = self.icons["icons"][self.names.get(codepoint) or self.names[codepoint + "-fe0f"]]
+        return self.named(self.names.get(codepoint) or self.names[codepoint + "-fe0f"])
+
+    def named(self, name):
+        """Drawing of an icon, or of the one that it is another name of."""
+        icon = self.icons["icons"][self.icons.get("aliases", {}).get(name, {"parent": name})["parent"]]
         width = icon.get("width", self.icons.get("width", 32))
         height = icon.get("height", self.icons.get("height", 32))
         svg = (
@@ -114,6 +126,18 @@ class Iconify:
             f'width="{SIZE}" height="{SIZE}">{icon["body"].replace("currentColor", "#212121")}</svg>'
         )
         return downscale(Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg)))))
+
+
+class NamedIcons(Iconify):
+    """@iconify-json/* without code points: `names` has the name of each one's icon, empty where there is none."""
+
+    def __init__(self, path, names):
+        super().__init__(path)
+        self.names = names
+
+    def drawing(self, codepoint):
+        name = self.names[codepoint]
+        return self.named(name) if name else None
 
 
 def add(archive, name, data):
@@ -132,12 +156,21 @@ def main():
     options.output.mkdir(parents=True, exist_ok=True)
 
     paths = {style: fetch(spec, options.packages) for style, spec in PACKAGES.items()}
+    with open(here / "names.tsv", newline="") as file:
+        names = list(csv.DictReader(file, delimiter="\t"))
+
+    def named(style):
+        return NamedIcons(paths[style], {row["codepoint"]: row[style] for row in names})
+
     styles = {
         "noto": Datasource(paths["noto"], "google"),
         "twemoji": Datasource(paths["twemoji"], "twitter"),
         "fluent-3d": WebpFolder(paths["fluent-3d"]),
         "fluent-flat": Iconify(paths["fluent-flat"]),
         "fluent-high-contrast": Iconify(paths["fluent-high-contrast"]),
+        "noto-blob": named("noto-blob"),
+        "emojione": named("emojione"),
+        "fxemoji": named("fxemoji"),
     }
     data = members(paths["labels"], lambda n: n == "en/data.json")["en/data.json"]
     labels = {e["hexcode"].lower().removesuffix("-fe0f"): e for e in json.loads(data)}
@@ -148,12 +181,17 @@ def main():
     checksums = []
     for style, source in styles.items():
         path = options.output / f"{style}.tar"
+        drawn = 0
         with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
             for concept in concepts:
                 code = concept["codepoint"]
+                drawing = source.drawing(code)
+                if drawing is None:
+                    continue
+                drawn += 1
                 entry = styles["noto"].entry(code)
                 pixels = io.BytesIO()
-                source.drawing(code).save(pixels, "WEBP", lossless=True, quality=100, method=6)
+                drawing.save(pixels, "WEBP", lossless=True, quality=100, method=6)
                 meta = {
                     "concept": code,
                     "label": labels[code]["label"],
@@ -174,7 +212,7 @@ def main():
                 add(archive, f"{code}.{style}.webp", pixels.getvalue())
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         checksums.append(f"{digest}  {path.name}\n")
-        print(f"{path.name}: {len(concepts)} drawings, {path.stat().st_size / 1e6:.2f} MB")
+        print(f"{path.name}: {drawn} drawings, {path.stat().st_size / 1e6:.2f} MB")
     (options.output / "SHA256SUMS").write_text("".join(checksums))
 
 

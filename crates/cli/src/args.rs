@@ -110,8 +110,19 @@ pub enum ArmChoice {
     NoFeedback,
     /// Encoder frozen, UNet trained, feedback off.
     PaperBaseline,
-    /// All three.
+    /// No stage 1.
+    Before,
+    /// Feedback off, captions that say everything: an upper bound.
+    Oracle,
+    /// All of them.
     All,
+}
+
+/// A study of several runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StudyChoice {
+    /// The gain of feedback as a function of what the captions of stage 1 leave out.
+    CaptionCompleteness,
 }
 
 /// Arguments of `deem reproduce`.
@@ -126,6 +137,9 @@ pub struct Reproduce {
     /// Runs trained side by side, each on its share of the cores; default: as many as there are cores.
     #[arg(long, value_parser = at_least_one::<usize>, allow_negative_numbers = true)]
     pub jobs: Option<usize>,
+    /// Several runs instead of one, each in a folder of its own below --output (preset tiny-web).
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with = "arms")]
+    pub study: Option<StudyChoice>,
     /// Where the run goes; an existing one is resumed.
     #[arg(short, long, default_value = "runs/reproduce")]
     pub output: PathBuf,

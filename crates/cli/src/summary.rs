@@ -62,7 +62,7 @@ fn plain(figure: &Figure) -> String {
 }
 
 /// A difference with its interval, all with their signs.
-fn difference(figure: &Figure) -> String {
+pub fn difference(figure: &Figure) -> String {
     let signed = |value: f64| match figure.unit {
         Unit::Ratio => format!("{value:+.3}"),
         _ => format!("{value:+.1}"),
@@ -73,7 +73,7 @@ fn difference(figure: &Figure) -> String {
 }
 
 /// Columns as wide as their widest cell: the first to the left, the others to the right.
-fn aligned(lines: &[Vec<String>]) -> String {
+pub fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
         let cells = lines.iter().filter_map(|line| line.get(column));

@@ -27,6 +27,8 @@ mod results;
 mod server;
 #[path = "commands/wild.rs"]
 mod wild;
+#[path = "commands/worlds.rs"]
+mod worlds;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,38 +1,42 @@
-//! Draws scenes of the built-in world to a PNG and prints their captions: `contact_sheet OUT.png [SEED] [train|validation|test]`.
+//! Draws scenes of the built-in world to a PNG and prints their captions, the usual one and one that says everything:
+//! `contact_sheet OUT.png [SEED] [train|validation|test] [categories|web]`. Training scenes are drawn as training sees
+//! them.
 
-use deem_data::world::World;
-use deem_data::world::corpus::{Role, Subset};
-use deem_data::world::scene::SceneConfig;
+use deem_data::world::corpus::Role;
+use deem_data::world::{Design, DesignName, World};
 use image::{RgbImage, imageops};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let path = arguments
         .next()
-        .ok_or("usage: contact_sheet OUT.png [SEED] [ROLE]")?;
+        .ok_or("usage: contact_sheet OUT.png [SEED] [ROLE] [DESIGN]")?;
     let seed = arguments.next().map_or(Ok(0), |s| s.parse())?;
     let role = match arguments.next().as_deref() {
         Some("test") => Role::Test,
         Some("validation") => Role::Validation,
         _ => Role::Train,
     };
-    let world = World::builtin(Subset::Core)?;
-    let feed = world.feed(
-        world.pool(role, |_| true),
-        SceneConfig::default(),
-        "sheet",
-        seed,
-        64,
-    )?;
+    let name = match arguments.next().as_deref() {
+        Some("web") => DesignName::Web,
+        _ => DesignName::Categories,
+    };
+    let world = World::of(Design::named(name))?;
+    let scenes = world.design().scenes.clone();
+    let feed = match role {
+        Role::Train => world.described_feed(scenes, "sheet", seed, 64)?,
+        _ => world.feed(world.asked(role), scenes, "sheet", seed, 64)?,
+    };
     let (columns, rows, scale) = (8u32, 6u32, 2u32);
     let cell = 64 * scale + 4;
     let mut sheet = RgbImage::from_pixel(columns * cell, rows * cell, image::Rgb([60, 60, 60]));
     for index in 0..columns * rows {
         let pair = feed.pair(u64::from(index), true)?;
         println!(
-            "{:2},{}: {}",
+            "{:2},{}: {} | {}",
             index / columns + 1,
             index % columns + 1,
+            feed.pair(u64::from(index), false)?.caption,
             pair.caption
         );
         let picture = imageops::resize(

@@ -1,7 +1,8 @@
 //! Fetches all emoji styles: `fetch_emoji OUTPUT PACKAGES`.
 
 use deem_data::fetch::{FetchOptions, fetch_emoji};
-use deem_data::world::corpus::{Corpus, Role, Split};
+use deem_data::world::Design;
+use deem_data::world::corpus::{Corpus, Role, Split, Subset};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -16,7 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let report = fetch_emoji(&options, &mut |step| eprintln!("{step}"))?;
     println!("{report:?}");
     let corpus = Corpus::open(&options.output)?;
-    let train = Split::new(&corpus).drawings(Role::Train, |_| true).len();
+    let split = Split::new(&corpus, &Design::categories(Subset::Extended));
+    let train = split.drawings(Role::Train, |_| true).len();
     println!("{} drawings, {train} for training", corpus.drawings().len());
     Ok(())
 }

@@ -21,6 +21,16 @@ impl Dice {
         Self(ChaCha8Rng::from_seed(key))
     }
 
+    /// Another stream, for choices whose number must not shift this one.
+    #[must_use]
+    pub fn fork(&mut self) -> Self {
+        let mut key = [0u8; 32];
+        for bytes in key.chunks_exact_mut(8) {
+            bytes.copy_from_slice(&self.0.next_u64().to_le_bytes());
+        }
+        Self(ChaCha8Rng::from_seed(key))
+    }
+
     /// Uniform in `0..n`; 0 when `n` is 0.
     pub fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.0.next_u64()) * n as u128) >> 64) as usize
@@ -97,6 +107,21 @@ mod tests {
         assert_ne!(first(1, "a", 2), first(2, "a", 2));
         assert_ne!(first(1, "a", 2), first(1, "b", 2));
         assert_ne!(first(1, "a", 2), first(1, "a", 3));
+    }
+
+    #[test]
+    fn what_a_fork_draws_shifts_nothing() {
+        let after = |draws: usize| {
+            let mut dice = Dice::new(1, "fork", 0);
+            let mut fork = dice.fork();
+            let drawn: Vec<usize> = (0..draws).map(|_| fork.below(1 << 30)).collect();
+            (drawn, dice.below(1 << 30))
+        };
+        let (none, then) = after(0);
+        let (some, also_then) = after(5);
+        assert!(none.is_empty() && then == also_then);
+        assert_ne!(some[0], then);
+        assert_eq!(some, after(5).0);
     }
 
     #[test]

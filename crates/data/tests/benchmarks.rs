@@ -10,9 +10,9 @@ use deem_data::benchmark::{
 };
 use deem_data::image::ImageLimits;
 use deem_data::text::{TextTokenizer, protocol, question_prompt, region_prompt};
-use deem_data::world::World;
-use deem_data::world::benchmark::{BenchmarkConfig, build_benchmarks};
-use deem_data::world::corpus::{Role, Subset};
+use deem_data::world::benchmark::{BenchmarkConfig, UNSEEN, UNSEEN_SETS, build_benchmarks};
+use deem_data::world::corpus::{Part, Role, Subset};
+use deem_data::world::{Casting, Design, World};
 use image::RgbImage;
 
 /// A coarse colour embedding: stands in for an encoder.
@@ -119,10 +119,10 @@ fn no_item_shows_a_drawing_of_another_role_and_every_word_is_known() {
             for id in &item.provenance {
                 let drawing = world.corpus().drawing(id).unwrap();
                 assert_eq!(world.split().role(drawing), role, "{id} in {}", item.id);
-                let style = world.corpus().drawings()[drawing].style;
+                let captioned = world.casting(drawing) == Casting::Captioned;
                 match (benchmark.as_str(), item.part.as_str()) {
-                    ("robust_vqa", "R") => assert!(!style.is_training()),
-                    ("robust_vqa", "V") => assert!(style.is_training()),
+                    ("robust_vqa", "R") => assert!(!captioned),
+                    ("robust_vqa", "V") => assert!(captioned),
                     _ => {}
                 }
             }
@@ -139,6 +139,49 @@ fn no_item_shows_a_drawing_of_another_role_and_every_word_is_known() {
                 !tokenizer.encode(&text).unwrap().contains(&unknown),
                 "{text}"
             );
+        }
+    }
+}
+
+/// What the design `web` says of each benchmark: reserved drawings of known concepts, and what was never trained on by
+/// itself.
+#[test]
+fn of_design_web_known_and_unseen_stand_apart() {
+    let world = World::of(Design::web()).unwrap();
+    for role in [Role::Validation, Role::Test] {
+        let sets = build(&world, role);
+        let names: Vec<&str> = sets.iter().map(|set| set.name.as_str()).collect();
+        assert_eq!(names, ["robust_vqa", "pope", "mmvp", "region", UNSEEN]);
+        assert_eq!(parts(&sets[4]), BTreeSet::from(UNSEEN_SETS));
+        let mut secondary = 0;
+        for set in &sets {
+            for item in &set.items {
+                for id in &item.provenance {
+                    let drawing = world.corpus().drawing(id).unwrap();
+                    assert_eq!(world.split().role(drawing), role, "{id} in {}", item.id);
+                    let known = world.is_known(drawing);
+                    let casting = world.casting(drawing);
+                    let allowed = match (set.name.as_str(), item.part.as_str()) {
+                        ("robust_vqa", "R") => known && casting == Casting::Web,
+                        ("robust_vqa", "A") => known && casting != Casting::NeverSeen,
+                        (UNSEEN, "style") => known && casting == Casting::NeverSeen,
+                        (UNSEEN, _) => !known && casting == Casting::Captioned,
+                        _ => known && casting == Casting::Captioned,
+                    };
+                    assert!(allowed, "{id} in {} {}", set.name, item.part);
+                }
+                secondary += usize::from(set.name == "pope" && item.provenance.len() > 1);
+            }
+        }
+        assert!(
+            secondary > 60,
+            "POPE shows other things beside the main one"
+        );
+        // Labels that no picture taught would be no temptation.
+        for item in &sets[0].items {
+            let label = item.label.as_deref().unwrap();
+            let concept = world.corpus().concept_of_noun(label).unwrap();
+            assert_eq!(world.split().part(concept), Part::Train, "{label}");
         }
     }
 }

@@ -15,4 +15,5 @@ mod sources;
 mod storage;
 mod support;
 mod tables;
+mod unchanged;
 mod vocabulary;

@@ -2,10 +2,10 @@
 
 use crate::support::picture_sources;
 use deem_data::text::TextTokenizer;
-use deem_data::world::World;
 use deem_data::world::corpus::{Role, Subset};
 use deem_data::world::scene::SceneConfig;
-use deem_data::world::source::{DiffusionSource, LanguageConfig, LanguageSource};
+use deem_data::world::source::{DiffusionSource, LanguageConfig, LanguageSource, Task};
+use deem_data::world::{Design, World};
 
 #[test]
 fn no_builtin_text_has_an_unknown_word() {
@@ -36,6 +36,23 @@ fn no_builtin_text_has_an_unknown_word() {
                 assert!(!ids.is_empty());
                 assert!(!ids.contains(&unknown), "{text}");
             }
+        }
+    }
+}
+
+#[test]
+fn nor_has_any_of_design_web() {
+    let world = World::of(Design::web()).unwrap();
+    let tokenizer = TextTokenizer::builtin().unwrap();
+    let unknown = tokenizer.id_of("<unk>").unwrap();
+    for task in [Task::Alignment, Task::Instruction, Task::Captions] {
+        let source = world.source(task, 1, 16).unwrap();
+        for index in 0..700 {
+            let text = source.get(index).unwrap().text();
+            assert!(
+                !tokenizer.encode(&text).unwrap().contains(&unknown),
+                "{text}"
+            );
         }
     }
 }

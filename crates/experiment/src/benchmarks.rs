@@ -10,6 +10,7 @@ use image::RgbImage;
 use crate::built_in::BuiltIn;
 use crate::pretrain::{class_embeddings, embed};
 use crate::standins::StandIns;
+use crate::unseen::Unseen;
 use deem_engine::EngineError;
 use deem_engine::evaluate::{BenchmarkRegistry, Exam, Mmvp, Pope, Region, RobustVqa};
 
@@ -21,6 +22,7 @@ pub fn registry() -> BenchmarkRegistry {
         .with(Pope)
         .with(Mmvp::by_likelihood())
         .with(Region::OWN)
+        .with(Unseen)
 }
 
 /// Builds those benchmarks of a registry that the built-in world can make, for a split; `interrupted` is asked now

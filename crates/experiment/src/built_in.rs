@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use deem_data::Batches;
 use deem_data::image::{Crop, ImageLimits};
-use deem_data::source::{Source, SourceContext, SourceRegistry};
+use deem_data::source::{Source, SourceContext, SourceRegistry, SourceSpec};
 use deem_data::text::TextTokenizer;
-use deem_data::world::corpus::Subset;
+use deem_data::world::corpus::{Role, Subset};
 use deem_data::world::scene::SceneConfig;
 use deem_data::world::source::{ClipSource, DiffusionSource, LanguageConfig, LanguageSource};
-use deem_data::world::{SceneFeed, World};
+use deem_data::world::{Design, DesignName, SceneFeed, World};
 use deem_engine::EngineError;
 use deem_engine::batches::{self, BatchForm, check_tokenizer};
 use deem_engine::config::{ModelSpec, StageConfig};
+use serde_json::{Map, Value};
 
 /// The built-in world and the views a model takes of it.
 pub struct BuiltIn {
@@ -24,25 +25,47 @@ pub struct BuiltIn {
 }
 
 impl BuiltIn {
-    /// The built-in world at a model's resolution.
+    /// The default world at a model's resolution, in the words of a language model.
     ///
     /// # Errors
-    /// `Data` if the compiled-in corpus or tokenizer does not fit the model.
-    pub fn new(spec: &ModelSpec) -> Result<Self, EngineError> {
-        Self::with_tokenizer(spec, TextTokenizer::builtin()?)
+    /// As [`Self::of`].
+    pub fn with_tokenizer(spec: &ModelSpec, tokenizer: TextTokenizer) -> Result<Self, EngineError> {
+        Self::of(DesignName::default(), spec, tokenizer)
     }
 
-    /// As [`Self::new`], with the words of another language model.
+    /// The world of a design at a model's resolution, in the words of a language model.
     ///
     /// # Errors
-    /// `Data` or `Config` if the tokenizer does not fit the model.
-    pub fn with_tokenizer(spec: &ModelSpec, tokenizer: TextTokenizer) -> Result<Self, EngineError> {
+    /// `Data` or `Config` if the tokenizer does not fit the model, `Data` if the compiled-in corpus is damaged.
+    pub fn of(
+        design: DesignName,
+        spec: &ModelSpec,
+        tokenizer: TextTokenizer,
+    ) -> Result<Self, EngineError> {
         check_tokenizer(&tokenizer, spec)?;
         Ok(Self {
-            world: World::builtin(Subset::Core)?,
+            world: World::of(Design::named(design))?,
             tokenizer,
             resolution: spec.model.image_size as u32,
         })
+    }
+
+    /// What a stand-in learns from, for its run's identity: the world's design, unless it is the default one.
+    pub fn learned_from(&self) -> Vec<SourceSpec> {
+        let design = self.world.design().name;
+        if design.is_default() {
+            return Vec::new();
+        }
+        let name = Value::String(design.name().into());
+        vec![SourceSpec {
+            kind: "world".into(),
+            weight: 1.0,
+            options: Map::from_iter([("design".to_owned(), name)]),
+        }]
+    }
+
+    fn scenes(&self) -> SceneConfig {
+        self.world.design().scenes.clone()
     }
 
     /// Side of the pictures that the encoder sees.
@@ -50,18 +73,28 @@ impl BuiltIn {
         self.resolution
     }
 
-    /// Training scenes for one purpose.
+    /// Training scenes in captioned styles for one purpose.
     ///
     /// # Errors
     /// Those of the scene sampler.
     pub fn feed(&self, purpose: &'static str, seed: u64) -> Result<SceneFeed, EngineError> {
-        let scenes = SceneConfig::default();
         Ok(self
             .world
-            .training_feed(scenes, purpose, seed, self.resolution)?)
+            .training_feed(self.scenes(), purpose, seed, self.resolution)?)
     }
 
-    /// Pictures with captions that name what is there.
+    /// Training scenes drawn as they are, in all styles that are trained on, for measuring.
+    ///
+    /// # Errors
+    /// As [`Self::feed`].
+    pub fn plain_feed(&self, purpose: &'static str, seed: u64) -> Result<SceneFeed, EngineError> {
+        let pool = self.world.pool(Role::Train, |_| true);
+        Ok(self
+            .world
+            .feed(pool, self.scenes(), purpose, seed, self.resolution)?)
+    }
+
+    /// Pictures with captions that name what is there, or some of it.
     ///
     /// # Errors
     /// As [`Self::feed`].
@@ -74,9 +107,10 @@ impl BuiltIn {
     /// # Errors
     /// As [`Self::feed`].
     pub fn diffusion(&self, seed: u64) -> Result<Arc<dyn Source>, EngineError> {
-        Ok(Arc::new(DiffusionSource::new(
-            self.feed("diffusion", seed)?,
-        )))
+        let feed = self
+            .world
+            .described_feed(self.scenes(), "diffusion", seed, self.resolution)?;
+        Ok(Arc::new(DiffusionSource::new(feed)))
     }
 
     /// Text documents about scenes of all concepts: nouns reach the language model, drawings do not.
@@ -84,7 +118,9 @@ impl BuiltIn {
     /// # Errors
     /// As [`Self::feed`].
     pub fn language(&self, seed: u64) -> Result<Arc<dyn Source>, EngineError> {
-        let feed = self.world.language_feed(SceneConfig::default(), seed)?;
+        // Every noun there is, in scenes of their own: what a language model knows depends on no design of pictures.
+        let every = World::of(Design::categories(Subset::Extended))?;
+        let feed = every.language_feed(SceneConfig::default(), seed)?;
         Ok(Arc::new(LanguageSource::new(
             feed,
             LanguageConfig::default(),

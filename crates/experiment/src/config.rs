@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use deem_data::world::DesignName;
 use deem_engine::config::StageConfig;
 use deem_engine::train::TrainConfig;
 use deem_model::clip::config::ClipTextConfig;
@@ -17,6 +18,9 @@ pub struct Experiment {
     /// Folder of stand-ins, seen from this file's, that serve where this one has none of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shares: Option<PathBuf>,
+    /// Design of the built-in world; every stage's own entries name the same one.
+    #[serde(default, skip_serializing_if = "DesignName::is_default")]
+    pub design: DesignName,
     /// Image tower of the stand-in that mines negatives, another than the one under test.
     pub miner: VisionConfig,
     /// Text tower of the contrastive stand-ins.
@@ -29,12 +33,86 @@ pub struct Experiment {
     pub stages: Vec<StageConfig>,
     /// Sizes of the built-in benchmarks.
     pub evaluation: EvaluationConfig,
+    /// What the stand-ins must reach before a card is written; without it nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gates: Option<GateLimits>,
+}
+
+impl Experiment {
+    /// Checks that all stages learn from the same world, and every range.
+    ///
+    /// # Errors
+    /// The field, what was expected and what was found.
+    pub fn check(&self) -> Result<(), String> {
+        let connect = self
+            .pretrain
+            .connect
+            .iter()
+            .map(|s| ("pretrain.connect", s));
+        let stages = self.stages.iter().map(|stage| ("stages", stage));
+        for (list, stage) in connect.chain(stages) {
+            for (entry, spec) in stage.data.iter().enumerate() {
+                if spec.kind != "world" {
+                    continue;
+                }
+                let named = spec.options.get("design");
+                let named = named.map_or(DesignName::default().name(), |name| {
+                    name.as_str().unwrap_or("no text")
+                });
+                if named != self.design.name() {
+                    return Err(format!(
+                        "{list}, stage {}, data[{entry}].design: expected {:?}, as the experiment's `design`, found \
+                         {named:?}",
+                        stage.name,
+                        self.design.name()
+                    ));
+                }
+            }
+        }
+        match self.pretrain.min_snr_gamma {
+            Some(gamma) if !(gamma > 0.0 && gamma.is_finite()) => Err(format!(
+                "pretrain.min_snr_gamma: expected a number above 0, found {gamma}"
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What stand-ins must reach; each is checked if it is stated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GateLimits {
+    /// Language model, scene given in words: accuracy in percent of every attribute in every form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<f64>,
+    /// Encoder: zero-shot accuracy in percent on training drawings of captioned styles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zero_shot: Option<f64>,
+    /// Encoder: how often a linear probe's likeliest noun is of something in the scene, in percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noun_probe: Option<f64>,
+    /// Diffusion model: rise of the denoising error, as a share of it, when one attribute of the caption is wrong; the
+    /// interval must exclude zero, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listening: Option<f64>,
+    /// Warm start: rise of the caption's loss with another picture, in nats per word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection: Option<f64>,
+    /// Warm start: share in percent of single objects that are named when a caption is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub named: Option<f64>,
+    /// Warm start: accuracy in percent of open questions about every attribute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered: Option<f64>,
 }
 
 /// Pre-training of each stand-in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainConfig {
+    /// Of the denoiser: weighs errors by min-SNR with this γ, above 0 (Hang et al. 2023); without it all steps alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_snr_gamma: Option<f64>,
     /// Contrastive encoder.
     pub clip: PretrainStage,
     /// Contrastive encoder that mines negatives.
@@ -73,4 +151,66 @@ pub struct EvaluationConfig {
     pub region: usize,
     /// Questions answered together.
     pub batch: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use deem_data::world::DesignName;
+    use deem_engine::EngineError;
+
+    use crate::standins::StandIns;
+
+    fn open(preset: &str, overrides: &[&str]) -> Result<StandIns, EngineError> {
+        let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins");
+        let overrides: Vec<String> = overrides.iter().map(|o| (*o).to_owned()).collect();
+        StandIns::open(&assets.join(preset), &overrides)
+    }
+
+    #[test]
+    fn shipped_presets_name_their_worlds() {
+        for preset in ["tiny", "small", "smol"] {
+            let experiment = open(preset, &[]).unwrap().experiment().clone();
+            assert!(experiment.design.is_default() && experiment.gates.is_none());
+            assert_eq!(experiment.pretrain.min_snr_gamma, None);
+        }
+        let standins = open("tiny-web", &[]).unwrap();
+        assert_eq!(standins.experiment().design, DesignName::Web);
+        assert!(standins.experiment().gates.unwrap().listening.is_some());
+        let data = standins.data().unwrap();
+        assert_eq!(data.world.design().name, DesignName::Web);
+        assert_eq!(data.learned_from()[0].options["design"], "web");
+        assert!(
+            open("tiny", &[])
+                .unwrap()
+                .data()
+                .unwrap()
+                .learned_from()
+                .is_empty()
+        );
+        // What a run's results depend on.
+        let text = standins.to_toml().unwrap();
+        assert!(text.contains("design = \"web\"") && text.contains("min_snr_gamma = 5.0"));
+        let older = open("tiny", &[]).unwrap().to_toml().unwrap();
+        assert!(!older.contains("design") && !older.contains("gates"));
+    }
+
+    #[test]
+    fn stages_of_another_world_are_refused() {
+        let refused = |preset, set: &[&str]| open(preset, set).unwrap_err().to_string();
+        let error = refused("tiny-web", &["stages.1.data.0.design=\"categories\""]);
+        assert!(
+            error.contains("stages, stage stage2, data[0].design"),
+            "{error}"
+        );
+        assert!(
+            error.contains("experiment.toml") && error.contains("\"web\""),
+            "{error}"
+        );
+        let error = refused("tiny", &["design=\"web\""]);
+        assert!(error.contains("pretrain.connect, stage words"), "{error}");
+        let error = refused("tiny-web", &["pretrain.min_snr_gamma=0.0"]);
+        assert!(error.contains("min_snr_gamma"), "{error}");
+    }
 }

@@ -13,5 +13,7 @@ pub mod pretrain;
 mod shuffled_images;
 pub mod standins;
 pub mod study;
+mod unseen;
 
 pub use shuffled_images::shuffled_images;
+pub use unseen::Unseen;

@@ -3,15 +3,15 @@
 
 use deem_data::text::question_prompt;
 use deem_data::world::corpus::Role;
-use deem_data::world::scene::{Attribute, Form, QuestionMix, Questioner, SceneConfig};
+use deem_data::world::scene::{Attribute, Form, QuestionMix, Questioner};
 use deem_data::{Dice, Sample, SampleImage};
 use deem_metrics::answer::{ParseMode, exact_match};
 use deem_metrics::statistics::Scored;
 
 use crate::built_in::BuiltIn;
 use deem_engine::EngineError;
-use deem_engine::evaluate::Runner;
-use deem_engine::generate::{Sampling, TextOptions};
+use deem_engine::evaluate::{Reply, Runner};
+use deem_engine::generate::TextOptions;
 
 /// Attributes asked about; presence and main object are the other benchmarks' business.
 const ATTRIBUTES: [Attribute; 5] = [
@@ -37,10 +37,9 @@ pub fn shuffled_images(
     seed: u64,
     interrupted: &dyn Fn() -> bool,
 ) -> Result<[Vec<Scored>; 2], EngineError> {
-    let pool = data.world.pool(role, |_| true);
-    let feed = data
-        .world
-        .feed(pool, SceneConfig::default(), "control", 1, side)?;
+    let scenes = data.world.design().scenes.clone();
+    let pool = data.world.asked(role);
+    let feed = data.world.feed(pool, scenes, "control", 1, side)?;
     let questioner = Questioner::new(data.world.captioner(), QuestionMix::default());
     let mut samples: Vec<Sample> = Vec::new();
     let mut truths = Vec::new();
@@ -76,6 +75,23 @@ pub fn shuffled_images(
     Ok([own, others])
 }
 
+/// Answers to prompts, in order.
+pub(crate) fn replies(
+    runner: &Runner,
+    samples: &[Sample],
+    options: &TextOptions,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<Vec<Reply>, EngineError> {
+    let mut replies = Vec::with_capacity(samples.len());
+    for batch in samples.chunks(runner.batch.max(1)) {
+        if interrupted() {
+            return Err(EngineError::Stopped);
+        }
+        replies.extend(runner.answer(batch, options)?);
+    }
+    Ok(replies)
+}
+
 fn score(
     runner: &Runner,
     samples: &[Sample],
@@ -83,19 +99,7 @@ fn score(
     seed: u64,
     interrupted: &dyn Fn() -> bool,
 ) -> Result<Vec<Scored>, EngineError> {
-    let options = TextOptions {
-        max_new_tokens: 4,
-        min_new_tokens: 1,
-        beams: 1,
-        sampling: Sampling::Greedy,
-    };
-    let mut replies = Vec::with_capacity(samples.len());
-    for batch in samples.chunks(runner.batch.max(1)) {
-        if interrupted() {
-            return Err(EngineError::Stopped);
-        }
-        replies.extend(runner.answer(batch, &options)?);
-    }
+    let replies = replies(runner, samples, &TextOptions::longest(4), interrupted)?;
     Ok(replies
         .iter()
         .zip(truths)

@@ -70,7 +70,12 @@ impl StandIns {
                 Preset::FIELDS.contains(&field)
             });
         let preset = Preset::open(root, &own).map_err(engine)?;
-        let experiment: Experiment = config::read(&root.join("experiment.toml"), &others)?;
+        let file = root.join("experiment.toml");
+        let experiment: Experiment = config::read(&file, &others)?;
+        experiment.check().map_err(|problem| EngineError::File {
+            path: file,
+            problem,
+        })?;
         let shared = experiment.shares.as_ref();
         let shared = shared.map(|folder| Self::open(&root.join(folder), &[]));
         Ok(Self {
@@ -364,7 +369,8 @@ impl StandIns {
     /// # Errors
     /// Those of [`Self::tokenizer`], and ids that do not fit the preset.
     pub fn data(&self) -> Result<BuiltIn, EngineError> {
-        BuiltIn::with_tokenizer(&self.preset.spec(), self.tokenizer()?)
+        let design = self.experiment.design;
+        BuiltIn::of(design, &self.preset.spec(), self.tokenizer()?)
     }
 
     fn text_parts(&self) -> Result<Parts, EngineError> {

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use deem::{DESCRIPTION, Description};
+use deem_data::source::SourceSpec;
+use deem_data::world::DesignName;
+use deem_data::world::scene::WebCaptions;
 use deem_model::deem::Deem;
 use deem_model::weights::{self, StateTensor};
 use safetensors::Dtype;
@@ -32,6 +35,10 @@ pub enum Arm {
     NoFeedback,
     /// The paper's baseline: encoder frozen, UNet trained, no feedback.
     PaperBaseline,
+    /// No alignment at all: the stages after the warm start that the others have in common.
+    Before,
+    /// An upper bound: no feedback, but captions that say everything.
+    Oracle,
 }
 
 impl Arm {
@@ -41,7 +48,14 @@ impl Arm {
             Self::Feedback => "feedback",
             Self::NoFeedback => "no-feedback",
             Self::PaperBaseline => "paper-baseline",
+            Self::Before => "before",
+            Self::Oracle => "oracle",
         }
+    }
+
+    /// Whether this arm has a stage: all of them, but `before` those in which feedback could act.
+    pub fn has(self, stage: &StageConfig) -> bool {
+        self != Self::Before || (stage.loss.feedback <= 0.0 && stage.loss.image <= 0.0)
     }
 
     /// A stage as this arm trains it.
@@ -51,6 +65,9 @@ impl Arm {
             return stage;
         }
         stage.loss.feedback = 0.0;
+        if self == Self::Oracle {
+            stage.data.iter_mut().for_each(described);
+        }
         if self == Self::PaperBaseline && stage.loss.image > 0.0 {
             let group = |pattern: &str, learning_rate| ParameterGroup {
                 patterns: vec![pattern.into()],
@@ -75,6 +92,21 @@ impl Arm {
     }
 }
 
+/// Makes captions of the built-in scenes say everything.
+fn described(spec: &mut SourceSpec) {
+    let says = |field: &str, value: &str| spec.options.get(field).is_some_and(|v| v == value);
+    if spec.kind != "world" || !says("task", "alignment") {
+        return;
+    }
+    if says("design", DesignName::Web.name()) {
+        let captions = serde_json::to_value(WebCaptions::EVERYTHING);
+        let captions = captions.expect("numbers and a truth value have a JSON form");
+        spec.options.insert("captions".into(), captions);
+    } else {
+        spec.options.insert("task".into(), "description".into());
+    }
+}
+
 /// What training one arm with one seed gave.
 pub struct ArmRun {
     /// The model after the stage before the last (which answers questions) and after the last (which
@@ -82,9 +114,9 @@ pub struct ArmRun {
     pub answering: Deem,
     /// See `answering`.
     pub describing: Deem,
-    /// The model after the first stage, the one with feedback.
+    /// The model after the first stage, the one with feedback; before any stage in the arm that has none.
     pub aligned: Deem,
-    /// Trained values in the first stage.
+    /// Trained values in the arm's first stage.
     pub trainable: usize,
 }
 
@@ -121,10 +153,17 @@ impl Study<'_> {
         let mut before: Option<PathBuf> = None;
         let mut parts = self.standins.parts()?;
         let description = parts.describe(self.compute.precision).map_err(engine)?;
+        let stages = &self.standins.experiment().stages;
+        let own: Vec<StageConfig> = stages
+            .iter()
+            .filter(|stage| arm.has(stage))
+            .map(|stage| arm.stage(stage))
+            .collect();
+        let aligned = own.first().map(|s| &s.name) == stages.first().map(|s| &s.name);
+        let unaligned = (!aligned).then(|| model.valid());
         let mut snapshots: Vec<Deem> = Vec::new();
         let mut trainable = 0;
-        for (number, stage) in self.standins.experiment().stages.iter().enumerate() {
-            let stage = arm.stage(stage);
+        for (number, stage) in own.into_iter().enumerate() {
             // Every arm sees the same data and noise.
             let samples = seed + 10_000;
             let batches = self.data.stage_batches(&stage, &spec, samples)?;
@@ -163,9 +202,13 @@ impl Study<'_> {
             model = trained.model;
         }
         self.save(&folder, &model, &description.of(parts.trained()))?;
-        let last = snapshots.len() - 1;
+        let Some(last) = snapshots.len().checked_sub(1) else {
+            let arm = arm.name();
+            let problem = format!("stages: expected one that the arm {arm} has, found none");
+            return Err(EngineError::Config(problem));
+        };
         Ok(ArmRun {
-            aligned: snapshots[0].clone(),
+            aligned: unaligned.unwrap_or_else(|| snapshots[0].clone()),
             answering: snapshots[last.saturating_sub(1)].clone(),
             describing: snapshots[last].clone(),
             trainable,
@@ -242,5 +285,48 @@ impl Study<'_> {
         weights::write(&tensors, &path, Dtype::F32, HashMap::new())?;
         description.write(folder).map_err(engine)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn stages(preset: &str) -> Vec<StageConfig> {
+        let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins");
+        let standins = StandIns::open(&assets.join(preset), &[]).unwrap();
+        standins.experiment().stages.clone()
+    }
+
+    #[test]
+    fn arms_differ_in_what_their_names_say() {
+        let stages = stages("tiny-web");
+        let first = &stages[0];
+        assert_eq!(Arm::Feedback.stage(first), *first);
+        let control = Arm::NoFeedback.stage(first);
+        assert_eq!(
+            (control.loss.feedback, control.loss.text),
+            (0.0, first.loss.text)
+        );
+        assert_eq!(control.data, first.data);
+        let oracle = Arm::Oracle.stage(first);
+        assert_eq!(oracle.loss.feedback, 0.0);
+        assert_eq!(oracle.data[0].options["captions"]["complete"], 1.0);
+        assert_eq!(oracle.data[0].options["captions"]["web_styles"], true);
+        assert_eq!(Arm::Oracle.stage(&stages[1]).data, stages[1].data);
+        let had = |arm: Arm| -> Vec<bool> { stages.iter().map(|stage| arm.has(stage)).collect() };
+        assert_eq!(had(Arm::Before), [false, true, true]);
+        assert_eq!(had(Arm::Oracle), [true; 3]);
+    }
+
+    #[test]
+    fn the_oracle_of_a_world_whose_captions_name_everything_has_them_describe_it() {
+        let first = &stages("tiny")[0];
+        assert_eq!(first.data[0].options["task"], "alignment");
+        assert_eq!(
+            Arm::Oracle.stage(first).data[0].options["task"],
+            "description"
+        );
     }
 }

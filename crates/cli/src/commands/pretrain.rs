@@ -73,6 +73,20 @@ pub fn run(setup: &Setup, args: &Pretrain) -> Result<()> {
             Part::Check => {
                 let report = check::run(&maker.standins, &maker.compute.device)?;
                 print!("{report}");
+                let limits = maker.standins.experiment().gates.unwrap_or_default();
+                let failed = report.failures(&limits);
+                if !failed.is_empty() {
+                    let count = failed.len();
+                    bail!(
+                        "no card is written, {count} {} passed ([gates] in experiment.toml):\n{}",
+                        if count == 1 {
+                            "gate is not"
+                        } else {
+                            "gates are not"
+                        },
+                        failed.join("\n")
+                    );
+                }
                 check::write_cards(&maker.standins, &report)?;
             }
             Part::All => unreachable!("expanded above"),
@@ -109,6 +123,7 @@ impl Maker {
             sample_seed: self.seed,
             batch: stage.batch,
             tokenizer: Some(tokenizer_checksum(&data.tokenizer)?),
+            data: data.learned_from(),
             ..RunIdentity::new(part, &stage.train)
         })
     }
@@ -183,6 +198,7 @@ impl Maker {
             autoencoder: self.standins.autoencoder(&self.compute.device)?.no_grad(),
             schedule: NoiseSchedule::new(&preset.model.scheduler)?,
             caption_length: check::CAPTION_LENGTH,
+            min_snr_gamma: experiment.pretrain.min_snr_gamma,
             seed: self.seed,
             device: self.device(),
         };
@@ -192,14 +208,18 @@ impl Maker {
             &self.device(),
         );
         let model = initialize(model, self.seed, &[]);
+        let mut networks = json!({
+            "text": experiment.diffusion_text, "unet": preset.model.unet, "scheduler": preset.model.scheduler,
+            "autoencoder": preset.model.autoencoder, "image_size": side,
+            "caption_length": check::CAPTION_LENGTH,
+        });
+        if let Some(gamma) = experiment.pretrain.min_snr_gamma {
+            networks["min_snr_gamma"] = json!(gamma);
+        }
         let identity = RunIdentity {
             sample_seed: samples,
             weights: self.parts(&["autoencoder"]),
-            model: json!({
-                "text": experiment.diffusion_text, "unet": preset.model.unet, "scheduler": preset.model.scheduler,
-                "autoencoder": preset.model.autoencoder, "image_size": side,
-                "caption_length": check::CAPTION_LENGTH,
-            }),
+            model: networks,
             ..self.identity("diffusion", stage, &data)?
         };
         let trained = trained(&task, model, identity, &output.join("diffusion"))?;

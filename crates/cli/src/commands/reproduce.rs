@@ -1,5 +1,7 @@
 //! `deem reproduce`: the built-in experiment.
 
+mod completeness;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Mutex;
@@ -29,7 +31,7 @@ use deem_report::{
 use image::RgbImage;
 
 use super::setup::Setup;
-use crate::args::{ArmChoice, Reproduce};
+use crate::args::{ArmChoice, Reproduce, StudyChoice};
 use crate::interrupt;
 use crate::progress::{Progress, TrainProgress};
 use crate::summary::table;
@@ -46,6 +48,24 @@ const STRENGTH: f64 = 0.65;
 
 /// Runs the command.
 pub fn run(setup: &Setup, args: &Reproduce) -> Result<()> {
+    if let Some(StudyChoice::CaptionCompleteness) = args.study {
+        return completeness::run(setup, args);
+    }
+    let results = reproduced(setup, args)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&results)?);
+    } else {
+        print!("{}", table(&results));
+        println!("\n{}", args.output.join(PAGE).display());
+    }
+    Ok(())
+}
+
+/// The page with everything that was measured.
+const PAGE: &str = "report.html";
+
+/// Trains and evaluates the arms, or picks up what an earlier run left; figures and page lie in the run's folder.
+fn reproduced(setup: &Setup, args: &Reproduce) -> Result<Results> {
     let started = std::time::Instant::now();
     let standins = setup.open()?;
     let data = standins.data()?;
@@ -112,15 +132,9 @@ pub fn run(setup: &Setup, args: &Reproduce) -> Result<()> {
     results.save(&args.output.join("results.json"))?;
     let facts = facts(&study, threads, started.elapsed());
     let page = report(&study, &set, &outcomes, &results, &config, facts)?;
-    let path = args.output.join("report.html");
+    let path = args.output.join(PAGE);
     std::fs::write(&path, page).with_context(|| path.display().to_string())?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&results)?);
-    } else {
-        print!("{}", table(&results));
-        println!("\n{}", path.display());
-    }
-    Ok(())
+    Ok(results)
 }
 
 /// What one arm gave with one seed.
@@ -247,12 +261,16 @@ impl Outcome {
                 family.add_seed(*seed, alone);
             }
         }
-        let seconds = median(points(&curves, "seconds"));
         let mut costs = vec![
-            Figure::plain("seconds_per_step", seconds, Unit::Seconds),
             Figure::plain("trainable_parameters", run.trainable as f64, Unit::Count)
                 .titled("parameters trained"),
         ];
+        // An arm without the first stage has no such steps.
+        let seconds = points(&curves, "seconds");
+        if !seconds.is_empty() {
+            let seconds = Figure::plain("seconds_per_step", median(seconds), Unit::Seconds);
+            costs.insert(0, seconds);
+        }
         if arm == Arm::Feedback {
             let ratio = average(points(&curves, "gradient_ratio"));
             let ratio = Figure::plain("gradient_ratio", ratio, Unit::Ratio);
@@ -568,7 +586,15 @@ fn chosen(choices: &[ArmChoice]) -> BTreeSet<Arm> {
             ArmChoice::Feedback => vec![Arm::Feedback],
             ArmChoice::NoFeedback => vec![Arm::NoFeedback],
             ArmChoice::PaperBaseline => vec![Arm::PaperBaseline],
-            ArmChoice::All => vec![Arm::Feedback, Arm::NoFeedback, Arm::PaperBaseline],
+            ArmChoice::Before => vec![Arm::Before],
+            ArmChoice::Oracle => vec![Arm::Oracle],
+            ArmChoice::All => vec![
+                Arm::Feedback,
+                Arm::NoFeedback,
+                Arm::PaperBaseline,
+                Arm::Before,
+                Arm::Oracle,
+            ],
         })
         .collect()
 }

@@ -40,7 +40,7 @@ const SMALL: [&str; 24] = [
 ];
 
 /// Runs with few steps and small batches.
-fn quick() -> Vec<String> {
+pub fn quick() -> Vec<String> {
     let parts = ["autoencoder", "clip", "miner", "llm", "diffusion"];
     let alone = parts.map(|part| format!("pretrain.{part}"));
     let connect = (0..3).map(|stage| format!("pretrain.connect.{stage}"));

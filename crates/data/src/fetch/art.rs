@@ -23,6 +23,9 @@ pub(super) fn package(style: Style) -> (&'static str, &'static str) {
         Style::Fluent3d => ("@lobehub/fluent-emoji-3d@1.1.0", "MIT"),
         Style::FluentFlat => ("@iconify-json/fluent-emoji-flat@1.2.6", "MIT"),
         Style::FluentHighContrast => ("@iconify-json/fluent-emoji-high-contrast@1.2.6", "MIT"),
+        Style::NotoBlob => ("@iconify-json/noto-v1@1.2.5", "Apache-2.0"),
+        Style::Emojione => ("@iconify-json/emojione@1.2.3", "CC-BY-4.0"),
+        Style::Fxemoji => ("@iconify-json/fxemoji@1.2.2", "CC-BY-4.0"),
         Style::OpenmojiColor | Style::OpenmojiBlack => ("openmoji@17.0.0", "CC-BY-SA-4.0"),
     }
 }
@@ -81,7 +84,11 @@ impl Art {
                 art.files = npm::files(tarball, |n| n.starts_with(folder) && n.ends_with(".svg"))?;
                 art.names = by_file_name(&art.files);
             }
-            Style::FluentFlat | Style::FluentHighContrast => {
+            Style::FluentFlat
+            | Style::FluentHighContrast
+            | Style::NotoBlob
+            | Style::Emojione
+            | Style::Fxemoji => {
                 art.files = npm::files(tarball, |n| n == "chars.json" || n == "icons.json")?;
                 art.unpack_icons()?;
             }

@@ -16,7 +16,7 @@ use crate::DataError;
 use crate::benchmark::{BenchmarkItems, Item, Mask, Picture, ROBUST_VQA_SETS};
 use crate::dice::Dice;
 use crate::world::World;
-use crate::world::corpus::{DrawingIndex, Part, Role, Style};
+use crate::world::corpus::{DrawingIndex, Part, Role};
 use crate::world::scene::{
     Facts, Orientation, Pool, QuestionMix, Questioner, Scene, SceneConfig, SceneSampler,
 };
@@ -43,7 +43,7 @@ pub struct BenchmarkConfig {
     pub mmvp_pairs: usize,
     /// Region descriptions.
     pub regions: usize,
-    /// Share of the objects whose concept was never trained on.
+    /// Share of the objects whose concept was never trained on, where the world's design mixes them in.
     pub unseen_concepts: f32,
     /// Candidates per kept item in mining.
     pub candidates: usize,
@@ -64,7 +64,15 @@ impl Default for BenchmarkConfig {
     }
 }
 
-/// Builds the benchmarks from drawings of one role: `robust_vqa`, `pope`, `mmvp` and `region`.
+/// Name of the questions about what was never trained on, by themselves: RobustVQA's, on drawings of a never-seen
+/// style ([`UNSEEN_SETS`]) and of unseen concepts.
+pub const UNSEEN: &str = "unseen";
+
+/// Parts of [`UNSEEN`].
+pub const UNSEEN_SETS: [&str; 2] = ["style", "concepts"];
+
+/// Builds the benchmarks from drawings of one role: `robust_vqa`, `pope`, `mmvp` and `region`, and [`UNSEEN`] where the
+/// world's design keeps it apart.
 ///
 /// `interrupted` is asked now and then.
 ///
@@ -96,17 +104,24 @@ pub fn build_benchmarks(
     for set in ROBUST_VQA_SETS {
         robust_vqa.extend(builder.robust_vqa(set, classifier)?);
     }
-    let built = [
+    let mut built = vec![
         ("robust_vqa", robust_vqa),
         ("pope", builder.pope()?),
         ("mmvp", mmvp::pairs(&builder, embedder)?),
         ("region", builder.regions()?),
     ];
-    let named = built.map(|(name, items)| BenchmarkItems {
+    if world.design().unseen_apart {
+        let mut unseen = Vec::new();
+        for set in UNSEEN_SETS {
+            unseen.extend(builder.robust_vqa(set, classifier)?);
+        }
+        built.push((UNSEEN, unseen));
+    }
+    let named = built.into_iter().map(|(name, items)| BenchmarkItems {
         name: name.to_owned(),
         items,
     });
-    Ok(named.into())
+    Ok(named.collect())
 }
 
 struct Builder<'a> {
@@ -120,19 +135,23 @@ struct Builder<'a> {
 const CHUNK: usize = 64;
 
 impl Builder<'_> {
+    /// A sampler over the drawings that questions are usually about.
+    fn asked(&self, scenes: SceneConfig) -> Result<SceneSampler, DataError> {
+        self.sampler(scenes, |drawing| self.world.is_asked(drawing))
+    }
+
     /// A sampler over the evaluation drawings that `keep` admits, with untrained concepts thinned to
-    /// their share.
+    /// their share where they are mixed in.
     fn sampler(
         &self,
         scenes: SceneConfig,
-        keep: impl Fn(DrawingIndex, Style) -> bool,
+        keep: impl Fn(DrawingIndex) -> bool,
     ) -> Result<SceneSampler, DataError> {
-        let corpus = self.world.corpus();
-        let drawings = self
-            .world
-            .split()
-            .drawings(self.role, |d| keep(d, corpus.drawings()[d].style));
-        let pool = Pool::new(corpus, &drawings);
+        let drawings = self.world.split().drawings(self.role, keep);
+        let pool = Pool::new(self.world.corpus(), &drawings);
+        if self.world.design().unseen_apart {
+            return SceneSampler::new(self.world.renderer().clone(), Arc::new(pool), scenes);
+        }
         let trained = |concept: usize| self.world.split().part(concept) == Part::Train;
         let weight = |want: bool| -> f32 {
             pool.concepts()
@@ -182,7 +201,7 @@ impl Builder<'_> {
     }
 
     fn regions(&self) -> Result<Vec<Item>, DataError> {
-        let sampler = self.sampler(SceneConfig::default(), |_, _| true)?;
+        let sampler = self.asked(self.world.design().scenes.clone())?;
         let captioner = self.world.captioner();
         (0..self.config.regions as u64)
             .map(|index| {

@@ -7,35 +7,65 @@ use image::RgbImage;
 use crate::DataError;
 use crate::dice::Dice;
 use crate::sample::SampleImage;
-use crate::world::corpus::{Corpus, Role, Split, Style, Subset};
-use crate::world::scene::{Captioner, Facts, Pool, Renderer, Scene, SceneConfig, SceneSampler};
+use crate::world::augment::Augmentation;
+use crate::world::corpus::{Corpus, Drawing, DrawingIndex, Part, Role, Split, Style, Subset};
+use crate::world::design::{Casting, Design};
+use crate::world::scene::{
+    Captioner, Facts, Pool, Renderer, Scene, SceneConfig, SceneSampler, WebCaptions,
+};
 
-/// Corpus, split and renderer, shared by all built-in sources and benchmarks.
+/// Design, corpus, split and renderer, shared by all built-in sources and benchmarks.
 #[derive(Clone, Debug)]
 pub struct World {
+    design: Arc<Design>,
     corpus: Arc<Corpus>,
     split: Arc<Split>,
     renderer: Renderer,
 }
 
 impl World {
-    /// The world of the compiled-in corpus.
+    /// The world of the design that serves unless another is named, with all concepts or the core ones.
     ///
     /// # Errors
-    /// As [`Corpus::builtin`].
+    /// As [`Self::of`].
     pub fn builtin(subset: Subset) -> Result<Self, DataError> {
-        Ok(Self::new(Corpus::builtin(subset)?))
+        Self::of(Design::categories(subset))
+    }
+
+    /// The world of a design, of the compiled-in corpus.
+    ///
+    /// # Errors
+    /// As [`Corpus::in_styles`]; `Config` naming a field of the design that is out of range.
+    pub fn of(design: Design) -> Result<Self, DataError> {
+        let styles: Vec<_> = design.styles.iter().map(|(style, _)| *style).collect();
+        let corpus = Corpus::in_styles(design.concepts, &styles)?;
+        Self::new(corpus, design)
     }
 
     /// The world of any corpus.
-    pub fn new(corpus: Corpus) -> Self {
+    ///
+    /// # Errors
+    /// `Config` naming a field of the design that is out of range.
+    pub fn new(corpus: Corpus, design: Design) -> Result<Self, DataError> {
+        if let Some(captions) = &design.captions {
+            captions.validate()?;
+        }
+        if let Some(augmentation) = &design.augmentation {
+            augmentation.validate()?;
+        }
         let corpus = Arc::new(corpus);
-        let split = Arc::new(Split::new(&corpus));
-        Self {
+        let split = Arc::new(Split::new(&corpus, &design));
+        Ok(Self {
+            design: Arc::new(design),
             renderer: Renderer::new(corpus.clone()),
             corpus,
             split,
-        }
+        })
+    }
+
+    /// The design.
+    pub fn design(&self) -> &Design {
+        &self.design
     }
 
     /// The corpus.
@@ -58,15 +88,44 @@ impl World {
         Captioner::new(self.corpus.clone())
     }
 
-    /// Drawings with this role whose style satisfies `style`.
-    pub fn pool(&self, role: Role, style: impl Fn(Style) -> bool) -> Pool {
+    /// What the style of a drawing is for.
+    ///
+    /// # Panics
+    /// If the drawing is not of this corpus.
+    pub fn casting(&self, drawing: DrawingIndex) -> Casting {
+        self.design.casting(self.corpus.drawings()[drawing].style)
+    }
+
+    /// Whether the concept of a drawing is trained on.
+    ///
+    /// # Panics
+    /// If the drawing is not of this corpus.
+    pub fn is_known(&self, drawing: DrawingIndex) -> bool {
+        self.split.part(self.corpus.drawings()[drawing].concept) == Part::Train
+    }
+
+    /// Drawings with this role that satisfy `keep`.
+    pub fn pool(&self, role: Role, keep: impl Fn(&Drawing) -> bool) -> Pool {
         let drawings = self
             .split
-            .drawings(role, |d| style(self.corpus.drawings()[d].style));
+            .drawings(role, |d| keep(&self.corpus.drawings()[d]));
         Pool::new(&self.corpus, &drawings)
     }
 
-    /// An endless feed of training scenes: drawings with [`Role::Train`] only.
+    /// Drawings with this role that questions are about, unless a benchmark asks for other ones: all of them, or, where
+    /// what was never trained on stands apart, those of known concepts in captioned styles.
+    pub fn asked(&self, role: Role) -> Pool {
+        let asked = self.split.drawings(role, |d| self.is_asked(d));
+        Pool::new(&self.corpus, &asked)
+    }
+
+    /// Whether a drawing is one of [`Self::asked`], if it has the role.
+    pub(crate) fn is_asked(&self, drawing: DrawingIndex) -> bool {
+        let plain = || self.is_known(drawing) && self.casting(drawing) == Casting::Captioned;
+        !self.design.unseen_apart || plain()
+    }
+
+    /// An endless feed of training scenes in captioned styles: drawings with [`Role::Train`] only.
     ///
     /// # Errors
     /// As [`SceneSampler::new`].
@@ -77,26 +136,87 @@ impl World {
         seed: u64,
         resolution: u32,
     ) -> Result<SceneFeed, DataError> {
-        self.feed(
-            self.pool(Role::Train, |_| true),
-            scenes,
-            purpose,
-            seed,
-            resolution,
-        )
+        let captioned = |casting| casting == Casting::Captioned;
+        self.varied(captioned, scenes, purpose, seed, resolution)
+    }
+
+    /// An endless feed of training scenes in all styles that are trained on, mixed within a scene: what the diffusion
+    /// model has described.
+    ///
+    /// # Errors
+    /// As [`SceneSampler::new`].
+    pub fn described_feed(
+        &self,
+        scenes: SceneConfig,
+        purpose: &'static str,
+        seed: u64,
+        resolution: u32,
+    ) -> Result<SceneFeed, DataError> {
+        self.varied(|_| true, scenes, purpose, seed, resolution)
+    }
+
+    /// An endless feed of training scenes in web styles, whose captions name nothing unless the design's say so; `None` if
+    /// the design has none.
+    ///
+    /// # Errors
+    /// As [`SceneSampler::new`].
+    pub fn web_feed(
+        &self,
+        scenes: SceneConfig,
+        purpose: &'static str,
+        seed: u64,
+        resolution: u32,
+    ) -> Result<Option<SceneFeed>, DataError> {
+        if self.design.web_pictures <= 0.0 {
+            return Ok(None);
+        }
+        let web = |casting| casting == Casting::Web;
+        let feed = self.varied(web, scenes, purpose, seed, resolution)?;
+        let captions = self.design.captions;
+        Ok(Some(SceneFeed {
+            captions: captions.map(|c| {
+                if c.web_styles {
+                    c
+                } else {
+                    WebCaptions::UNNAMED
+                }
+            }),
+            ..feed
+        }))
+    }
+
+    /// A feed of training drawings in styles that are `cast` so, as training sees them.
+    fn varied(
+        &self,
+        cast: impl Fn(Casting) -> bool,
+        scenes: SceneConfig,
+        purpose: &'static str,
+        seed: u64,
+        resolution: u32,
+    ) -> Result<SceneFeed, DataError> {
+        let pool = self.pool(Role::Train, |d| cast(self.design.casting(d.style)));
+        let feed = self.feed(pool, scenes, purpose, seed, resolution)?;
+        Ok(SceneFeed {
+            augmentation: self.design.augmentation.clone(),
+            ..feed
+        })
     }
 
     /// An endless feed of scenes of all concepts for text without pictures: a language model may know
-    /// every noun, whoever drew the thing.
+    /// every noun, whoever drew the thing. One artist's drawings stand for all, so that documents stay as they
+    /// are when others join; they decide no more than which backgrounds a thing stands out from.
     ///
     /// # Errors
     /// As [`SceneSampler::new`].
     pub fn language_feed(&self, scenes: SceneConfig, seed: u64) -> Result<SceneFeed, DataError> {
-        let all: Vec<usize> = (0..self.corpus.drawings().len()).collect();
-        self.feed(Pool::new(&self.corpus, &all), scenes, "language", seed, 1)
+        let drawings = self.corpus.drawings();
+        let noto: Vec<usize> = (0..drawings.len())
+            .filter(|drawing| drawings[*drawing].style == Style::Noto)
+            .collect();
+        self.feed(Pool::new(&self.corpus, &noto), scenes, "language", seed, 1)
     }
 
-    /// An endless feed of scenes from any pool; for evaluation.
+    /// An endless feed of scenes from any pool, drawn as they are; for evaluation.
     ///
     /// # Errors
     /// As [`SceneSampler::new`].
@@ -112,6 +232,8 @@ impl World {
         Ok(SceneFeed {
             sampler,
             captioner: self.captioner(),
+            captions: self.design.captions,
+            augmentation: None,
             purpose,
             seed,
             resolution,
@@ -124,6 +246,9 @@ impl World {
 pub struct SceneFeed {
     sampler: SceneSampler,
     captioner: Captioner,
+    /// What its captions leave out; `None`: they name everything.
+    captions: Option<WebCaptions>,
+    augmentation: Option<Augmentation>,
     purpose: &'static str,
     seed: u64,
     resolution: u32,
@@ -177,15 +302,30 @@ impl SceneFeed {
         Ok((scene, facts, dice))
     }
 
+    /// The picture of a scene, as it varies in training if the feed is for training: the same for the same name.
     pub(crate) fn picture(&self, id: String, scene: &Scene) -> Result<SampleImage, DataError> {
+        let mut image = self.sampler.renderer().render(scene, self.resolution)?;
+        if let Some(augmentation) = &self.augmentation {
+            let mut dice = Dice::new(self.seed, &format!("augmentation {id}"), 0);
+            image = augmentation.apply(&image, &mut dice)?;
+        }
         Ok(SampleImage {
             id,
-            image: self.sampler.renderer().render(scene, self.resolution)?,
+            image,
             mask: None,
         })
     }
 
-    /// Scene number `index` with a caption, of its categories or in full.
+    /// A caption as pictures have it where nobody describes them: what is there, or what the design's captions say of it.
+    pub(crate) fn usual_caption(&self, facts: &Facts, dice: &mut Dice) -> String {
+        match &self.captions {
+            // What captions say shows the same pictures, whatever it is.
+            Some(captions) => self.captioner.web(facts, captions, &mut dice.fork()),
+            None => self.captioner.category(facts, dice),
+        }
+    }
+
+    /// Scene number `index` with a caption, a usual one or one that says everything.
     ///
     /// # Errors
     /// `Config` for an impossible resolution.
@@ -194,11 +334,11 @@ impl SceneFeed {
         let caption = if full {
             self.captioner.full(&facts, &mut dice)
         } else {
-            self.captioner.category(&facts, &mut dice)
+            self.usual_caption(&facts, &mut dice)
         };
-        let image = self.sampler.renderer().render(&scene, self.resolution)?;
+        let SampleImage { id, image, .. } = self.picture(self.id(index), &scene)?;
         Ok(ScenePair {
-            id: self.id(index),
+            id,
             scene,
             facts,
             image,

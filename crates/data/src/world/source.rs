@@ -21,16 +21,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::World;
-use super::corpus::Subset;
-use super::scene::SceneConfig;
+use super::design::{Design, DesignName};
+use super::scene::WebCaptions;
 use crate::DataError;
+use crate::mixture::Mixture;
 use crate::source::{Field, Source, SourceContext, SourceKind, parse_options};
 
 /// What the built-in world teaches a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
-    /// Stage 1: images with captions that name what is there, and interleaved documents.
+    /// Stage 1: images with captions that name what is there, or as much of it as the design says, and interleaved
+    /// documents.
     Alignment,
     /// Warm start: the same with captions that say everything.
     Description,
@@ -46,25 +48,49 @@ pub enum Task {
 #[serde(deny_unknown_fields)]
 struct Options {
     task: Task,
+    #[serde(default)]
+    design: DesignName,
+    captions: Option<WebCaptions>,
 }
 
 pub(crate) const KIND: SourceKind = SourceKind {
     name: "world",
     about: "the built-in scenes, drawn as they are asked for; endless",
-    fields: &[Field {
-        name: "task",
-        about: "alignment, description, instruction, region or captions",
-    }],
+    fields: &[
+        Field {
+            name: "task",
+            about: "alignment, description, instruction, region or captions",
+        },
+        Field {
+            name: "design",
+            about: "categories (default: captions name everything) or web (they leave out most)",
+        },
+        Field {
+            name: "captions",
+            about: "of design web, what they leave out: { noise = 0.1, further = 0.2, complete = 0.0 }",
+        },
+    ],
     build: open,
 };
 
-/// Opens `{ kind = "world", task = … }`.
+/// Opens `{ kind = "world", task = …, design = … }`.
 fn open(
     options: &Map<String, Value>,
     context: &SourceContext,
 ) -> Result<Arc<dyn Source>, DataError> {
     let options: Options = parse_options(options)?;
-    World::builtin(Subset::Core)?.source(options.task, context.seed, context.image_size)
+    let mut design = Design::named(options.design);
+    if options.captions.is_some() {
+        if design.captions.is_none() {
+            let reason = format!(
+                "captions of design {:?} leave nothing out; they belong to design \"web\"",
+                design.name.name()
+            );
+            return Err(DataError::config("data.captions", reason));
+        }
+        design.captions = options.captions;
+    }
+    World::of(design)?.source(options.task, context.seed, context.image_size)
 }
 
 impl World {
@@ -73,12 +99,23 @@ impl World {
     /// # Errors
     /// Those of the scene sampler.
     pub fn source(&self, task: Task, seed: u64, side: u32) -> Result<Arc<dyn Source>, DataError> {
-        let feed = |purpose| self.training_feed(SceneConfig::default(), purpose, seed, side);
+        let scenes = || self.design().scenes.clone();
+        let feed = |purpose| self.training_feed(scenes(), purpose, seed, side);
+        let documents = |feed| -> Arc<dyn Source> {
+            Arc::new(InterleavedSource::new(feed, InterleavedConfig::default()))
+        };
         Ok(match task {
-            Task::Alignment => Arc::new(InterleavedSource::new(
-                feed("alignment")?,
-                InterleavedConfig::default(),
-            )),
+            Task::Alignment => {
+                let named = documents(feed("alignment")?);
+                match self.web_feed(scenes(), "alignment-web", seed, side)? {
+                    None => named,
+                    Some(web) => {
+                        let share = f64::from(self.design().web_pictures);
+                        let parts = vec![(named, 1.0 - share), (documents(web), share)];
+                        Arc::new(Mixture::new(parts, seed)?)
+                    }
+                }
+            }
             Task::Description => Arc::new(InterleavedSource::new(
                 feed("description")?,
                 InterleavedConfig {
@@ -91,7 +128,10 @@ impl World {
                 InstructConfig::default(),
             )),
             Task::Region => Arc::new(RegionSource::new(feed("region")?)),
-            Task::Captions => Arc::new(DiffusionSource::new(feed("diffusion")?)),
+            Task::Captions => {
+                let feed = self.described_feed(scenes(), "diffusion", seed, side)?;
+                Arc::new(DiffusionSource::new(feed))
+            }
         })
     }
 }

@@ -4,7 +4,7 @@
 //! [`super::check`] measures whether it listens.
 
 use burn::module::Module;
-use burn::tensor::{Device, FloatDType, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use deem_model::autoencoder::Autoencoder;
 use deem_model::clip::config::ClipTextConfig;
 use deem_model::clip::text::ClipText;
@@ -83,6 +83,8 @@ pub struct DiffusionTask {
     pub schedule: NoiseSchedule,
     /// Tokens of a caption, bos and eos included.
     pub caption_length: usize,
+    /// Weighs errors by min-SNR with this γ (Hang et al. 2023); `None`: all steps alike.
+    pub min_snr_gamma: Option<f64>,
     /// Seed of noise, timesteps and caption dropout.
     pub seed: u64,
     /// Where to compute.
@@ -95,6 +97,27 @@ impl DiffusionTask {
         let pixels = batch.pixels(&self.device.clone().inner());
         self.autoencoder.latents(pixels)
     }
+}
+
+/// Min-SNR weight of each picture's error, `[pictures, 1, 1, 1]`.
+///
+/// # Panics
+/// If a timestep lies outside the schedule.
+fn min_snr_weights(
+    schedule: &NoiseSchedule,
+    timesteps: &[usize],
+    gamma: f64,
+    device: &Device,
+) -> Tensor<4> {
+    let weights: Vec<f32> = timesteps
+        .iter()
+        .map(|step| {
+            let weight = schedule.min_snr_weight(*step, gamma);
+            weight.expect("timesteps of this schedule") as f32
+        })
+        .collect();
+    let shape = [weights.len(), 1, 1, 1];
+    Tensor::from_data(TensorData::new(weights, shape), device)
 }
 
 impl Task for DiffusionTask {
@@ -128,8 +151,30 @@ impl Task for DiffusionTask {
         );
         let condition = Condition::of_tokens(condition);
         let diffusion = model.diffusion(&self.autoencoder, &self.schedule);
-        let error = diffusion.error(latents, noise, &timesteps, condition);
+        let mut error = diffusion.error(latents, noise, &timesteps, condition);
+        if let Some(gamma) = self.min_snr_gamma {
+            error = error * min_snr_weights(&self.schedule, &timesteps, gamma, &self.device);
+        }
         let denoising = deem_kernels::mean(error);
         Loss::sum([("denoising", 1.0, denoising)], shares, &self.device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use deem_model::scheduler::NoiseConfig;
+
+    #[test]
+    fn each_picture_is_weighed_by_its_own_timestep() {
+        let schedule = NoiseSchedule::new(&NoiseConfig {
+            trained_betas: Some(vec![0.25, 0.0, 0.75]), // ᾱ = 3/4, 3/4, 3/16: snr = 3, 3, 3/13
+            ..NoiseConfig::default()
+        })
+        .unwrap();
+        let weights = min_snr_weights(&schedule, &[2, 0, 1], 1.5, &Device::flex());
+        assert_eq!(weights.dims(), [3, 1, 1, 1]);
+        let values: Vec<f32> = weights.into_data().iter::<f32>().collect();
+        assert_eq!(values, [1.0, 0.5, 0.5]);
     }
 }

@@ -24,14 +24,21 @@ pub struct LanguageTask {
 
 impl LanguageTask {
     /// An untrained model. Blocks add nothing at first, so that what a token is reaches every layer
-    /// undisturbed.
+    /// undisturbed; tokens attend to those like themselves.
     pub fn model(config: &LlamaConfig, seed: u64, device: &Device) -> Llama {
         let rules = [
             ("o_proj.weight", Fill::Constant(0.0)),
             ("down_proj.weight", Fill::Constant(0.0)),
             ("embed_tokens.weight", Fill::Normal(0.05)),
         ];
-        initialize(Llama::new(config, None, device), seed, &rules)
+        let mut model = initialize(Llama::new(config, None, device), seed, &rules);
+        let layers = std::mem::take(&mut model.model.layers);
+        let layers = layers.into_iter().map(|mut layer| {
+            layer.self_attn = layer.self_attn.resembling();
+            layer
+        });
+        model.model.layers = layers.collect();
+        model
     }
 
     /// Hidden states of a text batch, `[batch, seq, width]`.

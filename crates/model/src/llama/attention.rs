@@ -5,6 +5,7 @@ use deem_kernels::{AttentionMask, KeyValues, rotary};
 use super::LlamaConfig;
 use crate::attention::{join_heads, mix_heads, score_scale, split_heads};
 use crate::nn::{Linear, RmsNorm};
+use crate::weights::set;
 
 /// Causal self-attention with rotary positions and grouped key-value heads.
 #[derive(Module, Debug)]
@@ -58,6 +59,23 @@ pub(super) enum Past<'a> {
 }
 
 impl LlamaAttention {
+    /// Initial values under which a token attends to others like itself ("mimetic initialization", Trockman and
+    /// Kolter, 2023): each head's queries become the sum of their own values and its keys', at the same scale. A
+    /// small model trained from scratch finds back to what was said before much sooner.
+    #[must_use]
+    pub fn resembling(mut self) -> Self {
+        let (keys, queries) = (self.k_proj.weight.val(), self.q_proj.weight.val());
+        let [rows, width] = keys.dims();
+        let (groups, heads) = (rows / self.head_dim, queries.dims()[0] / self.head_dim);
+        let of_heads = keys
+            .reshape([groups, 1, self.head_dim * width])
+            .repeat_dim(1, heads / groups)
+            .reshape(queries.dims());
+        let sum = (queries + of_heads).mul_scalar(std::f32::consts::FRAC_1_SQRT_2);
+        self.q_proj.weight = set(self.q_proj.weight, sum.into_data());
+        self
+    }
+
     pub(super) fn new(config: &LlamaConfig, layer: usize, device: &Device) -> Self {
         let (hidden, head_dim) = (config.hidden_size, config.head_width());
         let queries = config.num_attention_heads * head_dim;
@@ -140,5 +158,33 @@ impl LlamaAttention {
             }
         };
         self.o_proj.forward(mixed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::init::initialize;
+
+    #[test]
+    fn queries_resemble_the_keys_of_their_group() {
+        let config: LlamaConfig = serde_json::from_value(serde_json::json!({
+            "vocab_size": 4, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
+            "num_attention_heads": 4, "num_key_value_heads": 2,
+        }))
+        .unwrap();
+        let own = initialize(LlamaAttention::new(&config, 0, &Device::flex()), 3, &[]);
+        let values = |linear: &Linear| -> Vec<f32> {
+            linear.weight.val().into_data().try_into_vec().unwrap()
+        };
+        let (queries, keys) = (values(&own.q_proj), values(&own.k_proj));
+        let resembling = own.resembling();
+        // Two rows of eight numbers a head; heads 0 and 1 share the keys of group 0, 2 and 3 those of group 1.
+        for (at, value) in values(&resembling.q_proj).into_iter().enumerate() {
+            let (head, within) = (at / 16, at % 16);
+            let expected = (queries[at] + keys[head / 2 * 16 + within]) * 0.5_f32.sqrt();
+            assert!((value - expected).abs() < 1e-6, "{at}: {value} {expected}");
+        }
+        assert_eq!(values(&resembling.k_proj), keys);
     }
 }

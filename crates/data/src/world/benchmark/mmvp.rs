@@ -72,9 +72,9 @@ fn candidates(
         single: 0.2,
         tinted: 0.4,
         turned: 0.4,
-        ..SceneConfig::default()
+        ..builder.world.design().scenes.clone()
     };
-    let sampler = builder.sampler(scenes, |_, _| true)?;
+    let sampler = builder.asked(scenes)?;
     let mut found = Vec::with_capacity(wanted);
     // Not every scene has every attribute; the bound only stops an impossible request.
     for index in 0..200 * wanted as u64 {

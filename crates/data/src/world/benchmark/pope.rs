@@ -17,9 +17,9 @@ impl Builder<'_> {
             single: 0.0,
             objects: [0.0, 0.4, 0.35, 0.2, 0.05],
             groups: [0.0, 0.7, 0.3],
-            ..SceneConfig::default()
+            ..self.world.design().scenes.clone()
         };
-        let sampler = self.sampler(scenes, |_, _| true)?;
+        let sampler = self.asked(scenes)?;
         let questioner = self.questioner();
         let mut items: Vec<Vec<Item>> = vec![Vec::new(); POPE_SPLITS.len()];
         let mut index = 0;

@@ -8,6 +8,7 @@ use image::RgbImage;
 use super::{Builder, CHUNK, Classifier, check_rows, drawings};
 use crate::DataError;
 use crate::benchmark::{Item, Picture, robust_questions};
+use crate::world::Casting;
 use crate::world::corpus::{DrawingIndex, Part};
 use crate::world::scene::{Arrangement, Draft, Scene, SceneConfig};
 
@@ -34,7 +35,11 @@ impl Builder<'_> {
         classifier: Classifier<'_>,
     ) -> Result<Vec<Item>, DataError> {
         let wanted = self.config.robust_images;
-        let mut unseen_room = (self.config.unseen_concepts * wanted as f32).round() as usize;
+        let mut unseen_room = if self.world.design().unseen_apart {
+            usize::MAX
+        } else {
+            (self.config.unseen_concepts * wanted as f32).round() as usize
+        };
         let mut kept: Vec<Candidate> = Vec::new();
         let mut near: Vec<Candidate> = Vec::new();
         for candidate in self.robust_candidates(set, classifier)? {
@@ -74,7 +79,8 @@ impl Builder<'_> {
         Ok(items)
     }
 
-    /// Candidates in the order of generation.
+    /// Candidates in the order of generation. `V` has captioned styles, `R` the others that are trained on or mixed in,
+    /// `A` what the classifier gets wrong of both; the sets of [`super::UNSEEN`] have what their names say.
     fn robust_candidates(
         &self,
         set: &str,
@@ -90,10 +96,15 @@ impl Builder<'_> {
             "A" => self.hard_drawings(classifier)?,
             _ => Vec::new(),
         };
-        let sampler = self.sampler(scenes, |drawing, style| match set {
-            "A" => hard.contains(&drawing),
-            "V" => style.is_training(),
-            _ => !style.is_training(),
+        let sampler = self.sampler(scenes, |drawing| {
+            let casting = self.world.casting(drawing);
+            match set {
+                "A" => hard.contains(&drawing),
+                "V" => self.is_usual(drawing) && casting == Casting::Captioned,
+                "R" => self.is_usual(drawing) && casting != Casting::Captioned,
+                "style" => self.world.is_known(drawing) && casting == Casting::NeverSeen,
+                _ => !self.world.is_known(drawing) && casting == Casting::Captioned,
+            }
         })?;
         let count = (self.config.robust_images * self.config.candidates.max(1)) as u64;
         let scenes: Vec<Scene> = (0..count)
@@ -111,8 +122,9 @@ impl Builder<'_> {
             mirrored: 0.0,
             ..SceneConfig::default()
         };
-        let sampler = self.sampler(plain, |_, _| true)?;
-        let all = self.world.split().drawings(self.role, |_| true);
+        let sampler = self.sampler(plain, |drawing| self.is_usual(drawing))?;
+        let usual = |drawing| self.is_usual(drawing);
+        let all = self.world.split().drawings(self.role, usual);
         let scenes = all.iter().map(|drawing| {
             let draft = Draft {
                 drawings: vec![*drawing],
@@ -178,6 +190,13 @@ impl Builder<'_> {
             }
         }
         Ok(candidates)
+    }
+
+    /// Whether RobustVQA's own sets may show a drawing: any, or what was trained on where the rest stands apart.
+    fn is_usual(&self, drawing: DrawingIndex) -> bool {
+        let apart = self.world.design().unseen_apart;
+        let trained_on = || self.world.casting(drawing) != Casting::NeverSeen;
+        !apart || (self.world.is_known(drawing) && trained_on())
     }
 
     fn is_trained(&self, concept: usize) -> bool {

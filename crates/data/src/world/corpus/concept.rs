@@ -10,7 +10,7 @@ use crate::DataError;
 /// Position of a drawing in [`Corpus::drawings`].
 pub type DrawingIndex = usize;
 
-/// Who drew it. The model trains on some styles and meets the others only in evaluation.
+/// Who drew it. What a style is for, training or evaluation, the [design](crate::world::Design) says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Style {
@@ -25,6 +25,12 @@ pub enum Style {
     FluentFlat,
     /// Fluent Emoji, black lines.
     FluentHighContrast,
+    /// Noto Emoji before its redesign of 2017 (Google); some concepts only.
+    NotoBlob,
+    /// EmojiOne 2; some concepts only.
+    Emojione,
+    /// Firefox OS Emoji (Mozilla); some concepts only.
+    Fxemoji,
     /// OpenMoji in colour; fetched by the user, not shipped.
     OpenmojiColor,
     /// OpenMoji, black lines; fetched by the user, not shipped.
@@ -32,19 +38,14 @@ pub enum Style {
 }
 
 impl Style {
-    /// The styles of the built-in corpus, training styles first.
-    pub const BUILTIN: [Self; 5] = [
+    /// The built-in styles that have every concept.
+    pub const COMPLETE: [Self; 5] = [
         Self::Noto,
         Self::Twemoji,
         Self::Fluent3d,
         Self::FluentFlat,
         Self::FluentHighContrast,
     ];
-
-    /// Whether drawings of this style may be trained on.
-    pub fn is_training(self) -> bool {
-        matches!(self, Self::Noto | Self::Twemoji)
-    }
 
     /// Name in file names and JSON.
     pub fn name(self) -> &'static str {
@@ -54,6 +55,9 @@ impl Style {
             Self::Fluent3d => "fluent-3d",
             Self::FluentFlat => "fluent-flat",
             Self::FluentHighContrast => "fluent-high-contrast",
+            Self::NotoBlob => "noto-blob",
+            Self::Emojione => "emojione",
+            Self::Fxemoji => "fxemoji",
             Self::OpenmojiColor => "openmoji-color",
             Self::OpenmojiBlack => "openmoji-black",
         }

@@ -10,26 +10,39 @@ use serde::Deserialize;
 use super::{Concept, Corpus, Drawing, Style, Subset};
 use crate::DataError;
 
-const BUILTIN: [(&str, &[u8]); 5] = [
+/// The shards that are compiled into the program.
+const BUILTIN: [(Style, &[u8]); 8] = [
     (
-        "noto.tar",
+        Style::Noto,
         include_bytes!("../../../../../assets/corpus/noto.tar"),
     ),
     (
-        "twemoji.tar",
+        Style::Twemoji,
         include_bytes!("../../../../../assets/corpus/twemoji.tar"),
     ),
     (
-        "fluent-3d.tar",
+        Style::Fluent3d,
         include_bytes!("../../../../../assets/corpus/fluent-3d.tar"),
     ),
     (
-        "fluent-flat.tar",
+        Style::FluentFlat,
         include_bytes!("../../../../../assets/corpus/fluent-flat.tar"),
     ),
     (
-        "fluent-high-contrast.tar",
+        Style::FluentHighContrast,
         include_bytes!("../../../../../assets/corpus/fluent-high-contrast.tar"),
+    ),
+    (
+        Style::NotoBlob,
+        include_bytes!("../../../../../assets/corpus/noto-blob.tar"),
+    ),
+    (
+        Style::Emojione,
+        include_bytes!("../../../../../assets/corpus/emojione.tar"),
+    ),
+    (
+        Style::Fxemoji,
+        include_bytes!("../../../../../assets/corpus/fxemoji.tar"),
     ),
 ];
 
@@ -59,14 +72,33 @@ struct Pending {
 }
 
 impl Corpus {
-    /// The corpus that is compiled into the program: 160 concepts in five styles, or its core subset.
+    /// The corpus that is compiled into the program in the styles that have every concept: 160 concepts, or its core
+    /// subset.
     ///
     /// # Errors
-    /// `Malformed` or `Image` if the shards were damaged before the build.
+    /// As [`Self::in_styles`].
     pub fn builtin(subset: Subset) -> Result<Self, DataError> {
+        Self::in_styles(subset, &Style::COMPLETE)
+    }
+
+    /// The corpus that is compiled into the program, drawings of these styles only; they stand in the order of the
+    /// shards, whatever that of `styles`.
+    ///
+    /// # Errors
+    /// `Unknown` for a style that is not compiled in; `Malformed` or `Image` if the shards were damaged before the
+    /// build.
+    pub fn in_styles(subset: Subset, styles: &[Style]) -> Result<Self, DataError> {
+        let is_builtin = |style: &Style| BUILTIN.iter().any(|(builtin, _)| builtin == style);
+        if let Some(other) = styles.iter().find(|style| !is_builtin(style)) {
+            return Err(DataError::Unknown {
+                what: "style",
+                name: other.name().into(),
+                available: BUILTIN.len(),
+            });
+        }
         let mut builder = Builder::default();
-        for (name, bytes) in BUILTIN {
-            builder.shard(name, Cursor::new(bytes))?;
+        for (style, bytes) in BUILTIN.iter().filter(|(style, _)| styles.contains(style)) {
+            builder.shard(&format!("{}.tar", style.name()), Cursor::new(*bytes))?;
         }
         Ok(builder.finish()?.subset(subset))
     }
@@ -267,7 +299,7 @@ mod tests {
                 .iter()
                 .map(|d| corpus.drawings()[*d].style)
                 .collect();
-            assert_eq!(styles, Style::BUILTIN);
+            assert_eq!(styles, Style::COMPLETE);
         }
         let core = Corpus::builtin(Subset::Core).unwrap();
         assert_eq!(core.concepts().len(), 64);
@@ -282,6 +314,25 @@ mod tests {
             core.concepts()[core.concept_of_noun("cat").unwrap()].plural,
             "cats"
         );
+    }
+
+    #[test]
+    fn further_styles_have_a_part_of_the_concepts_and_change_no_other_drawing() {
+        let complete = Corpus::builtin(Subset::Extended).unwrap();
+        let all: Vec<Style> = BUILTIN.iter().map(|(style, _)| *style).collect();
+        let corpus = Corpus::in_styles(Subset::Extended, &all).unwrap();
+        assert_eq!(corpus.concepts(), complete.concepts());
+        for (index, drawing) in complete.drawings().iter().enumerate() {
+            assert_eq!(corpus.drawings()[index].id, drawing.id);
+        }
+        for style in &all[5..] {
+            let of_style = corpus.drawings().iter().filter(|d| d.style == *style);
+            let drawn = of_style.inspect(|d| assert_eq!(d.image.dimensions(), (64, 64)));
+            let drawn = drawn.count();
+            assert!((100..160).contains(&drawn), "{style:?}: {drawn}");
+        }
+        let missing = Corpus::in_styles(Subset::Core, &[Style::OpenmojiBlack]).unwrap_err();
+        assert!(missing.to_string().contains("openmoji-black"), "{missing}");
     }
 
     #[test]

@@ -1,25 +1,26 @@
 //! Which drawing may be used for what: the only place that decides it.
 //!
 //! The split is by concept family, deterministic, and computed for the core concepts first, so that
-//! the core corpus and the full corpus agree on every drawing they share. Concepts fall in three parts:
+//! the core corpus and the full corpus agree on every concept they share. Concepts fall in three parts:
 //!
 //! | part | share | drawings |
 //! |---|---|---|
 //! | held-out | 15 % | Test in every style |
 //! | validation | 12 % | Validation in every style |
-//! | train | the rest | training styles Train, unseen styles Test |
+//! | train | the rest | as the world's design says: [`categories`], [`web`] |
 //!
-//! Two exceptions among the train concepts. A quarter has one of its two training-style drawings
-//! reserved as Test (fresh drawings of seen styles, RobustVQA-V). Another sixth are *tuning*
-//! concepts: their unseen-style drawings and one training-style drawing are Validation, so that a
-//! recipe can be chosen on concepts that the model knows. No concept has both Validation and Test drawings.
+//! No concept has both Validation and Test drawings, whatever the design.
+
+mod categories;
+mod web;
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Corpus, DrawingIndex, Style, Subset};
+use super::{Corpus, DrawingIndex, Subset};
 use crate::dice::hash;
+use crate::world::design::{Casting, Design, DesignName};
 
 /// What a drawing may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -58,8 +59,8 @@ pub struct Split {
 }
 
 impl Split {
-    /// Splits a corpus.
-    pub fn new(corpus: &Corpus) -> Self {
+    /// Splits a corpus by the rules of a design.
+    pub fn new(corpus: &Corpus, design: &Design) -> Self {
         let mut part_of_family: HashMap<&str, Part> = HashMap::new();
         for subset in [Subset::Core, Subset::Extended] {
             let mut families: BTreeMap<(u64, &str), usize> = BTreeMap::new();
@@ -95,7 +96,7 @@ impl Split {
                     .unwrap_or(Part::Train)
             })
             .collect();
-        let roles = roles(corpus, &parts);
+        let roles = roles(corpus, &parts, design);
         Self { parts, roles }
     }
 
@@ -127,52 +128,43 @@ fn key(name: &str) -> u64 {
     hash(format!("{SALT} {name}").as_bytes())
 }
 
-fn roles(corpus: &Corpus, parts: &[Part]) -> Vec<Role> {
+fn roles(corpus: &Corpus, parts: &[Part], design: &Design) -> Vec<Role> {
     let mut roles: Vec<Role> = corpus
         .drawings()
         .iter()
-        .map(|d| match parts[d.concept] {
-            Part::HeldOut => Role::Test,
-            Part::Validation => Role::Validation,
-            Part::Train if d.style.is_training() => Role::Train,
-            Part::Train => Role::Test,
+        .map(|d| match (parts[d.concept], design.casting(d.style)) {
+            (Part::HeldOut, _) => Role::Test,
+            (Part::Validation, _) => Role::Validation,
+            (Part::Train, Casting::NeverSeen) => Role::Test,
+            (Part::Train, Casting::Captioned | Casting::Web) => Role::Train,
         })
         .collect();
-    for subset in [Subset::Core, Subset::Extended] {
-        let mut train: Vec<usize> = (0..parts.len())
-            .filter(|c| parts[*c] == Part::Train && corpus.concepts()[*c].subset == subset)
-            .collect();
-        train.sort_by_key(|c| key(&corpus.concepts()[*c].id));
-        let reserved = train.len() / 4;
-        let tuning = train.len() / 6;
-        for (rank, concept) in train.into_iter().enumerate().take(reserved + tuning) {
-            let kept = if rank % 2 == 0 {
-                Style::Noto
-            } else {
-                Style::Twemoji
-            };
-            let role = if rank < reserved {
-                Role::Test
-            } else {
-                Role::Validation
-            };
-            for drawing in corpus.drawings_of(concept) {
-                let style = corpus.drawings()[*drawing].style;
-                if style != kept {
-                    roles[*drawing] = role;
-                }
-            }
-        }
+    match design.name {
+        DesignName::Categories => categories::reserve(corpus, parts, &mut roles),
+        DesignName::Web => web::reserve(corpus, parts, design, &mut roles),
     }
     roles
+}
+
+/// Train concepts for which `keep` holds, in the split's order.
+fn train_concepts(corpus: &Corpus, parts: &[Part], keep: impl Fn(usize) -> bool) -> Vec<usize> {
+    let mut train: Vec<usize> = (0..parts.len())
+        .filter(|c| parts[*c] == Part::Train && keep(*c))
+        .collect();
+    train.sort_by_key(|c| key(&corpus.concepts()[*c].id));
+    train
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn split(corpus: &Corpus) -> Split {
+        Split::new(corpus, &Design::categories(Subset::Extended))
+    }
+
     fn counts(corpus: &Corpus) -> ([usize; 3], [usize; 3]) {
-        let split = Split::new(corpus);
+        let split = split(corpus);
         let part = |p| {
             (0..corpus.concepts().len())
                 .filter(|c| split.part(*c) == p)
@@ -208,7 +200,7 @@ mod tests {
     #[test]
     fn families_stay_together_and_no_concept_is_in_both_evaluations() {
         let corpus = Corpus::builtin(Subset::Extended).unwrap();
-        let split = Split::new(&corpus);
+        let split = split(&corpus);
         let mut family: HashMap<&str, Part> = HashMap::new();
         for (index, concept) in corpus.concepts().iter().enumerate() {
             assert_eq!(
@@ -227,7 +219,9 @@ mod tests {
             );
             for drawing in corpus.drawings_of(index) {
                 if split.role(*drawing) == Role::Train {
-                    assert!(corpus.drawings()[*drawing].style.is_training());
+                    let style = corpus.drawings()[*drawing].style;
+                    let design = Design::categories(Subset::Extended);
+                    assert_eq!(design.casting(style), Casting::Captioned);
                     assert_eq!(split.part(index), Part::Train);
                 }
             }
@@ -242,7 +236,7 @@ mod tests {
     fn core_and_full_corpus_agree() {
         let full = Corpus::builtin(Subset::Extended).unwrap();
         let core = full.subset(Subset::Core);
-        let (of_full, of_core) = (Split::new(&full), Split::new(&core));
+        let (of_full, of_core) = (split(&full), split(&core));
         for (index, drawing) in core.drawings().iter().enumerate() {
             assert_eq!(
                 of_core.role(index),

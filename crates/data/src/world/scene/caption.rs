@@ -229,6 +229,7 @@ mod tests {
                 group(&corpus, "owl", Position::Left),
                 group(&corpus, "bus", Position::Right),
             ],
+            main: 0,
             background: Background::Pink,
             arrangement: Arrangement::Row,
         };
@@ -268,6 +269,7 @@ mod tests {
         let captioner = Captioner::new(corpus.clone());
         let facts = Facts {
             groups: vec![group(&corpus, "owl", Position::Center)],
+            main: 0,
             background: Background::Pink,
             arrangement: Arrangement::Single,
         };

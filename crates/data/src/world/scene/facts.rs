@@ -28,6 +28,8 @@ pub struct Group {
 pub struct Facts {
     /// Groups, from left to right or top to bottom as placed.
     pub groups: Vec<Group>,
+    /// The main thing: position of the group whose objects are largest, the first of several.
+    pub main: usize,
     /// Colour behind the objects.
     pub background: Background,
     /// How the objects stand to each other.
@@ -65,15 +67,25 @@ impl Facts {
                 groups.push((object.group, group, vec![position]));
             }
         }
-        let groups = groups
+        let groups: Vec<Group> = groups
             .into_iter()
             .map(|(_, group, positions)| Group {
                 position: Position::common(&positions),
                 ..group
             })
             .collect();
+        let size = |group: usize| scene.objects[groups[group].objects[0]].size;
+        let largest = |best, group| {
+            if size(group) > size(best) {
+                group
+            } else {
+                best
+            }
+        };
+        let main = (1..groups.len()).fold(0, largest);
         Ok(Self {
             groups,
+            main,
             background: scene.background,
             arrangement: scene.arrangement,
         })

@@ -67,6 +67,17 @@ pub enum Form {
     TwoOption,
 }
 
+impl Form {
+    /// The form in words, for tables.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::YesNo => "yes or no",
+            Self::Open => "open",
+            Self::TwoOption => "two options",
+        }
+    }
+}
+
 /// A question with its answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Question {
@@ -80,6 +91,8 @@ pub struct Question {
     pub options: Option<[String; 2]>,
     /// The true answer: `yes`, `two`, `turned left`.
     pub answer: String,
+    /// What a yes/no question claims, in words that occur in its text: `red`, `top left`, a noun.
+    pub claim: Option<String>,
 }
 
 impl Question {

@@ -96,20 +96,16 @@ impl Questioner {
             template,
             &[("a", &with_article(self.captioner.noun(concept)))],
         );
-        yes_no(Attribute::Presence, text, answer)
+        let noun = self.captioner.noun(concept);
+        yes_no(Attribute::Presence, text, noun, answer)
     }
 
     /// Whether a concept is the main object, in the protocol's wording.
     pub fn main_object_of(&self, concept: usize, answer: bool) -> Question {
-        let text = fill(
-            wording::MAIN_OBJECT[0],
-            &[("noun", self.captioner.noun(concept))],
-        );
-        yes_no(
-            Attribute::MainObject,
-            text,
-            if answer { "yes" } else { "no" },
-        )
+        let noun = self.captioner.noun(concept);
+        let text = fill(wording::MAIN_OBJECT[0], &[("noun", noun)]);
+        let answer = if answer { "yes" } else { "no" };
+        yes_no(Attribute::MainObject, text, noun, answer)
     }
 
     fn main_object(&self, facts: &Facts, pool: &Pool, dice: &mut Dice) -> Option<Question> {
@@ -147,7 +143,7 @@ impl Questioner {
                 } else {
                     (wrong, "no")
                 };
-                yes_no(attribute, self.about(closed, group, value), answer)
+                yes_no(attribute, self.about(closed, group, value), value, answer)
             }
             Form::Open => Question {
                 attribute,
@@ -155,6 +151,7 @@ impl Questioner {
                 text: self.about(open, group, truth),
                 options: None,
                 answer: truth.to_owned(),
+                claim: None,
             },
             Form::TwoOption => {
                 let options = if true_first {
@@ -168,6 +165,7 @@ impl Questioner {
                     text: self.about(open, group, truth),
                     options: Some(options.map(str::to_owned)),
                     answer: truth.to_owned(),
+                    claim: None,
                 }
             }
         }
@@ -216,13 +214,14 @@ fn template_index(dice: &mut Dice, templates: usize) -> usize {
     }
 }
 
-fn yes_no(attribute: Attribute, text: String, answer: &str) -> Question {
+fn yes_no(attribute: Attribute, text: String, claim: &str, answer: &str) -> Question {
     Question {
         attribute,
         form: Form::YesNo,
         text,
         options: None,
         answer: answer.to_owned(),
+        claim: Some(claim.to_owned()),
     }
 }
 
@@ -251,6 +250,7 @@ mod tests {
                 group("owl", 1, Position::TopLeft),
                 group("bus", 2, Position::Bottom),
             ],
+            main: 0,
             background: Background::Cyan,
             arrangement: Arrangement::Grid,
         };
@@ -272,6 +272,7 @@ mod tests {
                     questioner.ask_about(attribute, Form::YesNo, &facts, &pool, &mut dice)
                 {
                     assert!(!q.text.contains('{'), "{}", q.text);
+                    assert!(q.text.contains(&q.claim.unwrap()), "{}", q.text);
                     *answers.entry(q.answer).or_default() += 1;
                 }
             }

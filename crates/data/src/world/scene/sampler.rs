@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
+use super::config::SceneConfig;
 use super::pool::Pool;
 use super::render::Renderer;
 use super::slots::slots;
@@ -11,40 +10,6 @@ use super::spec::{Arrangement, Background, Object, Orientation, Scene, Tint};
 use crate::DataError;
 use crate::dice::Dice;
 use crate::world::corpus::DrawingIndex;
-
-/// Odds of what a scene looks like.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SceneConfig {
-    /// Share of scenes with one large object.
-    pub single: f32,
-    /// Weights of 1 to 5 objects in the other scenes.
-    pub objects: [f32; 5],
-    /// Weights of 1 to 3 groups where there are enough objects.
-    pub groups: [f32; 3],
-    /// Share of groups that are not upright.
-    pub turned: f32,
-    /// Share of groups in another colour than their own.
-    pub tinted: f32,
-    /// Share of groups with left and right swapped.
-    pub mirrored: f32,
-    /// Chance that a further concept is a usual companion of an earlier one.
-    pub companions: f32,
-}
-
-impl Default for SceneConfig {
-    fn default() -> Self {
-        Self {
-            single: 0.35,
-            objects: [0.14, 0.34, 0.28, 0.16, 0.08],
-            groups: [0.3, 0.5, 0.2],
-            turned: 0.5,
-            tinted: 0.5,
-            mirrored: 0.5,
-            companions: 0.4,
-        }
-    }
-}
 
 /// What a scene must have; everything left out is random.
 #[derive(Clone, Debug, Default)]
@@ -86,31 +51,7 @@ impl SceneSampler {
                 hint: "no drawing of the corpus has the role and style asked for".into(),
             });
         }
-        for (field, odds) in [
-            ("single", config.single),
-            ("turned", config.turned),
-            ("tinted", config.tinted),
-            ("mirrored", config.mirrored),
-            ("companions", config.companions),
-        ] {
-            if !(0.0..=1.0).contains(&odds) {
-                return Err(DataError::config(
-                    format!("scene.{field}"),
-                    format!("{odds} is not in [0, 1]"),
-                ));
-            }
-        }
-        for (field, weights) in [
-            ("objects", config.objects.as_slice()),
-            ("groups", config.groups.as_slice()),
-        ] {
-            if weights.iter().any(|w| *w < 0.0 || !w.is_finite())
-                || weights.iter().sum::<f32>() <= 0.0
-            {
-                let reason = format!("{weights:?} must be non-negative and not all zero");
-                return Err(DataError::config(format!("scene.{field}"), reason));
-            }
-        }
+        config.validate()?;
         Ok(Self {
             renderer,
             pool,
@@ -180,6 +121,11 @@ impl SceneSampler {
                     tint: if tinted { colour } else { Tint::Natural },
                 });
             }
+        }
+        if self.config.others < 1.0 && counts.len() > 1 {
+            let main = dice.below(counts.len());
+            let others = objects.iter_mut().filter(|o| o.group != main);
+            others.for_each(|o| o.size *= self.config.others);
         }
         let background = self.background(&objects, dice);
         Scene {
@@ -311,12 +257,14 @@ impl SceneSampler {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::world::Design;
     use crate::world::corpus::{Corpus, Role, Split, Subset};
     use crate::world::scene::{Facts, Position};
 
     fn sampler() -> SceneSampler {
         let corpus = Arc::new(Corpus::builtin(Subset::Core).unwrap());
-        let drawings = Split::new(&corpus).drawings(Role::Train, |_| true);
+        let split = Split::new(&corpus, &Design::categories(Subset::Core));
+        let drawings = split.drawings(Role::Train, |_| true);
         let pool = Arc::new(Pool::new(&corpus, &drawings));
         SceneSampler::new(Renderer::new(corpus), pool, SceneConfig::default()).unwrap()
     }
@@ -408,5 +356,37 @@ mod tests {
             assert!(!facts.has(without));
             assert_eq!(facts.arrangement, Arrangement::Column);
         }
+    }
+
+    #[test]
+    fn one_thing_is_the_main_one_where_others_are_smaller() {
+        let equal = sampler();
+        let config = SceneConfig {
+            others: 0.5,
+            ..SceneConfig::default()
+        };
+        let corpus = equal.renderer().corpus().clone();
+        let sampler =
+            SceneSampler::new(equal.renderer().clone(), equal.pool().clone(), config).unwrap();
+        let mut main = [0; 3];
+        for index in 0..1500 {
+            let scene = sampler.sample(&mut Dice::new(5, "main", index));
+            let facts = Facts::new(&scene, &corpus).unwrap();
+            let size = |group: usize| scene.objects[facts.groups[group].objects[0]].size;
+            main[facts.main] += usize::from(facts.groups.len() == 3);
+            for group in (0..facts.groups.len()).filter(|g| *g != facts.main) {
+                assert!(
+                    (size(group) / size(facts.main) - 0.5).abs() < 1e-6,
+                    "{scene:?}"
+                );
+            }
+        }
+        assert!(main.iter().all(|times| *times > 5), "any of them: {main:?}");
+        let config = SceneConfig {
+            others: 0.0,
+            ..SceneConfig::default()
+        };
+        let refused = SceneSampler::new(equal.renderer().clone(), equal.pool().clone(), config);
+        assert!(refused.unwrap_err().to_string().contains("scene.others"));
     }
 }

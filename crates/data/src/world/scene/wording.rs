@@ -22,6 +22,16 @@ pub const CATEGORY: &[&str] = &[
     "{list}",
 ];
 
+/// Captions that name nothing. Made of words that other texts have, so that the vocabulary is that of the others.
+pub const NOISE: &[&str] = &[
+    "a photo",
+    "a picture",
+    "an image",
+    "a drawing",
+    "a picture of objects",
+    "a description of the image",
+];
+
 /// Where the background and the arrangement stand in a full caption.
 pub const FULL: &[&str] = &[
     "{list}{arrangement} on {a_background} background",

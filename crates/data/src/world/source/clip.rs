@@ -1,12 +1,12 @@
-//! Pairs of a picture and a category caption, for contrastive pre-training. The captions are blind to
-//! number, colour, place and orientation, which gives the encoder CLIP's blindness.
+//! Pairs of a picture and a caption that names what is there, or some of it, for contrastive pre-training. The captions
+//! are blind to number, colour, place and orientation, which gives the encoder CLIP's blindness.
 
 use crate::DataError;
 use crate::sample::{Sample, SampleImage, Segment};
 use crate::source::Source;
 use crate::world::feed::{SceneFeed, ScenePair, provenance};
 
-/// Picture and category caption.
+/// Picture and usual caption.
 #[derive(Clone, Debug)]
 pub struct ClipSource(SceneFeed);
 

@@ -49,7 +49,7 @@ impl InterleavedSource {
         if dice.chance(self.config.full_captions) {
             self.feed.captioner().full(facts, dice)
         } else {
-            self.feed.captioner().category(facts, dice)
+            self.feed.usual_caption(facts, dice)
         }
     }
 

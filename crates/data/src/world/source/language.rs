@@ -18,32 +18,50 @@ use crate::world::scene::{Facts, QuestionMix, Questioner};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LanguageConfig {
-    /// Share of bare captions: one to five of the same scene in different words. Saying a thing again is
+    /// Share of bare captions: two to five of the same scene in different words. Saying a thing again is
     /// how a small model learns to look back.
     pub captions: f32,
     /// The first documents are bare captions only; their share falls to the above over this many.
     pub introduction: u64,
     /// Share of requests for a caption or a region description, answered.
     pub descriptions: f32,
+    /// Over this many documents closed questions come in place of open ones: what is to be compared with a claim must
+    /// first be found.
+    pub opening: u64,
     /// Most questions about one description, as turns of a conversation; 1 to this many.
     pub turns: usize,
+    /// Share of questioned descriptions whose questions follow one another without roles and instructions: a
+    /// protocol's turn spends forty tokens on one answered word, a plain one about twelve.
+    pub plain: f32,
+    /// Questions about such a description.
+    pub plain_turns: usize,
     /// Share of descriptions that only name categories (with presence questions only).
     pub category_descriptions: f32,
-    /// Weights of attributes and forms; presence is asked most, it is learned last.
+    /// Weights of attributes and forms; what is learned last is asked most.
     pub questions: QuestionMix,
 }
 
 impl Default for LanguageConfig {
     fn default() -> Self {
         let questions = QuestionMix {
-            presence: 5.0,
-            ..QuestionMix::default()
+            presence: 2.5,
+            main_object: 0.7,
+            quantity: 1.2,
+            colour: 1.6,
+            position: 3.0,
+            orientation: 1.6,
+            background: 1.0,
+            structure: 1.0,
+            forms: [0.6, 0.25, 0.15],
         };
         Self {
             captions: 0.2,
-            introduction: 16_000,
-            descriptions: 0.1,
-            turns: 4,
+            introduction: 32_000,
+            opening: 48_000,
+            descriptions: 0.06,
+            turns: 3,
+            plain: 0.6,
+            plain_turns: 7,
             category_descriptions: 0.1,
             questions,
         }
@@ -56,6 +74,7 @@ pub struct LanguageSource {
     feed: SceneFeed,
     config: LanguageConfig,
     questioner: Questioner,
+    open: Questioner,
     presence: Questioner,
 }
 
@@ -76,20 +95,30 @@ impl LanguageSource {
             forms: [1.0, 0.0, 0.0],
         };
         let presence = Questioner::new(feed.captioner().clone(), only);
+        let mostly_open = QuestionMix {
+            forms: [0.1, 0.9, 0.0],
+            ..config.questions.clone()
+        };
+        let open = Questioner::new(feed.captioner().clone(), mostly_open);
         Self {
             feed,
             config,
             questioner,
+            open,
             presence,
         }
     }
 
+    /// A caption that names the groups in any order: to say again what is true of a thing, it has to be found by the
+    /// thing's name.
     fn caption(&self, facts: &Facts, dice: &mut Dice) -> String {
         let captioner = self.feed.captioner();
-        if dice.chance(0.7) {
-            captioner.full(facts, dice)
+        let mut facts = facts.clone();
+        dice.shuffle(&mut facts.groups);
+        if dice.chance(0.8) {
+            captioner.full(&facts, dice)
         } else {
-            captioner.category(facts, dice)
+            captioner.category(&facts, dice)
         }
     }
 
@@ -100,18 +129,19 @@ impl LanguageSource {
                 "{SYSTEM}\n{USER} {} {CAPTION_REQUEST}\n{ASSISTANT} {CAPTION_ANSWER}",
                 captioner.full(facts, dice)
             );
-            conversation(prompt, &captioner.category_list(facts), false)
+            conversation(&prompt, &captioner.category_list(facts))
         } else {
             let group = &facts.groups[dice.below(facts.groups.len())];
             let prompt = format!(
                 "{SYSTEM}\n{USER} {} {REGION_REQUEST}\n{ASSISTANT}",
                 captioner.region(group, dice)
             );
-            conversation(prompt, &captioner.region_reference(group), false)
+            conversation(&prompt, &captioner.region_reference(group))
         }
     }
 
-    fn questions(&self, facts: &Facts, dice: &mut Dice) -> Vec<Segment> {
+    /// Questions about a scene; `closed` is the share of documents whose questions have their final mix of forms.
+    fn questions(&self, facts: &Facts, closed: f32, dice: &mut Dice) -> Vec<Segment> {
         let plain = dice.chance(self.config.category_descriptions);
         let captioner = self.feed.captioner();
         let description = if plain {
@@ -119,33 +149,59 @@ impl LanguageSource {
         } else {
             captioner.full(facts, dice)
         };
-        let questioner = if plain {
-            &self.presence
-        } else {
-            &self.questioner
+        let questioner = match plain {
+            true => &self.presence,
+            false if dice.chance(closed) => &self.questioner,
+            false => &self.open,
+        };
+        let shortly = dice.chance(self.config.plain);
+        let turns = match shortly {
+            true => self.config.plain_turns.max(1),
+            false => 1 + dice.below(self.config.turns.max(1)),
         };
         let mut segments = Vec::new();
-        for turn in 0..1 + dice.below(self.config.turns.max(1)) {
+        for turn in 0..turns {
             let question = questioner.ask(facts, self.feed.sampler().pool(), dice);
-            let prompt = if turn == 0 {
-                text::text_question_prompt(&description, &question.prompt())
-            } else {
-                format!(
+            let prompt = match (shortly, turn) {
+                (true, 0) => format!("{description} {} {ANSWER}", question.plain()),
+                (true, _) => format!(" {} {ANSWER}", question.plain()),
+                (false, 0) => text::text_question_prompt(&description, &question.prompt()),
+                (false, _) => format!(
                     "\n{USER} {LOOK} {}\n{ASSISTANT} {ANSWER}",
                     question.prompt()
-                )
+                ),
             };
-            segments.extend(conversation(prompt, &question.answer, true));
+            segments.extend(asked(&prompt, question.claim.as_deref()));
+            segments.extend(text::answer(&question.answer));
         }
         segments
     }
 }
 
-fn conversation(prompt: String, answer: &str, counted: bool) -> Vec<Segment> {
-    let mut segments = vec![Segment::Text {
-        text: prompt,
+/// What comes before an answer. Of a yes/no question its claim is learned as well as its answer: half of the claims
+/// are true, so a model that looks the truth up predicts them, and has only to compare.
+fn asked(text: &str, claim: Option<&str>) -> Vec<Segment> {
+    let piece = |text: &str, counted| Segment::Text {
+        text: text.to_owned(),
         counted,
-    }];
+    };
+    // The description before the question may hold the same words.
+    match claim.and_then(|claim| Some((text.rfind(claim)?, claim.len()))) {
+        Some((start, length)) => {
+            let (before, rest) = text.split_at(start);
+            let (claim, after) = rest.split_at(length);
+            vec![
+                piece(before, false),
+                piece(claim, true),
+                piece(after, false),
+            ]
+        }
+        None => vec![piece(text, false)],
+    }
+}
+
+fn conversation(prompt: &str, answer: &str) -> Vec<Segment> {
+    let mut segments = asked(prompt, None);
     segments.extend(text::answer(answer));
     segments
 }
@@ -157,7 +213,8 @@ impl Source for LanguageSource {
 
     fn get(&self, index: u64) -> Result<Sample, DataError> {
         let (_, facts, mut dice) = self.feed.scene(index)?;
-        let read = (index as f32 / self.config.introduction.max(1) as f32).min(1.0);
+        let passed = |documents: u64| (index as f32 / documents.max(1) as f32).min(1.0);
+        let read = passed(self.config.introduction);
         let later = 1.0 - self.config.captions;
         let shares = [
             1.0 - read * later,
@@ -166,7 +223,7 @@ impl Source for LanguageSource {
         ];
         let segments = match dice.weighted(&shares) {
             Some(0) => {
-                let captions: Vec<String> = (0..1 + dice.below(5))
+                let captions: Vec<String> = (0..2 + dice.below(4))
                     .map(|_| self.caption(&facts, &mut dice))
                     .collect();
                 let text = captions.join(" . ");
@@ -179,7 +236,7 @@ impl Source for LanguageSource {
                 ]
             }
             Some(1) => self.description(&facts, &mut dice),
-            _ => self.questions(&facts, &mut dice),
+            _ => self.questions(&facts, passed(self.config.opening), &mut dice),
         };
         Ok(Sample {
             id: self.feed.id(index),
@@ -187,5 +244,35 @@ impl Source for LanguageSource {
             images: vec![],
             provenance: vec![],
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_count_and_the_question_around_them_does_not() {
+        let text = "an owl on a red background Is the background red? The answer is";
+        let pieces: Vec<(String, bool)> = asked(text, Some("red"))
+            .into_iter()
+            .map(|segment| match segment {
+                Segment::Text { text, counted } => (text, counted),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(
+            pieces,
+            [
+                (
+                    "an owl on a red background Is the background ".to_owned(),
+                    false
+                ),
+                ("red".to_owned(), true),
+                ("? The answer is".to_owned(), false),
+            ]
+        );
+        assert_eq!(asked(text, None).len(), 1);
+        assert_eq!(asked(text, Some("green")).len(), 1);
     }
 }

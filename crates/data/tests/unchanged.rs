@@ -1,0 +1,193 @@
+//! What the built-in world draws and says for a seed: shipped weights were trained on it, and published figures were
+//! measured on it.
+//!
+//! A change that makes one of these sums another one needs another `deem_data::world::VERSION` and other weights.
+
+use deem_data::Segment;
+use deem_data::benchmark::Mask;
+use deem_data::image::ImageLimits;
+use deem_data::source::Source;
+use deem_data::world::benchmark::{BenchmarkConfig, build_benchmarks};
+use deem_data::world::corpus::{Role, Subset};
+use deem_data::world::scene::SceneConfig;
+use deem_data::world::source::{ClipSource, DiffusionSource, Task};
+use deem_data::world::{SceneFeed, World};
+use image::RgbImage;
+use sha2::{Digest, Sha256};
+
+const SIDE: u32 = 32;
+const SEED: u64 = 5;
+const SAMPLES: u64 = 40;
+
+/// First half of a checksum, in hexadecimal.
+fn short(hash: Sha256) -> String {
+    hash.finalize()[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn of_source(source: &dyn Source) -> String {
+    let mut hash = Sha256::new();
+    for index in 0..SAMPLES {
+        let sample = source.get(index).unwrap();
+        hash.update(&sample.id);
+        for segment in &sample.segments {
+            let (kind, text, counted) = match segment {
+                Segment::Text { text, counted } => (0, text.clone(), *counted),
+                Segment::Image { index, counted } => (1, index.to_string(), *counted),
+                Segment::Bos => (2, String::new(), false),
+                Segment::Eos { counted } => (3, String::new(), *counted),
+            };
+            hash.update([kind, u8::from(counted)]);
+            hash.update(text);
+        }
+        for picture in &sample.images {
+            hash.update(&picture.id);
+            hash.update(picture.image.as_raw());
+            if let Some(mask) = &picture.mask {
+                hash.update(mask.as_raw());
+            }
+        }
+        hash.update(sample.provenance.join(" "));
+    }
+    short(hash)
+}
+
+fn of_scenes(feed: &SceneFeed) -> String {
+    let mut hash = Sha256::new();
+    for index in 0..SAMPLES {
+        let pair = feed.pair(index, true).unwrap();
+        hash.update(format!("{} {:?} {}\n", pair.id, pair.scene, pair.caption));
+    }
+    short(hash)
+}
+
+/// Mean colours of the quarters of a picture: stands in for an encoder.
+fn embed(images: &[RgbImage]) -> Vec<Vec<f32>> {
+    let of = |image: &RgbImage| {
+        let mut sums = vec![0.0f32; 12];
+        for (x, y, pixel) in image.enumerate_pixels() {
+            let quarter =
+                usize::from(2 * x >= image.width()) + 2 * usize::from(2 * y >= image.height());
+            for (channel, value) in pixel.0.iter().enumerate() {
+                sums[3 * quarter + channel] += f32::from(*value);
+            }
+        }
+        sums
+    };
+    images.iter().map(of).collect()
+}
+
+fn of_benchmarks(world: &World, role: Role) -> Vec<(String, String)> {
+    let config = BenchmarkConfig {
+        robust_images: 20,
+        pope_questions: 60,
+        mmvp_pairs: 28,
+        regions: 10,
+        candidates: 3,
+        resolution: SIDE,
+        ..BenchmarkConfig::default()
+    };
+    let classes = world.corpus().concepts().len();
+    let classify = |images: &[RgbImage]| -> Vec<Vec<f32>> {
+        let scores = |e: Vec<f32>| {
+            (0..classes)
+                .map(|c| e[c % e.len()] * (1.0 + (c * 37 % 64) as f32 / 64.0))
+                .collect()
+        };
+        embed(images).into_iter().map(scores).collect()
+    };
+    let built = build_benchmarks(world, &config, role, &classify, &embed, &|| false).unwrap();
+    let sums = built.into_iter().map(|set| {
+        let mut hash = Sha256::new();
+        for item in &set.items {
+            for text in [&item.id, &item.part, &item.question, &item.cluster] {
+                hash.update(text);
+            }
+            hash.update(item.options.join("|"));
+            hash.update(item.answers.join("|"));
+            hash.update(item.provenance.join(" "));
+            hash.update(item.picture.load(ImageLimits::default()).unwrap().as_raw());
+            if let Some(Mask::Pixels(mask)) = &item.mask {
+                hash.update(mask.as_raw());
+            }
+        }
+        (format!("{} {role:?}", set.name), short(hash))
+    });
+    sums.collect()
+}
+
+fn of_split(world: &World) -> String {
+    let mut hash = Sha256::new();
+    for (index, drawing) in world.corpus().drawings().iter().enumerate() {
+        let part = world.split().part(drawing.concept);
+        let role = world.split().role(index);
+        hash.update(format!("{index} {} {part:?} {role:?}\n", drawing.id));
+    }
+    short(hash)
+}
+
+#[test]
+fn samples_splits_and_questions_of_the_default_world_are_the_published_ones() {
+    let world = World::builtin(Subset::Core).unwrap();
+    let feed = |purpose| {
+        let scenes = SceneConfig::default();
+        world.training_feed(scenes, purpose, SEED, SIDE).unwrap()
+    };
+    let spoken = world.language_feed(SceneConfig::default(), SEED).unwrap();
+    let mut found: Vec<(String, String)> = [
+        ("clip", of_source(&ClipSource::new(feed("clip")))),
+        (
+            "diffusion",
+            of_source(&DiffusionSource::new(feed("diffusion"))),
+        ),
+        ("spoken scenes", of_scenes(&spoken)),
+        ("split", of_split(&world)),
+        (
+            "split of all concepts",
+            of_split(&World::builtin(Subset::Extended).unwrap()),
+        ),
+    ]
+    .map(|(name, sum)| (name.to_owned(), sum))
+    .into();
+    for task in [
+        Task::Alignment,
+        Task::Description,
+        Task::Instruction,
+        Task::Region,
+        Task::Captions,
+    ] {
+        let source = world.source(task, SEED, SIDE).unwrap();
+        found.push((format!("{task:?}"), of_source(&*source)));
+    }
+    found.extend(of_benchmarks(&world, Role::Validation));
+    found.extend(of_benchmarks(&world, Role::Test));
+    let found: Vec<(&str, &str)> = found
+        .iter()
+        .map(|(name, sum)| (name.as_str(), sum.as_str()))
+        .collect();
+    assert_eq!(found, PUBLISHED);
+}
+
+/// Sums of the first samples of each source, of the splits, and of small benchmarks.
+const PUBLISHED: [(&str, &str); 18] = [
+    ("clip", "49683a383ea0b1bac810d7685dd2225c"),
+    ("diffusion", "edf97950785eff5d43b044c457622c99"),
+    ("spoken scenes", "0bc5c26822ad942f3b3a333c1746b2f8"),
+    ("split", "952ff9b58a04581818e507d33cd3b23c"),
+    ("split of all concepts", "43e565c4102090a53df14b11afed24ae"),
+    ("Alignment", "dd908280a039e7ae27c4a4ae4c273d3c"),
+    ("Description", "842054486593af2d7a31fc3dafaf0c98"),
+    ("Instruction", "956c6268aa18f624e682da48f6686f22"),
+    ("Region", "c622a848ddc2f5862e5dcf27d2a04617"),
+    ("Captions", "edf97950785eff5d43b044c457622c99"),
+    ("robust_vqa Validation", "93c654fc4eaaa518cace1aee0aa37e46"),
+    ("pope Validation", "43479bb1a7feda44fcb0e6c7e3f5f6e0"),
+    ("mmvp Validation", "0471d0fbd7cb75db3945eee4a4600700"),
+    ("region Validation", "23db0c129d7403571fc2d294e0b8ef97"),
+    ("robust_vqa Test", "964049145b87a56e9b172b7ee924d82d"),
+    ("pope Test", "ae6ee5baff036fdc52bff023769524bd"),
+    ("mmvp Test", "e6c1238951cdb722cda8f8f5e2c182be"),
+    ("region Test", "c314cec07faca6a386698fa6863dc9e1"),
+];

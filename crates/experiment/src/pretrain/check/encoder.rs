@@ -1,0 +1,187 @@
+//! What the encoder knows by name: single things by style, and things in scenes.
+
+use burn::module::Module;
+use burn::tensor::Device;
+use deem_data::world::corpus::{Part, Role};
+use deem_data::world::scene::{Facts, SceneConfig};
+use deem_data::world::{Casting, SceneFeed, ScenePair};
+use deem_metrics::statistics::Interval;
+
+use super::probe::Ridge;
+use super::{CHUNK, SCENES, SEED, percent};
+use crate::built_in::BuiltIn;
+use crate::pretrain::clip::{class_embeddings, embed};
+use crate::standins::StandIns;
+use deem_engine::EngineError;
+
+/// Scenes that the noun probe is fitted to.
+const FITTED: u64 = 2048;
+/// Ridge of the noun probe, per scene: embeddings have unit length.
+const RIDGE: f64 = 1e-3;
+
+/// What the encoder knows of scenes with several things, captioned styles.
+#[derive(Clone, Debug)]
+pub struct InScenes {
+    /// How often the best-fitting noun is that of the main thing, in percent.
+    pub main_thing: Interval,
+    /// How often the noun that a linear probe finds likeliest is of something that is there, in percent.
+    pub noun_probe: Interval,
+}
+
+/// Drawings of one kind, and what a card calls them.
+type Row = (&'static str, Role, Casting);
+
+/// Zero-shot accuracy in percent on single upright things, by what is shown.
+pub(super) fn zero_shot(
+    standins: &StandIns,
+    data: &BuiltIn,
+    device: &Device,
+) -> Result<Vec<(&'static str, Interval)>, EngineError> {
+    let design = data.world.design();
+    let rows: &[Row] = if design.unseen_apart {
+        &[
+            ("captioned styles", Role::Train, Casting::Captioned),
+            (
+                "their reserved drawings",
+                Role::Validation,
+                Casting::Captioned,
+            ),
+            ("web styles", Role::Validation, Casting::Web),
+            ("the never-seen style", Role::Validation, Casting::NeverSeen),
+        ]
+    } else {
+        &[
+            ("training styles", Role::Train, Casting::Captioned),
+            ("unseen styles", Role::Test, Casting::NeverSeen),
+        ]
+    };
+    let single = SceneConfig {
+        single: 1.0,
+        turned: 0.0,
+        tinted: 0.0,
+        ..design.scenes.clone()
+    };
+    let side = data.resolution();
+    let split = data.world.split();
+    rows.iter()
+        .map(|(name, role, casting)| {
+            let pool = data.world.pool(*role, |drawing| {
+                let known = split.part(drawing.concept) == Part::Train;
+                design.casting(drawing.style) == *casting && (known || !design.unseen_apart)
+            });
+            let feed = data.world.feed(pool, single.clone(), "gate", SEED, side)?;
+            Ok((
+                *name,
+                accuracy(standins, data, &feed, device, &|pair, best| {
+                    pair.facts.has(best)
+                })?,
+            ))
+        })
+        .collect()
+}
+
+/// How often the noun that fits a picture best is right, in percent.
+fn accuracy(
+    standins: &StandIns,
+    data: &BuiltIn,
+    feed: &SceneFeed,
+    device: &Device,
+    is_right: &dyn Fn(&ScenePair, usize) -> bool,
+) -> Result<Interval, EngineError> {
+    let clip = standins.clip(device)?.no_grad();
+    let texts = class_embeddings(&clip, data, device)?;
+    let mut right = Vec::new();
+    for start in (0..SCENES).step_by(CHUNK) {
+        let pairs = (start..start + CHUNK as u64)
+            .map(|i| feed.pair(i, false))
+            .collect::<Result<Vec<_>, _>>()?;
+        let pictures: Vec<_> = pairs.iter().map(|p| p.image.clone()).collect();
+        let images = embed(&clip, &pictures, feed.resolution(), device);
+        let scores = deem_kernels::linear(images, texts.clone(), None);
+        let best: Vec<i64> = scores.argmax(1).into_data().iter::<i64>().collect();
+        for (pair, best) in pairs.iter().zip(best) {
+            right.push(is_right(pair, best as usize));
+        }
+    }
+    Ok(percent(&right))
+}
+
+/// Scenes of two and three things in captioned styles; `None` where the design singles none out.
+pub(super) fn in_scenes(
+    standins: &StandIns,
+    data: &BuiltIn,
+    device: &Device,
+) -> Result<Option<InScenes>, EngineError> {
+    let design = data.world.design();
+    if design.scenes.others >= 1.0 {
+        return Ok(None);
+    }
+    let scenes = SceneConfig {
+        single: 0.0,
+        objects: [0.0, 0.5, 0.5, 0.0, 0.0],
+        groups: [0.0, 0.6, 0.4],
+        ..design.scenes.clone()
+    };
+    let pool = data.world.pool(Role::Train, |drawing| {
+        design.casting(drawing.style) == Casting::Captioned
+    });
+    let feed = data
+        .world
+        .feed(pool, scenes, "gate scenes", SEED, data.resolution())?;
+    let main_thing = accuracy(standins, data, &feed, device, &|pair, best| {
+        pair.facts.groups[pair.facts.main].concept == best
+    })?;
+    Ok(Some(InScenes {
+        main_thing,
+        noun_probe: noun_probe(standins, data, &feed, device)?,
+    }))
+}
+
+/// Fits a linear probe for each noun to the embeddings of scenes, and asks of other scenes whether the noun that scores
+/// best is of something that is there.
+fn noun_probe(
+    standins: &StandIns,
+    data: &BuiltIn,
+    feed: &SceneFeed,
+    device: &Device,
+) -> Result<Interval, EngineError> {
+    let clip = standins.clip(device)?.no_grad();
+    let side = feed.resolution();
+    let embedded = |from: u64, count: u64| -> Result<(Vec<Vec<f64>>, Vec<Facts>), EngineError> {
+        let (mut rows, mut facts) = (Vec::new(), Vec::new());
+        for start in (from..from + count).step_by(CHUNK) {
+            let pairs = (start..start + CHUNK as u64)
+                .map(|i| feed.pair(i, false))
+                .collect::<Result<Vec<_>, _>>()?;
+            let pictures: Vec<_> = pairs.iter().map(|p| p.image.clone()).collect();
+            let images = embed(&clip, &pictures, side, device);
+            let [_, width] = images.dims();
+            let values: Vec<f64> = images.into_data().iter::<f64>().collect();
+            rows.extend(values.chunks(width).map(<[f64]>::to_vec));
+            facts.extend(pairs.into_iter().map(|pair| pair.facts));
+        }
+        Ok((rows, facts))
+    };
+    let concepts = data.world.corpus().concepts().len();
+    let (rows, facts) = embedded(SCENES, FITTED)?;
+    let targets: Vec<Vec<f64>> = facts
+        .iter()
+        .map(|facts| {
+            let there = |concept| f64::from(u8::from(facts.has(concept)));
+            (0..concepts).map(there).collect()
+        })
+        .collect();
+    let probe = Ridge::fit(&rows, &targets, RIDGE * FITTED as f64)
+        .ok_or_else(|| EngineError::Config("noun probe: embeddings that are not numbers".into()))?;
+    let (rows, facts) = embedded(0, SCENES)?;
+    let right: Vec<bool> = rows
+        .iter()
+        .zip(&facts)
+        .map(|(row, facts)| {
+            let scores = probe.scores(row);
+            let best = (0..concepts).max_by(|a, b| scores[*a].total_cmp(&scores[*b]));
+            best.is_some_and(|concept| facts.has(concept))
+        })
+        .collect();
+    Ok(percent(&right))
+}
