@@ -37,7 +37,8 @@ mod parts {
         }
     }
 
-    /// Turns in circles until something has happened, but not longer than a while.
+    /// Turns in circles until something has happened, but not longer than a while; lets others go first who want the
+    /// processor.
     pub(crate) fn briefly(a_while: Duration, happened: impl Fn() -> bool) {
         let started = Instant::now();
         while started.elapsed() < a_while {
@@ -47,6 +48,7 @@ mod parts {
                 }
                 spin_loop();
             }
+            thread::yield_now();
         }
     }
 }
