@@ -51,6 +51,7 @@ pub use cross_entropy::cross_entropy;
 pub use deformable::{Looks, Shifts, deformable_attention};
 pub use graph::{Leaf, LeafGradient};
 pub use host::simd::{InstructionSet, InstructionSetError, with_instruction_set};
+pub use host::team::share_processors;
 pub use key_values::KeyValues;
 pub use linear::linear;
 pub use matmul::matmul;
