@@ -50,6 +50,7 @@ pub use deem_engine::generate::{
     AdaptOptions, End, ImageOptions, Reading, SamplerKind, Sampling, TextOptions, Watch,
 };
 pub use deem_engine::{Compute, Precision};
+pub use deem_kernels::share_processors;
 pub use deem_model::deem::EncodedImages;
 pub use description::{Base, DESCRIPTION, Description, Part, Progress as Trained};
 pub use dialogue::{Dialogue, Exchange, Piece};

@@ -4,14 +4,15 @@ use std::ops::RangeInclusive;
 
 use burn::tensor::{Device, Tensor};
 use deem_data::text::TextTokenizer;
-use deem_engine::Compute;
 use deem_engine::config::ModelSpec;
 use deem_engine::evaluate::Runner;
 use deem_engine::generate::{
     AdaptOptions, ImageOptions, TextOptions, Watch, adapt, generate_image, restore,
 };
 use deem_engine::pictures::{from_tensor, to_tensor};
+use deem_engine::{Compute, Precision};
 use deem_model::deem::{Deem, EncodedImages};
+use deem_model::llama::{Llama, LlamaConfig, TextDecoder};
 use image::RgbImage;
 
 use crate::{Connection, Conversation, Error, Parts, Picture, Purpose};
@@ -76,13 +77,17 @@ impl Model {
         tokenizer: TextTokenizer,
         compute: Compute,
     ) -> Self {
+        let mut network = compute.precision.apply(network);
+        if compute.device == Device::flex() && compute.precision == Precision::F32 {
+            network = network.prepacked();
+        }
         Self {
             name: name.into(),
             source: name.into(),
             spec: spec.clone(),
             purpose: Purpose::Everything,
             connection: Connection::Trained,
-            network: compute.precision.apply(network),
+            network,
             tokenizer,
             compute,
         }
@@ -267,10 +272,18 @@ impl Model {
         self.for_everything("adapting")?;
         let seen = self.view(picture, self.spec.model.image_size)?;
         let target = self.view(picture, self.spec.model.diffusion_size)?;
-        Ok(Self {
-            network: adapt(&self.network, seen, target, options)?,
-            ..self.clone()
-        })
+        // The language model neither adapts nor is asked, and stays as it is.
+        let none = LlamaConfig {
+            vocab_size: 1,
+            num_hidden_layers: 0,
+            ..self.spec.model.llama.clone()
+        };
+        let mut seeing = self.network.clone();
+        seeing.llama = Llama::new(&none, None, self.device());
+        seeing.text_decoder = TextDecoder::new(none.hidden_size, 1, self.device());
+        let mut adapted = self.clone();
+        adapted.network.image_encoder = adapt(&seeing, seen, target, options)?.image_encoder;
+        Ok(adapted)
     }
 
     /// `NotLoaded` if the model was opened for text alone.

@@ -13,9 +13,10 @@ use crate::reference;
 use elementary::Elementary;
 use gated::Gated;
 pub(crate) use gated::swiglu_values;
-pub(crate) use hidden::{activate, activate_gradient};
+pub(crate) use hidden::{activate, activate_columns, activate_gradient};
 use pointwise::Pointwise;
 use softmax::Softmax;
+pub(crate) use softmax::softmax_row;
 
 /// A scalar function and, for the backward pass, its derivative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! Multi-scale deformable attention (Zhu et al. 2021, Deformable DETR, Eq. 3).
 
+mod looks;
+
 use std::mem::MaybeUninit;
 
 use burn::tensor::Tensor;
@@ -8,6 +10,8 @@ use crate::host::custom::{Host, HostOp, Output, Saved, apply, fused};
 use crate::host::par::{self, Shared, uninit, written};
 use crate::host::simd::{Kernel, Simd, each_vector, run};
 use crate::reference;
+
+pub use looks::{Looks, Shifts};
 
 /// Weighted sum of bilinear samples from several feature maps.
 ///

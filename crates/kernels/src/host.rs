@@ -6,4 +6,4 @@ pub(crate) mod gemm;
 pub(crate) mod math;
 pub(crate) mod par;
 pub(crate) mod simd;
-mod team;
+pub(crate) mod team;

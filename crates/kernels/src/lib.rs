@@ -29,6 +29,7 @@ mod mlp;
 mod mode;
 mod norm;
 pub mod precision;
+mod prepacked;
 mod profile;
 mod quantized;
 mod reduce;
@@ -47,15 +48,17 @@ pub use attention::{AttentionMask, attention};
 pub use checkpoint::{checkpoints, recomputed};
 pub use conv::{Conv2dOptions, conv2d};
 pub use cross_entropy::cross_entropy;
-pub use deformable::deformable_attention;
+pub use deformable::{Looks, Shifts, deformable_attention};
 pub use graph::{Leaf, LeafGradient};
 pub use host::simd::{InstructionSet, InstructionSetError, with_instruction_set};
+pub use host::team::share_processors;
 pub use key_values::KeyValues;
 pub use linear::linear;
 pub use matmul::matmul;
 pub use mlp::{Affine, MlpActivation, mlp, swiglu_mlp};
 pub use mode::{Mode, UnknownMode, mode, with_mode};
 pub use norm::{group_norm, layer_norm, rms_norm};
+pub use prepacked::{PrepackedMatrix, prepacked_linear, prepacked_swiglu_mlp};
 pub use profile::{Cost, Entry, profile, profiled};
 pub use quantized::{
     BlockFormat, PackedError, PackedMatrix, packed_linear, packed_rows, packed_swiglu_mlp,

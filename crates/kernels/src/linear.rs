@@ -53,9 +53,7 @@ impl HostOp for Linear {
     fn forward(&self, inputs: &[Host], _needs: &[bool], _keep: &mut Vec<Vec<f32>>) -> Output {
         let (x, weight) = (&inputs[0], &inputs[1]);
         let [n, k] = [weight.shape()[0], weight.shape()[1]];
-        let mut shape = x.shape().to_vec();
-        let rows = shape[..shape.len() - 1].iter().product();
-        *shape.last_mut().expect("at least one axis") = n;
+        let (rows, shape) = rows_of(x.shape(), n);
         let bias = inputs.get(2).map(Host::data);
         let data = affine(x.data(), rows, weight.elements(), [n, k], bias);
         Output::new(data, &shape)
@@ -82,6 +80,14 @@ impl HostOp for Linear {
             .then(|| Output::new(column_sums(grad.data(), rows, n), &saved.shapes[2]));
         vec![dx, dw, db]
     }
+}
+
+/// How many rows a tensor of this shape has, and the shape with another last axis.
+pub(crate) fn rows_of(shape: &[usize], outputs: usize) -> (usize, Vec<usize>) {
+    let mut shape = shape.to_vec();
+    let rows = shape[..shape.len() - 1].iter().product();
+    *shape.last_mut().expect("at least one axis") = outputs;
+    (rows, shape)
 }
 
 /// `x [rows, k] · weight[n, k]ᵀ + bias`

@@ -281,6 +281,23 @@ impl Deem {
         Some(self.llama.prepare_images(&features))
     }
 
+    /// The same model for answers in 32 bits on the CPU, see [`Llama::prepacked`].
+    #[must_use]
+    pub fn prepacked(mut self) -> Self {
+        self.llama = self.llama.prepacked();
+        self.text_decoder.head_new.prepack();
+        self
+    }
+
+    /// A copy whose parameters can all be read while this model keeps packed what is packed.
+    #[must_use]
+    pub fn readable(&self) -> Self {
+        let mut copy = self.clone();
+        copy.llama = self.llama.readable();
+        copy.text_decoder.head_new = self.text_decoder.head_new.readable();
+        copy
+    }
+
     /// As [`Self::read`] for the positions that are not yet in `cache`, which then holds them all.
     ///
     /// # Shapes

@@ -16,8 +16,8 @@ pub use unet::UnetMmfs;
 
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use deem_kernels as kernels;
 use deem_kernels::precision::{like, wide};
+use deem_kernels::{self as kernels, Looks, Shifts};
 
 use crate::nn::{Embedding, Linear};
 
@@ -97,6 +97,9 @@ pub struct Mmfs {
     /// Nominal side of each level over the base side.
     #[module(skip)]
     scales: Vec<f64>,
+    /// The maps of `query_relpos`, once nothing is learned any more.
+    #[module(skip)]
+    shifts: Option<Shifts>,
 }
 
 impl Mmfs {
@@ -127,7 +130,62 @@ impl Mmfs {
                 .iter()
                 .map(|side| *side as f64 / config.base_size as f64)
                 .collect(),
+            shifts: None,
         }
+    }
+
+    /// Its linear layers.
+    pub(crate) fn linears_mut(&mut self) -> [&mut Linear; 5] {
+        [
+            &mut self.sampling_offsets,
+            &mut self.dynamic_offset_mask,
+            &mut self.attention_weights,
+            &mut self.value_proj,
+            &mut self.output_proj,
+        ]
+    }
+
+    /// See [`crate::llama::Llama::prepacked`].
+    pub(crate) fn prepack(&mut self) {
+        for linear in self.linears_mut() {
+            linear.prepack();
+        }
+        let table = wide(self.query_relpos.weight.val());
+        let [offsets, logits] = [&self.sampling_offsets, &self.attention_weights]
+            .map(|map| map.form().map(|form| form.linear(table.clone(), None)));
+        self.shifts = offsets
+            .zip(logits)
+            .map(|(offsets, logits)| Shifts { offsets, logits });
+    }
+
+    /// [`Self::attend`] around the centre of each image, in one operation, of a block that is prepacked. `None` if it
+    /// is not, or something is to be learned.
+    pub(crate) fn look(
+        &self,
+        query: Tensor<3>,
+        values: &MmfsValues,
+        relative: Tensor<3, Int>,
+    ) -> Option<Tensor<3>> {
+        let maps = [&self.sampling_offsets, &self.attention_weights];
+        let ready = maps.iter().all(|map| map.form().is_some());
+        let shifts = self.shifts.as_ref().filter(|_| ready)?;
+        let steps = self.scales.iter().zip(&values.shapes);
+        let steps = steps.map(|(scale, [height, width])| {
+            [
+                (scale / *width as f64) as f32,
+                (scale / *height as f64) as f32,
+            ]
+        });
+        let looks = Looks {
+            shapes: values.shapes.clone(),
+            steps: steps.collect(),
+            points: self.points,
+            relative: relative.into_data().iter::<i64>().collect(),
+        };
+        let u = self.dynamic_offset_mask.forward(query);
+        let [offsets, logits] = maps.map(|map| map.forward(u.clone()));
+        let sampled = looks.sampled(values.value.clone(), offsets, logits, shifts)?;
+        Some(self.output_proj.forward(sampled))
     }
 
     /// Attention from `query` to the images.

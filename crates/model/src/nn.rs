@@ -9,8 +9,8 @@
 mod batch_norm;
 
 use burn::module::{Module, Param, ParamId};
-use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData};
-use deem_kernels::{self as kernels, PackedMatrix};
+use burn::tensor::{Device, Int, Shape, Tensor, TensorData};
+use deem_kernels::{self as kernels, PackedMatrix, PrepackedMatrix};
 
 use crate::lora::Adapter;
 
@@ -31,21 +31,66 @@ pub fn param<const D: usize>(shape: [usize; D], value: f32, device: &Device) -> 
     )
 }
 
-/// A matrix that is unpacked into a parameter if anyone asks for its value, beside the parameter; and not meant any
-/// more once there is one.
-fn unpacked_on_demand(param: &Param<Tensor<2>>, packed: PackedMatrix) -> Param<Tensor<2>> {
-    let [rows, columns] = packed.shape();
-    Param::uninitialized(
-        param.id,
-        move |device, require_grad| {
-            let numbers = TensorData::new(packed.unpack(), [rows, columns]);
-            Tensor::from_data(numbers, (device, DType::F32))
-                .set_require_grad(require_grad && device.is_autodiff())
-        },
-        param.lazy_device(),
-        true,
-        Shape::from([rows, columns]),
-    )
+/// A weight in another form than a tensor's, which is multiplied as it is.
+#[derive(Clone, Debug)]
+pub(crate) enum Form {
+    /// In blocks, as a file has it.
+    Quantised(PackedMatrix),
+    /// In the order that products read it in.
+    Prepacked(PrepackedMatrix),
+}
+
+impl Form {
+    pub(crate) fn linear<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        bias: Option<Tensor<1>>,
+    ) -> Tensor<D> {
+        match self {
+            Self::Quantised(weight) => kernels::packed_linear(x, weight, bias),
+            Self::Prepacked(weight) => kernels::prepacked_linear(x, weight, bias),
+        }
+    }
+
+    /// Its numbers.
+    fn unpack(&self) -> TensorData {
+        match self {
+            Self::Quantised(matrix) => TensorData::new(matrix.unpack(), matrix.shape()),
+            Self::Prepacked(matrix) => matrix.unpack(),
+        }
+    }
+
+    fn quantised(&self) -> Option<&PackedMatrix> {
+        match self {
+            Self::Quantised(matrix) => Some(matrix),
+            Self::Prepacked(_) => None,
+        }
+    }
+
+    /// A parameter beside it, into which it is unpacked if anyone asks for its value; the form is not meant any more
+    /// then.
+    fn on_demand(&self, param: &Param<Tensor<2>>) -> Param<Tensor<2>> {
+        let form = self.clone();
+        Param::uninitialized(
+            param.id,
+            move |device, require_grad| {
+                let numbers = form.unpack();
+                let dtype = numbers.dtype();
+                Tensor::from_data(numbers, (device, dtype))
+                    .set_require_grad(require_grad && device.is_autodiff())
+            },
+            param.lazy_device(),
+            true,
+            param.lazy_shape(),
+        )
+    }
+
+    /// A parameter in the order of products; `None` where it is not on the CPU, may get a gradient, or has no value.
+    fn prepacked(param: &Param<Tensor<2>>) -> Option<Self> {
+        let plain = param.is_initialized() && param.reparameterization::<Adapter>().is_none();
+        let matrix = plain.then(|| PrepackedMatrix::new(&param.val())).flatten();
+        matrix.map(Self::Prepacked)
+    }
 }
 
 /// Affine map of the last axis, `x · weightᵀ + bias` (`torch.nn.Linear`).
@@ -56,7 +101,7 @@ pub struct Linear {
     /// `[out]`
     pub bias: Option<Param<Tensor<1>>>,
     #[module(skip)]
-    packed: Option<PackedMatrix>,
+    form: Option<Form>,
 }
 
 impl Linear {
@@ -73,22 +118,46 @@ impl Linear {
         Self {
             weight,
             bias,
-            packed: None,
+            form: None,
         }
     }
 
     /// Takes a packed weight of the same shape. It is multiplied as it is as long as nobody asks for the parameter's
     /// value, which is the same numbers unpacked, or loads another.
     pub fn pack(&mut self, weight: PackedMatrix) {
-        self.weight = unpacked_on_demand(&self.weight, weight.clone());
-        self.packed = Some(weight);
+        self.take(Form::Quantised(weight));
+    }
+
+    /// Brings a weight on the CPU into the order that products read it in, for answers: see
+    /// [`kernels::prepacked_linear`]. What is packed stays so.
+    pub(crate) fn prepack(&mut self) {
+        if let Some(form) = Form::prepacked(&self.weight) {
+            self.take(form);
+        }
+    }
+
+    fn take(&mut self, form: Form) {
+        self.weight = form.on_demand(&self.weight);
+        self.form = Some(form);
+    }
+
+    /// A copy whose weight, if it has another form, can be read without this layer's being unpacked.
+    pub(crate) fn readable(&self) -> Self {
+        let mut copy = self.clone();
+        if let Some(form) = self.form() {
+            copy.take(form.clone());
+        }
+        copy
+    }
+
+    /// The weight, if it has another form.
+    pub(crate) fn form(&self) -> Option<&Form> {
+        self.form.as_ref().filter(|_| !self.weight.is_initialized())
     }
 
     /// The weight, if it is packed.
     pub fn packed(&self) -> Option<&PackedMatrix> {
-        self.packed
-            .as_ref()
-            .filter(|_| !self.weight.is_initialized())
+        self.form()?.quantised()
     }
 
     /// # Shapes
@@ -96,8 +165,8 @@ impl Linear {
     /// - returns `[.., out]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let bias = self.bias.as_ref().map(Param::val);
-        let linear = |x: Tensor<D>| match (self.packed(), self.adapter()) {
-            (Some(weight), _) => kernels::packed_linear(x, weight, bias.clone()),
+        let linear = |x: Tensor<D>| match (self.form(), self.adapter()) {
+            (Some(form), _) => form.linear(x, bias.clone()),
             (None, None) => kernels::linear(x, self.weight.val(), bias.clone()),
             (None, Some(_)) => kernels::linear(x, self.weight.base(), bias.clone()),
         };
@@ -307,7 +376,7 @@ pub struct Embedding {
     /// `[entries, features]`
     pub weight: Param<Tensor<2>>,
     #[module(skip)]
-    packed: Option<PackedMatrix>,
+    form: Option<Form>,
 }
 
 impl Embedding {
@@ -315,21 +384,43 @@ impl Embedding {
     pub fn new(entries: usize, features: usize, device: &Device) -> Self {
         Self {
             weight: param([entries, features], 0.0, device),
-            packed: None,
+            form: None,
         }
     }
 
     /// Takes a packed table, as [`Linear::pack`] does.
     pub fn pack(&mut self, table: PackedMatrix) {
-        self.weight = unpacked_on_demand(&self.weight, table.clone());
-        self.packed = Some(table);
+        self.take(Form::Quantised(table));
+    }
+
+    /// As [`Linear::prepack`].
+    pub(crate) fn prepack(&mut self) {
+        if let Some(form) = Form::prepacked(&self.weight) {
+            self.take(form);
+        }
+    }
+
+    fn take(&mut self, form: Form) {
+        self.weight = form.on_demand(&self.weight);
+        self.form = Some(form);
+    }
+
+    /// As [`Linear::readable`].
+    pub(crate) fn readable(&self) -> Self {
+        let mut copy = self.clone();
+        if let Some(form) = self.form() {
+            copy.take(form.clone());
+        }
+        copy
+    }
+
+    fn form(&self) -> Option<&Form> {
+        self.form.as_ref().filter(|_| !self.weight.is_initialized())
     }
 
     /// The table, if it is packed.
     pub fn packed(&self) -> Option<&PackedMatrix> {
-        self.packed
-            .as_ref()
-            .filter(|_| !self.weight.is_initialized())
+        self.form()?.quantised()
     }
 
     /// The table as a linear layer from features to entries.
@@ -338,8 +429,8 @@ impl Embedding {
     /// - `x`: `[.., features]`
     /// - returns `[.., entries]`
     pub fn project<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        match self.packed() {
-            Some(table) => kernels::packed_linear(x, table, None),
+        match self.form() {
+            Some(form) => form.linear(x, None),
             None => kernels::linear(x, self.weight.val(), None),
         }
     }
@@ -350,14 +441,21 @@ impl Embedding {
     pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let [batch, seq] = ids.dims();
         let [_, features] = self.weight.lazy_shape().dims();
-        if let Some(table) = self.packed() {
-            let ids: Vec<i64> = ids.into_data().iter::<i64>().collect();
-            let rows = kernels::packed_rows(table, &ids, &self.weight.lazy_device());
+        let Some(form) = self.form() else {
+            let ids = ids.reshape([batch * seq]);
+            let rows = self.weight.val().select(0, ids);
             return rows.reshape([batch, seq, features]);
-        }
-        self.weight
-            .val()
-            .select(0, ids.reshape([batch * seq]))
-            .reshape([batch, seq, features])
+        };
+        let ids: Vec<i64> = ids.into_data().iter::<i64>().collect();
+        let device = self.weight.lazy_device();
+        let rows = match form {
+            Form::Quantised(table) => kernels::packed_rows(table, &ids, &device),
+            Form::Prepacked(table) => {
+                let numbers = table.select(&ids);
+                let dtype = numbers.dtype();
+                Tensor::from_data(numbers, (&device, dtype))
+            }
+        };
+        rows.reshape([batch, seq, features])
     }
 }

@@ -76,7 +76,10 @@ impl Schedule {
         };
         let lane = |name: &str, work: Box<dyn FnOnce() + Send>| {
             let name = format!("{name} {}", model.name());
-            thread::Builder::new().name(name).spawn(work)
+            thread::Builder::new().name(name).spawn(move || {
+                deem::share_processors();
+                work();
+            })
         };
         Ok(vec![
             lane("sort", Box::new(sort))?,

@@ -195,6 +195,63 @@ fn answers_are_those_of_the_model_alone() {
     assert!(metrics.contains(looked), "{metrics}");
 }
 
+/// Tokens and their probabilities, to the last bit, of answers that share a batch, prefixes and pieces of prompts with
+/// others, and of the same with nobody else.
+#[test]
+fn company_does_not_change_a_bit() {
+    let model = model();
+    let questions: Vec<_> = (0..12)
+        .map(|index: u64| {
+            let pictures = (0..index % 3).map(|which| picture((40 * index + 7 * which) as u8));
+            let question = ["What color is it?", "How many cats are there?", "Why?"];
+            let mut how = choice(5 + index as usize * 2);
+            how.options.top = Some(3);
+            how.options.min_tokens = 5;
+            if index % 2 == 1 {
+                how.options.sampling = Sampling::Nucleus {
+                    temperature: 2.0,
+                    top_p: 0.98,
+                    seed: index,
+                };
+            }
+            let question = question[index as usize % 4 % 3];
+            ask(dialogue(pictures.collect(), question), how)
+        })
+        .collect();
+    let alone = |job: &Job| {
+        let nothing_kept = Schedule {
+            batch: 1,
+            piece: 1000,
+            pictures: 0,
+            prefixes: 0,
+        };
+        let running = Running::new(&model, nothing_kept);
+        let found = told(running.submit(job.clone()), 1);
+        running.end();
+        found
+    };
+    let expected: Vec<Told> = questions.iter().map(alone).collect();
+    let running = Running::new(
+        &model,
+        Schedule {
+            batch: 8,
+            piece: 5,
+            ..Schedule::default()
+        },
+    );
+    let twice = questions.iter().chain(&questions);
+    let events: Vec<Events> = twice.map(|job| running.submit(job.clone())).collect();
+    for (events, expected) in events.into_iter().zip(expected.iter().chain(&expected)) {
+        let found = told(events, 1);
+        assert!(found.tokens.len() >= 5);
+        assert_eq!(
+            (&found.texts, &found.tokens),
+            (&expected.texts, &expected.tokens)
+        );
+    }
+    running.end();
+}
+
 #[test]
 fn several_answers_stop_texts_and_probabilities() {
     let model = model();

@@ -253,7 +253,7 @@ fn choice(args: &Eval) -> ModelChoice {
 
 fn identity(setup: &Setup, opened: &Model) -> Result<ModelIdentity> {
     Ok(ModelIdentity {
-        weights: weights_digest(opened.network()),
+        weights: weights_digest(&opened.network().readable()),
         precision: setup.compute()?.precision.to_string(),
         max_tokens: opened.spec().max_tokens,
         drawing: None,

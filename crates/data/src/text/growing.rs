@@ -3,7 +3,8 @@
 use super::TextTokenizer;
 use crate::DataError;
 
-/// So many of the last tokens are decoded with every new one: how a token is written may depend on those before it.
+/// At least so many of the last tokens are decoded with every new one: how a token is written may depend on those
+/// before it.
 const WINDOW: usize = 8;
 
 /// The text of tokens that come one after another: exactly what [`TextTokenizer::decode`] makes of all of them, in time
@@ -13,6 +14,9 @@ pub struct GrowingText {
     text: String,
     /// Tokens that the text is of.
     tokens: usize,
+    /// Where those begin that are decoded again, and their text.
+    from: usize,
+    window: String,
 }
 
 impl GrowingText {
@@ -21,21 +25,23 @@ impl GrowingText {
     /// # Errors
     /// As [`TextTokenizer::decode`].
     pub fn of(&mut self, tokenizer: &TextTokenizer, tokens: &[u32]) -> Result<&str, DataError> {
-        let known = if self.tokens <= tokens.len() {
-            self.tokens
-        } else {
-            0
-        };
-        let window = &tokens[known.saturating_sub(WINDOW)..];
-        let before = tokenizer.decode(&window[..known.min(WINDOW)])?;
-        let now = tokenizer.decode(window)?;
+        if self.tokens > tokens.len() {
+            *self = Self::default();
+        }
+        let now = tokenizer.decode(&tokens[self.from..])?;
         // Where the window begins within a character, or has no text of its own, it says nothing of what follows.
-        let fits = !before.is_empty() && self.text.ends_with(&before);
-        match now.strip_prefix(&before).filter(|_| fits) {
+        let fits = !self.window.is_empty() && self.text.ends_with(&self.window);
+        match now.strip_prefix(&self.window).filter(|_| fits) {
             Some(fresh) => self.text.push_str(fresh),
+            None if self.from == 0 => self.text.clone_from(&now),
             None => self.text = tokenizer.decode(tokens)?,
         }
         self.tokens = tokens.len();
+        self.window = now;
+        if self.tokens - self.from > 2 * WINDOW {
+            self.from = self.tokens - WINDOW;
+            self.window = tokenizer.decode(&tokens[self.from..])?;
+        }
         Ok(&self.text)
     }
 }

@@ -41,6 +41,24 @@ pub(crate) fn activate<'a>(
     unsafe { y.assume_init_mut() }
 }
 
+/// Writes `value · f(gate)` to all of `y`.
+///
+/// # Panics
+/// If they are not as long as each other.
+pub(crate) fn activate_columns(
+    function: Function,
+    value: &[f32],
+    gate: &[f32],
+    y: &mut [MaybeUninit<f32>],
+) {
+    run(gated::Forward {
+        function,
+        value,
+        gate,
+        y,
+    });
+}
+
 /// Writes the gradient of `h` by that of [`activate`]'s result to all of `dh`, and returns it.
 ///
 /// # Panics

@@ -64,6 +64,14 @@ impl HostOp for Softmax {
     }
 }
 
+/// Writes the softmax of a row to all of `y`.
+///
+/// # Panics
+/// If they are not as long as each other.
+pub(crate) fn softmax_row(x: &[f32], y: &mut [MaybeUninit<f32>]) {
+    run(Forward(x, y));
+}
+
 /// A row, and its softmax.
 struct Forward<'a>(&'a [f32], &'a mut [MaybeUninit<f32>]);
 

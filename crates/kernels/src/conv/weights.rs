@@ -1,7 +1,8 @@
 //! Kernels `[out, in, taps]` in the orders the products need.
 
 use super::geometry::Geometry;
-use crate::host::gemm::{Packed, Right, panel_width};
+use crate::host::gemm::{Packed, Right};
+use crate::host::simd::LANES;
 
 /// Right side for the output: rows `(tap, input)`, columns `output`.
 pub(super) fn forward(g: &Geometry, weight: &[f32]) -> Packed {
@@ -26,12 +27,11 @@ fn pack(
     columns: usize,
     value: impl Fn(usize, usize, usize) -> f32 + Sync,
 ) -> Packed {
-    let width = panel_width();
     Packed::from_panels(taps * rows, columns, |first, columns, panel| {
         for row in 0..rows {
             for j in 0..columns {
                 for tap in 0..taps {
-                    panel[(tap * rows + row) * width + j].write(value(tap, row, first + j));
+                    panel[(tap * rows + row) * LANES + j].write(value(tap, row, first + j));
                 }
             }
         }

@@ -192,9 +192,8 @@ pub(crate) fn apply<const D: usize>(op: impl HostOp, inputs: Vec<DispatchTensor>
             _ => panic!("fused operation on another device than the CPU"),
         };
         hosts.push(Host::new(primitive, op.strided()));
-        let (needed, guard) = tracked.unwrap_or_else(|| (false, untracked_guard()));
-        needs.push(needed);
-        guards.push(guard);
+        needs.push(tracked.as_ref().is_some_and(|(needed, _)| *needed));
+        guards.push(tracked.map(|(_, guard)| guard));
     }
     let mut keep = Vec::new();
     let entry = || {
@@ -220,7 +219,9 @@ pub(crate) fn apply<const D: usize>(op: impl HostOp, inputs: Vec<DispatchTensor>
                     output: op.keeps_output().then(|| Host(output.clone())),
                 };
                 let step = Step { op: Arc::new(op) };
-                track(step, guards, saved, output)
+                let guards = guards.into_iter();
+                let guards = guards.map(|guard| guard.unwrap_or_else(untracked_guard));
+                track(step, guards.collect(), saved, output)
             } else {
                 <Autodiff<Flex> as AutodiffBackend>::from_inner(output)
             };

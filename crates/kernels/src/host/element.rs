@@ -5,7 +5,7 @@ use half::{bf16, f16};
 use super::simd::{LANES, Simd};
 
 /// A number that kernels widen to `f32` as they read it.
-pub(crate) trait Element: Copy + Send + Sync {
+pub(crate) trait Element: Copy + Default + Send + Sync {
     /// The first `n` numbers (at most `LANES`), the other lanes zero.
     ///
     /// # Safety

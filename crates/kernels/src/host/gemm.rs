@@ -1,7 +1,7 @@
 //! Matrix product with a packed right side, and its register tile.
 //!
 //! The left side is read in place through strides (gathered first if it is transposed), the right side
-//! from panels one or two vectors wide, so that one tile of up to `S::ROWS` rows lives in registers. The sum over
+//! from panels one vector wide, so that one tile of up to `S::ROWS` rows by a few panels lives in registers. The sum over
 //! `k` runs in segments, which lets a convolution read its input without unfolding it: each kernel row is one
 //! segment.
 //!
@@ -12,9 +12,11 @@ mod gather;
 mod pack;
 mod tile;
 
+use std::ops::Range;
+
 use gather::{Gathered, rows_of};
-pub(crate) use pack::{Packed, Right, panel_width};
-use tile::Tile;
+pub(crate) use pack::{Packed, Right};
+use tile::{Tile, widest};
 
 use super::element::Element;
 use super::par;
@@ -55,7 +57,7 @@ impl Left {
     }
 
     /// Without the first `rows` rows.
-    fn skip(self, rows: usize) -> Self {
+    pub(crate) fn skip(self, rows: usize) -> Self {
         Self {
             ptr: self.ptr.wrapping_offset(rows as isize * self.row),
             ..self
@@ -82,7 +84,7 @@ pub(crate) struct Out {
 
 impl Out {
     /// Without the first `rows` rows.
-    fn skip(self, rows: usize) -> Self {
+    pub(crate) fn skip(self, rows: usize) -> Self {
         Self {
             ptr: self.ptr.wrapping_add(rows * self.row),
             ..self
@@ -90,7 +92,7 @@ impl Out {
     }
 
     /// Without the first `columns` columns.
-    fn skip_columns(self, columns: usize) -> Self {
+    pub(crate) fn skip_columns(self, columns: usize) -> Self {
         Self {
             ptr: self.ptr.wrapping_add(columns),
             ..self
@@ -103,13 +105,30 @@ unsafe impl Send for Out {}
 // SAFETY: as above.
 unsafe impl Sync for Out {}
 
+/// Rows that meet each panel while it is in the first-level cache.
+pub(crate) const BLOCK: usize = 96;
+
 /// `c[i, j] = start + Σ_k a[i, k] b[k, j]` for `m` rows, on this thread.
 ///
 /// # Safety
 /// All elements addressed by `a` and `c` are inside live allocations, and nobody else touches `c`.
 pub(crate) unsafe fn product(m: usize, a: Left, b: &Packed, c: Out, start: Start) {
-    // A block of rows meets each panel while the panel is in the first-level cache.
-    const BLOCK: usize = 96;
+    // SAFETY: the caller's
+    unsafe { product_of(m, a, b, 0..b.panels(), c, start) };
+}
+
+/// As [`product`], for the columns of some panels; `c` and a bias begin with the first of all.
+///
+/// # Safety
+/// As for [`product`].
+pub(crate) unsafe fn product_of<T: Element>(
+    m: usize,
+    a: Left,
+    b: &Packed<T>,
+    panels: Range<usize>,
+    c: Out,
+    start: Start,
+) {
     let transposed = a.row == 1 && a.step != 1;
     let mut gathered = Gathered::default();
     for first in (0..m).step_by(BLOCK) {
@@ -126,6 +145,7 @@ pub(crate) unsafe fn product(m: usize, a: Left, b: &Packed, c: Out, start: Start
                 a,
                 gathered,
                 b,
+                panels: panels.clone(),
                 c,
                 start,
             });
@@ -151,6 +171,7 @@ pub(crate) unsafe fn product_groups(
         a,
         gathered: None,
         b,
+        panels: 0..b.panels(),
         c,
         start,
     });
@@ -209,7 +230,7 @@ unsafe fn product_wide(
 ) {
     /// Numbers that stay in the second-level cache.
     const CACHED: usize = 1 << 18;
-    let chunk = (CACHED / k.max(1)).max(1).next_multiple_of(panel_width());
+    let chunk = (CACHED / k.max(1)).max(1).next_multiple_of(2 * LANES);
     let cost = m * k * chunk / 32;
     par::ranges(n.div_ceil(chunk), 1, cost, |chunks| {
         let mut packed = Packed::default();
@@ -227,18 +248,20 @@ unsafe fn product_wide(
 }
 
 /// Made where all elements addressed by `a` and `c` are inside live allocations, and nobody else touches `c`.
-struct Product<'a> {
+struct Product<'a, T> {
     groups: [usize; 3],
     m: usize,
     a: Left,
     /// The rows of `a` in tiles, of the only group.
     gathered: Option<&'a Gathered>,
-    b: &'a Packed,
+    b: &'a Packed<T>,
+    /// Those of `b` that are multiplied.
+    panels: Range<usize>,
     c: Out,
     start: Start<'a>,
 }
 
-impl Kernel for Product<'_> {
+impl<T: Element> Kernel for Product<'_, T> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
@@ -248,22 +271,33 @@ impl Kernel for Product<'_> {
             a,
             gathered,
             b,
+            panels,
             c,
             start,
         } = self;
-        let width = S::PANEL * LANES;
         assert!(a.segment * a.segments == b.k);
         let tiles = m.div_ceil(S::ROWS);
-        for panel in 0..b.n.div_ceil(width) {
-            let column = panel * width;
+        if tiles == 0 {
+            return;
+        }
+        let widest = widest::<S>(m.div_ceil(tiles));
+        let mut panel = panels.start;
+        while panel < panels.end {
+            let mut wide = widest;
+            while wide > panels.end - panel {
+                wide /= 2;
+            }
+            let column = panel * LANES;
             let tile = Tile {
-                b: b.panel::<S>(panel),
-                columns: width.min(b.n - column),
+                b: b.panel(panel),
+                panel: b.k * LANES,
+                columns: (wide * LANES).min(b.n - column),
                 start: match start {
                     Start::Bias(bias) => Start::Bias(&bias[column..]),
                     other => other,
                 },
             };
+            panel += wide;
             for group in 0..groups {
                 for t in 0..tiles {
                     let (from, to) = rows_of(t, tiles, m);
@@ -280,7 +314,7 @@ impl Kernel for Product<'_> {
                         ptr: c.ptr.wrapping_add(at),
                         ..c
                     };
-                    // SAFETY: the panel has `width` floats for each `k`; the rest where this was made
+                    // SAFETY: the panels have `LANES` floats for each `k`; the rest where this was made
                     unsafe { tile.run::<S>(to - from, a, c) };
                 }
             }
@@ -387,6 +421,9 @@ mod tests {
             (100, 64, 48),
             (25, 3, 100),
             (7, 40, 15),
+            (2, 9, 100),
+            (4, 6, 64),
+            (1, 33, 150),
         ] {
             if cfg!(miri) && m * k * n > 10_000 {
                 continue; // slow

@@ -22,6 +22,15 @@ const AWAKE: Duration = Duration::from_micros(100);
 thread_local! {
     static TEAM: RefCell<Option<Team>> = const { RefCell::new(None) };
     static INSIDE: Cell<bool> = const { Cell::new(false) };
+    static POLITE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has helpers of this thread's loops let others have the processor while they wait for the next loop.
+///
+/// For threads of a program whose other threads have work, too, as those of a server. Where one thread is the whole
+/// program's work, its helpers are to be there when it wants them.
+pub fn share_processors() {
+    POLITE.set(true);
 }
 
 /// Whether this thread is inside a parallel loop, where another would have nobody to help.
@@ -39,8 +48,10 @@ pub(super) fn run(threads: usize, parts: usize, body: &(dyn Fn(usize) + Sync)) {
         return (0..parts).for_each(body);
     }
     TEAM.with_borrow_mut(|team| {
-        if team.as_ref().is_none_or(|team| team.size != threads) {
-            *team = Some(Team::new(threads));
+        let polite = POLITE.get();
+        let fits = |team: &Team| team.size == threads && team.shared.polite == polite;
+        if !team.as_ref().is_some_and(fits) {
+            *team = Some(Team::new(threads, polite));
         }
         team.as_ref().expect("just made").run(parts, body);
     });
@@ -64,6 +75,8 @@ struct Shared {
     panicked: AtomicBool,
     quit: AtomicBool,
     asleep: AtomicUsize,
+    /// Whether helpers that wait let others go first.
+    polite: bool,
     door: Mutex<()>,
     bell: Condvar,
 }
@@ -116,7 +129,7 @@ impl Shared {
             let epoch = self.epoch.load(Ordering::Acquire);
             (epoch % 2 == 1 && epoch != seen).then_some(epoch)
         };
-        briefly(AWAKE, || opened().is_some());
+        briefly(AWAKE, self.polite, || opened().is_some());
         if let Some(epoch) = opened() {
             return Some(epoch);
         }
@@ -156,7 +169,7 @@ struct Team {
 }
 
 impl Team {
-    fn new(size: usize) -> Self {
+    fn new(size: usize, polite: bool) -> Self {
         let nothing: &'static (dyn Fn(usize) + Sync) = &|_| {};
         let shared = Arc::new(Shared {
             epoch: AtomicUsize::new(0),
@@ -169,6 +182,7 @@ impl Team {
             panicked: AtomicBool::new(false),
             quit: AtomicBool::new(false),
             asleep: AtomicUsize::new(0),
+            polite,
             door: Mutex::new(()),
             bell: Condvar::new(),
         });
@@ -254,7 +268,7 @@ mod model {
     /// Loops one after the other, on one team that ends at last: every part is done once, and seen by the caller.
     fn loops(threads: usize, parts: usize, rounds: usize) {
         loom::model(move || {
-            let team = Team::new(threads);
+            let team = Team::new(threads, false);
             for _ in 0..rounds {
                 let done: Vec<_> = (0..parts).map(|_| Part(UnsafeCell::new(0))).collect();
                 team.run(parts, &|part| done[part].add());
@@ -324,6 +338,16 @@ mod tests {
 
     #[test]
     fn helpers_help_awake_and_asleep() {
+        helpers_help();
+    }
+
+    #[test]
+    fn polite_helpers_help() {
+        share_processors();
+        helpers_help();
+    }
+
+    fn helpers_help() {
         let meet = |pause: Duration| {
             thread::sleep(pause);
             // Both parts wait for each other, so two threads must be at it.

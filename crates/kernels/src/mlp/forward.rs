@@ -3,11 +3,8 @@
 use super::{Gate, Mlp, Sizes};
 use crate::activation::activate;
 use crate::host::custom::Host;
-use crate::host::gemm::{Left, Out, Packed, Start, product};
+use crate::host::gemm::{BLOCK, Left, Out, Packed, Start, product};
 use crate::host::par::{self, Shared, uninit, written};
-
-/// Rows in a block.
-const BLOCK: usize = 96;
 
 impl Mlp {
     /// The output, and the hidden layer before its activation if it is to be kept.

@@ -8,7 +8,7 @@ use super::{Activations, PackedMatrix, product};
 use crate::activation::swiglu_values;
 use crate::host::custom::{Host, HostOp, Output, Saved, apply, fused};
 use crate::host::element::Elements;
-use crate::linear::{column_sums, input_gradient};
+use crate::linear::{column_sums, input_gradient, rows_of};
 use crate::reference;
 
 /// `y = x · weightᵀ + bias` over the last axis, with a packed weight.
@@ -101,14 +101,6 @@ impl fmt::Debug for PackedLinear {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PackedLinear {:?}", self.0)
     }
-}
-
-/// `shape` with another last axis, and how many rows it has.
-fn rows_of(shape: &[usize], outputs: usize) -> (usize, Vec<usize>) {
-    let mut shape = shape.to_vec();
-    let rows = shape[..shape.len() - 1].iter().product();
-    *shape.last_mut().expect("at least one axis") = outputs;
-    (rows, shape)
 }
 
 impl HostOp for PackedLinear {

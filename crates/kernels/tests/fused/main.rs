@@ -8,5 +8,6 @@ mod conv;
 mod half;
 mod mlp;
 mod other;
+mod prepacked;
 mod reproducible;
 mod rows;

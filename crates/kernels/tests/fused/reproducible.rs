@@ -6,15 +6,15 @@ use deem_kernels::{self as k, AdamW, AttentionMask, Conv2dOptions, InstructionSe
 use crate::check::{fast, numbers, tensor};
 
 /// Results as bits: outputs and gradients.
-type Bits = Vec<Vec<u32>>;
+pub type Bits = Vec<Vec<u32>>;
 
-fn bits(results: Vec<Vec<f32>>) -> Bits {
+pub fn bits(results: Vec<Vec<f32>>) -> Bits {
     let bits = |x: Vec<f32>| x.into_iter().map(f32::to_bits).collect();
     results.into_iter().map(bits).collect()
 }
 
 /// What `work` gives, if it is the same with every instruction set of this processor and 1, 2 and 4 threads.
-fn same(work: impl Fn() -> Vec<Vec<f32>> + Sync) -> Bits {
+pub fn same(work: impl Fn() -> Vec<Vec<f32>> + Sync) -> Bits {
     let mut first = None;
     for threads in [1, 2, 4] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);

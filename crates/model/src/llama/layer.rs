@@ -8,7 +8,7 @@ use super::{LlamaConfig, LlamaMmfsConfig};
 use crate::activation::Activation;
 use crate::checkpointing::checkpoint;
 use crate::mmfs::{GatedMmfs, MmfsValues};
-use crate::nn::{Linear, RmsNorm, adapted};
+use crate::nn::{Form, Linear, RmsNorm, adapted};
 
 /// Gated MLP.
 #[derive(Module, Debug)]
@@ -39,10 +39,17 @@ impl LlamaMlp {
         let layers = [&self.gate_proj, &self.up_proj, &self.down_proj];
         let plain = layers.iter().all(|layer| layer.bias.is_none()) && !adapted(layers);
         if self.act == Activation::Silu && plain {
-            match layers.map(Linear::packed) {
-                [Some(gate), Some(up), Some(down)] => {
-                    return kernels::packed_swiglu_mlp(x, gate, up, down);
-                }
+            match layers.map(Linear::form) {
+                [
+                    Some(Form::Quantised(gate)),
+                    Some(Form::Quantised(up)),
+                    Some(Form::Quantised(down)),
+                ] => return kernels::packed_swiglu_mlp(x, gate, up, down),
+                [
+                    Some(Form::Prepacked(gate)),
+                    Some(Form::Prepacked(up)),
+                    Some(Form::Prepacked(down)),
+                ] => return kernels::prepacked_swiglu_mlp(x, gate, up, down),
                 [None, None, None] => {
                     let [gate, up, down] = layers.map(|layer| layer.weight.val());
                     return kernels::swiglu_mlp(x, gate, up, down);

@@ -65,9 +65,12 @@ impl GatedMmfs {
         relative: Tensor<3, Int>,
     ) -> Tensor<3> {
         let query = self.norm1.forward(hidden);
-        let dtype = at_least_32(query.dtype());
-        let centre = Tensor::full([1, 1, 2], 0.5, (&query.device(), dtype));
-        let attended = self.attn.attend(query, centre, values, relative);
+        let looked = self.attn.look(query.clone(), values, relative.clone());
+        let attended = looked.unwrap_or_else(|| {
+            let dtype = at_least_32(query.dtype());
+            let centre = Tensor::full([1, 1, 2], 0.5, (&query.device(), dtype));
+            self.attn.attend(query, centre, values, relative)
+        });
         let gate = like(kernels::tanh(self.gate.val()), &attended);
         attended * gate.unsqueeze::<3>()
     }

@@ -53,7 +53,7 @@ pub fn run(setup: &Setup, args: &Bench, part: &BenchAsk) -> Result<Value> {
     };
     if let Some(folder) = &part.dump {
         let dump = Dump::create(folder)?;
-        dump.weights(model.network())?;
+        dump.weights(&model.network().readable())?;
         let on_device = DeemBatch::new(&batch, model.network(), model.device());
         let pixels = on_device.pixels.map(|pixels| tensor("pixels", pixels));
         dump.tensors("inputs", &pixels.into_iter().collect::<Vec<_>>())?;

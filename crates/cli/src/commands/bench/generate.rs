@@ -24,7 +24,7 @@ pub fn run(setup: &Setup, args: &Bench, part: &BenchGenerate) -> Result<Value> {
     let draw = || generate_image(model.network(), &tokens, None, &options, &mut |_, _| true);
     if let Some(folder) = &part.dump {
         let dump = Dump::create(folder)?;
-        dump.weights(model.network())?;
+        dump.weights(&model.network().readable())?;
         let shape = model.network().latent_shape(1);
         let noise = Draws::new(options.seed, 0).noise(shape, model.device());
         dump.tensors("inputs", &[tensor("noise", noise)])?;

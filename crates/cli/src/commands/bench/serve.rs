@@ -41,6 +41,8 @@ struct Load {
     next: AtomicU64,
     first_tokens: Mutex<Vec<f64>>,
     whole: Mutex<Vec<f64>>,
+    /// The most that the log-probability of a right answer differed from what was expected.
+    furthest: Mutex<f64>,
     complaint: Mutex<Option<String>>,
     over: AtomicBool,
 }
@@ -79,6 +81,7 @@ async fn all(part: &BenchServe) -> Result<Value> {
         next: AtomicU64::new(0),
         first_tokens: Mutex::default(),
         whole: Mutex::default(),
+        furthest: Mutex::default(),
         complaint: Mutex::default(),
         over: AtomicBool::new(false),
     });
@@ -116,6 +119,7 @@ async fn all(part: &BenchServe) -> Result<Value> {
         "refused_as_busy": count(&counts.busy),
         "hung_up": count(&counts.hung_up),
         "slow": count(&counts.slow),
+        "log_probabilities_differ_by": take(&load.furthest),
         "complaint": take(&load.complaint),
         "requests_per_second": count(&counts.right) as f64 / seconds,
         "tokens_per_second": tokens as f64 / seconds,
@@ -202,6 +206,9 @@ fn note(load: &Load, which: usize, manner: Manner, answer: &Answer) {
     let expected = &load.expected[which];
     if answer.is(expected) {
         add(&load.counts.right, 1);
+        let furthest = load.furthest.lock();
+        let mut furthest = furthest.unwrap_or_else(PoisonError::into_inner);
+        *furthest = furthest.max(answer.apart(expected));
     } else {
         add(&load.counts.wrong, 1);
         complain(

@@ -6,28 +6,13 @@ use crate::host::element::{Element, Elements, with_elements};
 use crate::host::par::{self, Shared, uninit};
 use crate::host::simd::{Kernel, LANES, Simd, run};
 
-/// Right operand in panels `[panel][k][width]`, columns padded with zeros.
+/// Right operand in panels `[panel][k][LANES]`, columns padded with zeros, for every instruction set.
 #[derive(Default)]
-pub(crate) struct Packed {
+pub(crate) struct Packed<T = f32> {
     /// All panels have been written.
-    data: Box<[MaybeUninit<f32>]>,
+    data: Box<[MaybeUninit<T>]>,
     pub k: usize,
     pub n: usize,
-    /// That of a panel, which is the instruction set's.
-    width: usize,
-}
-
-/// Width of a panel for the instruction set in use.
-pub(crate) fn panel_width() -> usize {
-    struct Width;
-    impl Kernel for Width {
-        type Out = usize;
-        #[inline(always)]
-        unsafe fn run<S: Simd>(self) -> usize {
-            S::PANEL * LANES
-        }
-    }
-    run(Width)
 }
 
 /// Right operand before packing: `b[k, j]` at `data[k * row + j * column]`.
@@ -66,6 +51,59 @@ impl<T> Right<'_, T> {
     }
 }
 
+impl<T: Element> Packed<T> {
+    /// Packs the transpose of a matrix `[n, k]` without widening it, for weights that are packed once.
+    pub(crate) fn keeping(weight: &[T], k: usize, n: usize) -> Self {
+        assert!(
+            weight.len() == n * k,
+            "{} numbers, not {n} by {k}",
+            weight.len()
+        );
+        let mut data = Box::new_uninit_slice(n.div_ceil(LANES) * k * LANES);
+        let shared = Shared::new(&mut data);
+        par::ranges(n.div_ceil(LANES), 1, k * LANES, |range| {
+            for panel in range {
+                // SAFETY: panels are disjoint
+                let out = unsafe { shared.slice(panel * k * LANES, k * LANES) };
+                for (row, out) in out.chunks_exact_mut(LANES).enumerate() {
+                    for (lane, out) in out.iter_mut().enumerate() {
+                        let column = panel * LANES + lane;
+                        let number = weight.get(column * k + row);
+                        out.write(number.copied().filter(|_| column < n).unwrap_or_default());
+                    }
+                }
+            }
+        });
+        Self { data, k, n }
+    }
+
+    /// How many panels there are.
+    pub(crate) fn panels(&self) -> usize {
+        self.n.div_ceil(LANES)
+    }
+
+    /// The start of a panel.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[inline(always)]
+    pub(super) fn panel(&self, panel: usize) -> *const T {
+        assert!(panel * LANES < self.n);
+        self.data[panel * self.k * LANES..].as_ptr().cast()
+    }
+
+    /// A number of the right operand.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub(crate) fn at(&self, row: usize, column: usize) -> T {
+        assert!(row < self.k && column < self.n);
+        let panel = column / LANES * self.k;
+        // SAFETY: all panels have been written
+        unsafe { self.data[(panel + row) * LANES + column % LANES].assume_init() }
+    }
+}
+
 impl Packed {
     /// Packs a matrix `[k, n]` of weights.
     pub(crate) fn rows(weight: Elements, k: usize, n: usize) -> Self {
@@ -84,54 +122,42 @@ impl Packed {
         packed
     }
 
-    /// The start of a panel.
-    ///
-    /// # Panics
-    /// If there is none, or it was packed for another instruction set.
-    #[inline(always)]
-    pub(super) fn panel<S: Simd>(&self, panel: usize) -> *const f32 {
-        assert!(self.width == S::PANEL * LANES && panel * self.width < self.n);
-        self.data[panel * self.k * self.width..].as_ptr().cast()
-    }
-
     /// Packs with a function that writes the columns of a panel: `(first column, columns, panel)`.
     pub(crate) fn from_panels(
         k: usize,
         n: usize,
         write: impl Fn(usize, usize, &mut [MaybeUninit<f32>]) + Sync,
     ) -> Self {
-        let width = panel_width();
-        let panels = n.div_ceil(width);
-        let mut data = Box::new_zeroed_slice(panels * k * width);
+        let panels = n.div_ceil(LANES);
+        let mut data = Box::new_zeroed_slice(panels * k * LANES);
         let shared = Shared::new(&mut data);
-        par::ranges(panels, 1, k * width, |range| {
+        par::ranges(panels, 1, k * LANES, |range| {
             for panel in range {
                 // SAFETY: panels are disjoint
-                let out = unsafe { shared.slice(panel * k * width, k * width) };
-                write(panel * width, width.min(n - panel * width), out);
+                let out = unsafe { shared.slice(panel * k * LANES, k * LANES) };
+                write(panel * LANES, LANES.min(n - panel * LANES), out);
             }
         });
-        Self { data, k, n, width }
+        Self { data, k, n }
     }
 
     /// Packs again into the same buffer.
     pub(crate) fn fill(&mut self, b: Right<impl Element>, k: usize, n: usize) {
-        let width = panel_width();
-        let len = n.div_ceil(width) * k * width;
+        let len = n.div_ceil(LANES) * k * LANES;
         if self.data.len() < len {
             self.data = uninit(len);
         }
-        (self.k, self.n, self.width) = (k, n, width);
+        (self.k, self.n) = (k, n);
         if k > 0 && n > 0 {
             assert!(
                 (k - 1) * b.row + (n - 1) * b.column < b.data.len(),
                 "operand too short"
             );
             let shared = Shared::new(&mut self.data);
-            par::ranges(n.div_ceil(width), 1, k * 4, |panels| {
-                let (from, to) = (panels.start * width, n.min(panels.end * width));
+            par::ranges(n.div_ceil(LANES), 1, k * 2, |panels| {
+                let (from, to) = (panels.start * LANES, n.min(panels.end * LANES));
                 // SAFETY: panels are disjoint
-                let out = unsafe { shared.slice(from * k, panels.len() * k * width) };
+                let out = unsafe { shared.slice(from * k, panels.len() * k * LANES) };
                 let (b, n) = (b.skip(from), to - from);
                 run(Pack { b, k, n, out });
             });
@@ -152,32 +178,20 @@ impl<T: Element> Kernel for Pack<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Self { b, k, n, out } = self;
-        let width = S::PANEL * LANES;
-        let panels = n.div_ceil(width);
-        assert!(out.len() == panels * k * width);
+        assert!(out.len() == n.div_ceil(LANES) * k * LANES);
         if k == 0 || n == 0 {
             return;
         }
         assert!((k - 1) * b.row + (n - 1) * b.column < b.data.len());
-        for (panel, out) in out.chunks_exact_mut(k * width).enumerate() {
-            let first = panel * width;
-            let columns = width.min(n - first);
+        for (panel, out) in out.chunks_exact_mut(k * LANES).enumerate() {
+            let first = panel * LANES;
+            let columns = LANES.min(n - first);
             let q = out.as_mut_ptr().cast::<f32>();
             if b.column == 1 {
                 for row in 0..k {
                     let p = b.data[row * b.row + first..].as_ptr();
-                    for from in (0..width).step_by(LANES) {
-                        let columns = columns.saturating_sub(from).min(LANES);
-                        // SAFETY: the row has so many columns, and the panel's `width` floats for each row
-                        unsafe {
-                            let v = if columns > 0 {
-                                T::load_n::<S>(p.add(from), columns)
-                            } else {
-                                S::splat(0.0)
-                            };
-                            S::store(q.add(row * width + from), v);
-                        }
-                    }
+                    // SAFETY: the row has so many columns, and the panel `LANES` floats for each row
+                    unsafe { S::store(q.add(row * LANES), T::load_n::<S>(p, columns)) };
                 }
             } else {
                 // Columns are contiguous in the source: transpose squares of one vector's width.
@@ -185,19 +199,15 @@ impl<T: Element> Kernel for Pack<'_, T> {
                 let p = b.data[first * b.column..].as_ptr();
                 for block in (0..k).step_by(LANES) {
                     let rows = LANES.min(k - block);
-                    for from in (0..width).step_by(LANES) {
-                        let columns = columns.saturating_sub(from).min(LANES);
-                        // SAFETY: each column has the rows, as checked above; the panel's `width` floats for each row
-                        unsafe {
-                            let mut square = [S::splat(0.0); LANES];
-                            for (j, column) in square[..columns].iter_mut().enumerate() {
-                                let at = (from + j) * b.column + block;
-                                *column = T::load_n::<S>(p.add(at), rows);
-                            }
-                            let square = S::transpose(square);
-                            for (r, row) in square[..rows].iter().enumerate() {
-                                S::store(q.add((block + r) * width + from), *row);
-                            }
+                    // SAFETY: each column has the rows, as checked above; the panel `LANES` floats for each row
+                    unsafe {
+                        let mut square = [S::splat(0.0); LANES];
+                        for (j, column) in square[..columns].iter_mut().enumerate() {
+                            *column = T::load_n::<S>(p.add(j * b.column + block), rows);
+                        }
+                        let square = S::transpose(square);
+                        for (r, row) in square[..rows].iter().enumerate() {
+                            S::store(q.add((block + r) * LANES), *row);
                         }
                     }
                 }

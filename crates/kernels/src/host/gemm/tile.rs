@@ -1,20 +1,35 @@
 //! The register tile.
 
 use super::{Left, Out, Start};
+use crate::host::element::Element;
 use crate::host::simd::{LANES, Simd};
 
-/// One panel of the right side, ready to meet tiles of rows.
+/// A few panels of the right side, ready to meet tiles of rows.
 #[derive(Clone, Copy)]
-pub(super) struct Tile<'a> {
-    /// `S::PANEL` vectors for each `k` of the left side.
-    pub b: *const f32,
-    /// Those in use, at least one.
+pub(super) struct Tile<'a, T> {
+    /// The first panel: `LANES` numbers for each `k` of the left side.
+    pub b: *const T,
+    /// Distance of panels.
+    pub panel: usize,
+    /// Columns in use, at least one.
     pub columns: usize,
     pub start: Start<'a>,
 }
 
-impl Tile<'_> {
-    /// At most `S::ROWS` rows.
+/// The most panels that a tile of so many rows takes.
+///
+/// Where rows are few, more panels keep the processor's units for multiply-adds busy.
+#[inline(always)]
+pub(super) const fn widest<S: Simd>(rows: usize) -> usize {
+    if rows * 3 <= S::ROWS {
+        2 * S::PANEL
+    } else {
+        S::PANEL
+    }
+}
+
+impl<T: Element> Tile<'_, T> {
+    /// At most `S::ROWS` rows, and one, two or four panels, no more than [`widest`] says.
     ///
     /// # Safety
     /// `b` has what it promises, `a` and `c` the rows, and nobody else touches those of `c`. See [`Simd`].
@@ -23,12 +38,13 @@ impl Tile<'_> {
         macro_rules! rows {
             ($($n:literal)*) => {
                 match rows {
-                    $($n => if self.columns > LANES {
+                    $($n => match self.columns.div_ceil(LANES) {
                         // SAFETY: the caller's
-                        unsafe { tile::<S, $n, 2>(a, self, c) }
-                    } else {
+                        1 => unsafe { tile::<S, T, $n, 1>(a, self, c) },
                         // SAFETY: the caller's
-                        unsafe { tile::<S, $n, 1>(a, self, c) }
+                        2 => unsafe { tile::<S, T, $n, 2>(a, self, c) },
+                        // SAFETY: the caller's
+                        _ => unsafe { tile::<S, T, $n, 4>(a, self, c) },
                     })*
                     _ => {}
                 }
@@ -46,8 +62,8 @@ impl Tile<'_> {
 /// As for [`Tile::run`].
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // rows and vectors are indices of several arrays at once
-unsafe fn tile<S: Simd, const R: usize, const W: usize>(a: Left, t: Tile, c: Out) {
-    if R > S::ROWS || W > S::PANEL {
+unsafe fn tile<S: Simd, T: Element, const R: usize, const W: usize>(a: Left, t: Tile<T>, c: Out) {
+    if R > S::ROWS || W > widest::<S>(R) {
         return; // never compiled into more than this
     }
     let last = t.columns - (W - 1) * LANES;
@@ -80,7 +96,7 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(a: Left, t: Tile, c: Out
             for _ in 0..a.segment {
                 let mut bv = [S::splat(0.0); W];
                 for w in 0..W {
-                    bv[w] = S::load(b.add(w * LANES));
+                    bv[w] = T::load_n::<S>(b.add(w * t.panel), LANES);
                 }
                 for r in 0..R {
                     let av = S::splat(*p.offset(r as isize * a.row));
@@ -89,7 +105,7 @@ unsafe fn tile<S: Simd, const R: usize, const W: usize>(a: Left, t: Tile, c: Out
                     }
                 }
                 p = p.wrapping_offset(a.step);
-                b = b.add(S::PANEL * LANES);
+                b = b.add(LANES);
             }
             segment = segment.wrapping_offset(a.jump);
         }

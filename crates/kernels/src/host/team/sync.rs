@@ -9,7 +9,7 @@ mod parts {
     pub(crate) use loom::thread::{self, JoinHandle};
 
     /// Every wait may be for long, as far as the model is concerned.
-    pub(crate) fn briefly(_: std::time::Duration, _: impl Fn() -> bool) {}
+    pub(crate) fn briefly(_: std::time::Duration, _: bool, _: impl Fn() -> bool) {}
 }
 
 #[cfg(not(loom))]
@@ -37,8 +37,9 @@ mod parts {
         }
     }
 
-    /// Turns in circles until something has happened, but not longer than a while.
-    pub(crate) fn briefly(a_while: Duration, happened: impl Fn() -> bool) {
+    /// Turns in circles until something has happened, but not longer than a while; lets others go first who want the
+    /// processor, if `polite`.
+    pub(crate) fn briefly(a_while: Duration, polite: bool, happened: impl Fn() -> bool) {
         let started = Instant::now();
         while started.elapsed() < a_while {
             for _ in 0..32 {
@@ -46,6 +47,9 @@ mod parts {
                     return;
                 }
                 spin_loop();
+            }
+            if polite {
+                thread::yield_now();
             }
         }
     }

@@ -44,7 +44,12 @@ pub(super) struct Answer {
 impl Answer {
     /// Whether both are the same answer: in words, and in how sure the model is of the first.
     pub(super) fn is(&self, other: &Self) -> bool {
-        self.text == other.text && (self.log_probability - other.log_probability).abs() < TOLERANCE
+        self.text == other.text && self.apart(other) < TOLERANCE
+    }
+
+    /// How far the first tokens' log-probabilities are apart.
+    pub(super) fn apart(&self, other: &Self) -> f64 {
+        (self.log_probability - other.log_probability).abs()
     }
 }
 
