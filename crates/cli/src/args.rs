@@ -101,6 +101,15 @@ pub enum Command {
     },
 }
 
+/// A built-in study.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StudyChoice {
+    /// The whole model with and without feedback (docs/results.md).
+    Model,
+    /// A bare encoder corrected on pictures alone, objective by objective (docs/encoder-study.md).
+    Encoder,
+}
+
 /// An arm of the experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ArmChoice {
@@ -117,6 +126,9 @@ pub enum ArmChoice {
 /// Arguments of `deem reproduce`.
 #[derive(clap::Args, Debug)]
 pub struct Reproduce {
+    /// Which study.
+    #[arg(long, value_enum, default_value = "model")]
+    pub study: StudyChoice,
     /// Arms to run.
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["feedback", "no-feedback"])]
     pub arms: Vec<ArmChoice>,
@@ -126,15 +138,32 @@ pub struct Reproduce {
     /// Runs trained side by side, each on its share of the cores; default: as many as there are cores.
     #[arg(long, value_parser = at_least_one::<usize>, allow_negative_numbers = true)]
     pub jobs: Option<usize>,
-    /// Where the run goes; an existing one is resumed.
-    #[arg(short, long, default_value = "runs/reproduce")]
-    pub output: PathBuf,
+    /// Where the run goes; an existing one is resumed. Default: runs/reproduce, of the study `encoder` runs/encoder-study.
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
+    /// Of the study `encoder`: the file of its arms; default: encoder-study.toml beside the stand-ins.
+    #[arg(long, value_name = "FILE")]
+    pub recipes: Option<PathBuf>,
+    /// Of the study `encoder`: only these arms of the file; default: all.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub only: Vec<String>,
     /// Evaluate on validation concepts instead of test concepts (for choosing recipes).
     #[arg(long)]
     pub validation: bool,
     /// Print the results as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+impl Reproduce {
+    /// Where the run goes.
+    pub fn output(&self) -> PathBuf {
+        let default = match self.study {
+            StudyChoice::Model => "runs/reproduce",
+            StudyChoice::Encoder => "runs/encoder-study",
+        };
+        self.output.clone().unwrap_or_else(|| default.into())
+    }
 }
 
 /// Arguments of `deem feedback`.

@@ -1,10 +1,9 @@
 //! `deem reproduce`: the built-in experiment.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Mutex;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use deem_data::benchmark::Item;
 use deem_data::image::ImageLimits;
@@ -28,8 +27,10 @@ use deem_report::{
 };
 use image::RgbImage;
 
+use super::encoder_study;
 use super::setup::Setup;
-use crate::args::{ArmChoice, Reproduce};
+use super::side_by_side::side_by_side;
+use crate::args::{ArmChoice, Reproduce, StudyChoice};
 use crate::interrupt;
 use crate::progress::{Progress, TrainProgress};
 use crate::summary::table;
@@ -46,6 +47,19 @@ const STRENGTH: f64 = 0.65;
 
 /// Runs the command.
 pub fn run(setup: &Setup, args: &Reproduce) -> Result<()> {
+    match args.study {
+        StudyChoice::Model => whole_model(setup, args),
+        StudyChoice::Encoder => encoder_study::run(setup, args),
+    }
+}
+
+/// The study of the whole model.
+fn whole_model(setup: &Setup, args: &Reproduce) -> Result<()> {
+    if args.recipes.is_some() || !args.only.is_empty() {
+        bail!(
+            "--recipes and --only belong to --study encoder; arms of this study are chosen with --arms"
+        );
+    }
     let started = std::time::Instant::now();
     let standins = setup.open()?;
     let data = standins.data()?;
@@ -55,7 +69,8 @@ pub fn run(setup: &Setup, args: &Reproduce) -> Result<()> {
         Role::Test
     };
     let config = standins.to_toml()?;
-    claim(&args.output, &identity(args, &config, &standins.identity()))?;
+    let output = args.output();
+    claim(&output, &identity(args, &config, &standins.identity()))?;
     let compute = setup.compute()?;
     eprintln!("making the benchmarks");
     let set = benchmarks(
@@ -69,7 +84,7 @@ pub fn run(setup: &Setup, args: &Reproduce) -> Result<()> {
     let study = Study {
         standins: &standins,
         data: &data,
-        output: &args.output,
+        output: &output,
         compute,
     };
     let seeds: Vec<u64> = (1..=args.seeds).collect();
@@ -79,7 +94,9 @@ pub fn run(setup: &Setup, args: &Reproduce) -> Result<()> {
         .iter()
         .flat_map(|seed| arms.iter().map(move |arm| (*seed, *arm)))
         .collect();
-    let (mut runs, threads) = side_by_side(&study, jobs, args.jobs, &set, role)?;
+    let one = |(seed, arm)| Ok(((seed, arm), one_run(&study, arm, seed, &set, role)?));
+    let (runs, threads) = side_by_side(jobs, args.jobs, one)?;
+    let mut runs: BTreeMap<(u64, Arm), Finished> = runs.into_iter().collect();
     let mut outcomes = BTreeMap::new();
     for arm in arms {
         let own = seeds.iter().filter_map(|seed| runs.remove(&(*seed, arm)));
@@ -109,10 +126,10 @@ pub fn run(setup: &Setup, args: &Reproduce) -> Result<()> {
             .collect(),
         difference,
     };
-    results.save(&args.output.join("results.json"))?;
+    results.save(&output.join("results.json"))?;
     let facts = facts(&study, threads, started.elapsed());
     let page = report(&study, &set, &outcomes, &results, &config, facts)?;
-    let path = args.output.join("report.html");
+    let path = output.join("report.html");
     std::fs::write(&path, page).with_context(|| path.display().to_string())?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&results)?);
@@ -131,51 +148,6 @@ struct Finished {
     control: [Vec<Scored>; 2],
     curves: Vec<Curve>,
     run: ArmRun,
-}
-
-/// What every seed and arm gave.
-type Runs = BTreeMap<(u64, Arm), Finished>;
-
-/// Trains and evaluates all runs, several at a time, each on its share of the processor: the networks
-/// of a laptop preset gain little from a second thread. Returns the threads of each run, too.
-fn side_by_side(
-    study: &Study,
-    jobs: Vec<(u64, Arm)>,
-    most: Option<usize>,
-    set: &[Exam],
-    role: Role,
-) -> Result<(Runs, usize)> {
-    let cores = rayon::current_num_threads();
-    let workers = most.unwrap_or(cores).clamp(1, jobs.len().max(1));
-    let threads = (cores / workers).max(1);
-    let queue = Mutex::new(VecDeque::from(jobs));
-    let work = || -> Result<Vec<((u64, Arm), Finished)>> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()?;
-        let mut finished = Vec::new();
-        loop {
-            let next = queue.lock().ok().and_then(|mut queue| queue.pop_front());
-            let Some((seed, arm)) = next else {
-                return Ok(finished);
-            };
-            let run = pool.install(|| one_run(study, arm, seed, set, role));
-            if run.is_err()
-                && let Ok(mut queue) = queue.lock()
-            {
-                queue.clear();
-            }
-            finished.push(((seed, arm), run?));
-        }
-    };
-    let runs = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().expect("a run does not panic"))
-            .collect::<Result<Vec<_>>>()
-    })?;
-    Ok((runs.into_iter().flatten().collect(), threads))
 }
 
 fn one_run(study: &Study, arm: Arm, seed: u64, set: &[Exam], role: Role) -> Result<Finished> {
@@ -340,7 +312,7 @@ fn points(curves: &[Curve], term: &str) -> Vec<f64> {
         .collect()
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
@@ -584,7 +556,7 @@ fn identity(args: &Reproduce, preset: &str, weights: &str) -> String {
 }
 
 /// Marks a run directory with its configuration, or refuses one that has another.
-fn claim(output: &Path, identity: &str) -> Result<()> {
+pub(super) fn claim(output: &Path, identity: &str) -> Result<()> {
     std::fs::create_dir_all(output).with_context(|| output.display().to_string())?;
     let path = output.join("config.toml");
     match std::fs::read_to_string(&path) {
