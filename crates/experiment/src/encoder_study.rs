@@ -6,12 +6,13 @@
 
 mod config;
 mod exam;
+mod photographs;
 mod probe;
 mod restored;
 pub mod scores;
 mod train;
 
-pub use config::{EncoderArm, EncoderStudyConfig, Retention, Sizes, UNTOUCHED};
+pub use config::{EncoderArm, EncoderStudyConfig, Photographs, Retention, Sizes, UNTOUCHED};
 pub use exam::EncoderExam;
 pub use probe::directions;
 pub use restored::restored;

@@ -62,14 +62,23 @@ pub fn run(setup: &Setup, args: &Reproduce) -> Result<()> {
     let compute = setup.compute()?;
     eprintln!("making the questions");
     let device = compute.device.clone();
-    let exam = EncoderExam::new(
-        &standins,
-        &data,
-        config.sizes,
-        role,
-        &device,
-        &interrupt::asked,
-    )?;
+    let exam = match &config.photographs {
+        Some(photographs) => EncoderExam::of_photographs(
+            photographs,
+            config.sizes,
+            data.resolution(),
+            args.validation,
+            &interrupt::asked,
+        ),
+        None => EncoderExam::new(
+            &standins,
+            &data,
+            config.sizes,
+            role,
+            &device,
+            &interrupt::asked,
+        ),
+    }?;
     let study = EncoderStudy {
         standins: &standins,
         data: &data,
@@ -84,8 +93,8 @@ pub fn run(setup: &Setup, args: &Reproduce) -> Result<()> {
         .iter()
         .flat_map(|seed| config.arms.iter().map(move |arm| (*seed, arm)))
         .collect();
-    let one = |(seed, arm)| corrected(&study, arm, seed);
-    let (runs, threads) = side_by_side(jobs, args.jobs, one)?;
+    let (runs, threads) =
+        side_by_side(jobs, args.jobs, |(seed, arm)| corrected(&study, arm, seed))?;
     let mut outcomes = vec![Outcome {
         name: UNTOUCHED.to_owned(),
         answers: seeds
@@ -205,8 +214,10 @@ fn results(study: &EncoderStudy, outcomes: &[Outcome], seeds: Vec<u64>) -> Resul
     let mut compared = Vec::new();
     let untouched = &outcomes[0].answers;
     for outcome in outcomes {
-        let families = Kind::BENCHMARKS.map(|kind| family(kind, &outcome.answers));
-        let crossed = family(Kind::Crossed, &outcome.answers)?;
+        let kinds = Kind::asked(&outcome.answers);
+        let families = kinds.iter().map(|kind| family(*kind, &outcome.answers));
+        let crossed = Kind::Crossed.is_in(&outcome.answers);
+        let crossed = crossed.then(|| family(Kind::Crossed, &outcome.answers));
         let seconds = outcome
             .curves
             .iter()
@@ -217,19 +228,19 @@ fn results(study: &EncoderStudy, outcomes: &[Outcome], seeds: Vec<u64>) -> Resul
         let cost = Figure::plain("seconds_per_step", median(seconds), Unit::Seconds);
         arms.push(ArmResults {
             name: outcome.name.clone(),
-            families: families.into_iter().collect::<Result<_, _>>()?,
-            controls: vec![crossed],
+            families: families.collect::<Result<_, _>>()?,
+            controls: crossed.transpose()?.into_iter().collect(),
             costs: (outcome.name != UNTOUCHED)
                 .then_some(cost)
                 .into_iter()
                 .collect(),
         });
         if outcome.name != UNTOUCHED {
-            let families = Kind::BENCHMARKS.map(|kind| {
+            let families = kinds.into_iter().map(|kind| {
                 let compared = difference(kind, &outcome.answers, untouched)?;
                 Ok::<_, anyhow::Error>(compared.1)
             });
-            let families = families.into_iter().collect::<Result<_>>()?;
+            let families = families.collect::<Result<_>>()?;
             compared.push(Comparison::new(&outcome.name, UNTOUCHED, families));
         }
     }
@@ -249,15 +260,13 @@ fn results(study: &EncoderStudy, outcomes: &[Outcome], seeds: Vec<u64>) -> Resul
 
 fn summaries(outcomes: &[Outcome]) -> Result<BTreeMap<&str, Summary>> {
     let untouched = &outcomes[0].answers;
-    let summary = |outcome: &'_ Outcome| {
+    let mut summaries = BTreeMap::new();
+    for outcome in outcomes {
         let against = (outcome.name != UNTOUCHED).then_some(untouched);
-        Ok(Summary::new(&outcome.answers, against)?)
-    };
-    let summaries = outcomes.iter().map(|outcome| {
-        let summary: Result<Summary> = summary(outcome);
-        Ok((outcome.name.as_str(), summary?))
-    });
-    summaries.collect()
+        let summary = Summary::new(&outcome.answers, against)?;
+        summaries.insert(outcome.name.as_str(), summary);
+    }
+    Ok(summaries)
 }
 
 /// Curves of all stages of one run, one step axis for all.

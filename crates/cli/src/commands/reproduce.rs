@@ -94,8 +94,9 @@ fn whole_model(setup: &Setup, args: &Reproduce) -> Result<()> {
         .iter()
         .flat_map(|seed| arms.iter().map(move |arm| (*seed, *arm)))
         .collect();
-    let one = |(seed, arm)| Ok(((seed, arm), one_run(&study, arm, seed, &set, role)?));
-    let (runs, threads) = side_by_side(jobs, args.jobs, one)?;
+    let (runs, threads) = side_by_side(jobs, args.jobs, |(seed, arm)| {
+        Ok(((seed, arm), one_run(&study, arm, seed, &set, role)?))
+    })?;
     let mut runs: BTreeMap<(u64, Arm), Finished> = runs.into_iter().collect();
     let mut outcomes = BTreeMap::new();
     for arm in arms {

@@ -1,7 +1,7 @@
 //! Arms of the study as a file says them.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use deem_engine::EngineError;
 use deem_engine::config;
@@ -27,6 +27,9 @@ const OWN_TEXTS: &str = "categories of the built-in world";
 pub struct EncoderStudyConfig {
     /// How much is asked.
     pub sizes: Sizes,
+    /// Photographs in place of the built-in world.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub photographs: Option<Photographs>,
     /// What is compared with the untouched encoder.
     pub arms: Vec<EncoderArm>,
 }
@@ -43,6 +46,16 @@ pub struct Sizes {
     pub retrieval: usize,
     /// Training scenes that the linear probes are fitted on.
     pub probe: usize,
+}
+
+/// Two folders of pictures, each with a folder for each class. Paths are seen from where the program runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Photographs {
+    /// What feedback learns from; probes and class means, too.
+    pub train: PathBuf,
+    /// What is asked about.
+    pub test: PathBuf,
 }
 
 /// A way of correcting the encoder.
@@ -90,7 +103,7 @@ impl EncoderStudyConfig {
     /// Name of the file beside the stand-ins.
     pub const FILE: &str = "encoder-study.toml";
     /// Its fields, of which overrides concern this file.
-    pub const FIELDS: [&str; 2] = ["sizes", "arms"];
+    pub const FIELDS: [&str; 3] = ["sizes", "photographs", "arms"];
 
     /// Reads a file, see [`config::read`], for these stand-ins.
     ///
@@ -162,6 +175,12 @@ impl EncoderStudyConfig {
                     "name: expected a name of its own for each arm (\"{UNTOUCHED}\" is the encoder as it was), found \
                      {found:?}"
                 )));
+            }
+            let by_texts = arm.retention.is_some_and(|r| r.image_text > 0.0);
+            if by_texts && self.photographs.is_some() {
+                return Err(place(
+                    "retention.image_text: expected 0 with photographs, whose names the stand-in's text tower never read".into(),
+                ));
             }
             let model = arm.model(standins).map_err(|error| error.to_string())?;
             for retains in arm.variants() {

@@ -15,7 +15,8 @@ use deem_model::clip::tower::ImageTower;
 use deem_model::encoder_feedback::EncoderFeatures;
 use image::RgbImage;
 
-use super::config::Sizes;
+use super::config::{Photographs, Sizes};
+use super::photographs::shown;
 use super::probe::directions;
 use super::scores::{EncoderAnswer, Kind};
 use crate::built_in::BuiltIn;
@@ -44,8 +45,16 @@ struct Labelled {
     image: RgbImage,
     /// Position among the labels.
     label: usize,
-    /// Its drawing: pictures of one drawing are not independent.
-    drawing: String,
+    /// Its drawing or file: pictures of one drawing are not independent.
+    source: String,
+}
+
+/// What stands for a class.
+enum Classes {
+    /// Embeddings of a sentence each.
+    Sentences(Vec<Vec<f64>>),
+    /// The mean of the embeddings of pictures with their labels, of so many classes.
+    Means(Vec<RgbImage>, Vec<usize>, usize),
 }
 
 /// The exam of a split. Texts are embedded once: their tower stays as it is.
@@ -55,8 +64,7 @@ pub struct EncoderExam {
     /// Embeddings of the pairs' captions, of unit length.
     statements: Vec<[Vec<f64>; 2]>,
     labelled: Vec<Labelled>,
-    /// Embeddings of the labels' sentences.
-    labels: Vec<Vec<f64>>,
+    classes: Classes,
     sentences: Vec<String>,
     retrieved: Vec<RgbImage>,
     captions: Vec<Vec<f64>>,
@@ -131,12 +139,51 @@ impl EncoderExam {
             statements,
             pairs,
             labelled,
-            labels: embed(&sentences)?,
+            classes: Classes::Sentences(embed(&sentences)?),
             sentences,
             retrieved,
             captions: embed(&captions)?,
             scenes,
             shown,
+        })
+    }
+
+    /// The exam of photographs.
+    ///
+    /// # Errors
+    /// `Data` naming a folder or picture that cannot be read, `Stopped` once `interrupted` says so.
+    pub fn of_photographs(
+        photographs: &Photographs,
+        sizes: Sizes,
+        side: u32,
+        validation: bool,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Self, EngineError> {
+        let shown = shown(photographs, sizes, side, validation, interrupted)?;
+        let labelled = shown.labelled.into_iter();
+        let labelled = labelled.map(|(source, image, label)| Labelled {
+            image,
+            label,
+            source,
+        });
+        let (images, labels) = shown.examples.into_iter().unzip();
+        let (scenes, views): (Vec<_>, Vec<_>) = shown.scenes.into_iter().unzip();
+        let values = |attribute| {
+            let values = views.iter().map(move |view| view.value(attribute));
+            let values = values.map(|value| value.map(str::to_owned).into_iter().collect());
+            values.collect::<Vec<BTreeSet<String>>>()
+        };
+        Ok(Self {
+            side,
+            pairs: shown.pairs,
+            statements: Vec::new(),
+            labelled: labelled.collect(),
+            classes: Classes::Means(images, labels, shown.classes),
+            sentences: Vec::new(),
+            retrieved: Vec::new(),
+            captions: Vec::new(),
+            shown: PROBED.map(values).into(),
+            scenes,
         })
     }
 
@@ -152,7 +199,12 @@ impl EncoderExam {
 
     /// Pictures that an encoder looks at.
     pub fn pictures(&self) -> usize {
-        2 * self.pairs.len() + self.labelled.len() + self.retrieved.len() + self.scenes.len()
+        let examples = match &self.classes {
+            Classes::Sentences(_) => 0,
+            Classes::Means(images, ..) => images.len(),
+        };
+        let asked = 2 * self.pairs.len() + self.labelled.len() + self.retrieved.len();
+        asked + self.scenes.len() + examples
     }
 
     /// Asks an encoder; `tick` hears how many pictures it has looked at and may stop by returning false.
@@ -170,7 +222,17 @@ impl EncoderExam {
         let mut answers = self.told_apart(&pairs);
         let pictures: Vec<&RgbImage> = self.labelled.iter().map(|l| &l.image).collect();
         let pictures = self.look(tower, &pictures, device, tick)?;
-        answers.extend(self.classified(&pictures.embeds));
+        answers.extend(match &self.classes {
+            Classes::Sentences(classes) => {
+                self.classified(Kind::ZeroShot, &pictures.embeds, classes)
+            }
+            Classes::Means(images, labels, count) => {
+                let images: Vec<&RgbImage> = images.iter().collect();
+                let examples = self.look(tower, &images, device, tick)?;
+                let classes = means(&examples.embeds, labels, *count);
+                self.classified(Kind::ClassMeans, &pictures.embeds, &classes)
+            }
+        });
         let pictures: Vec<&RgbImage> = self.retrieved.iter().collect();
         let pictures = self.look(tower, &pictures, device, tick)?;
         answers.extend(found(&pictures.embeds, &self.captions));
@@ -239,14 +301,19 @@ impl EncoderExam {
         answers
     }
 
-    fn classified(&self, pictures: &[Vec<f64>]) -> Vec<EncoderAnswer> {
+    fn classified(
+        &self,
+        kind: Kind,
+        pictures: &[Vec<f64>],
+        classes: &[Vec<f64>],
+    ) -> Vec<EncoderAnswer> {
         let all = self.labelled.iter().zip(pictures).enumerate();
         all.map(|(number, (labelled, picture))| EncoderAnswer {
-            kind: Kind::ZeroShot,
+            kind,
             part: String::new(),
             id: number.to_string(),
-            cluster: labelled.drawing.clone(),
-            right: nearest(picture, &self.labels) == labelled.label,
+            cluster: labelled.source.clone(),
+            right: nearest(picture, classes) == labelled.label,
         })
         .collect()
     }
@@ -268,6 +335,19 @@ fn of_pair(kind: Kind, pair: &CaptionPair, right: bool) -> EncoderAnswer {
         cluster: pair.id.clone(),
         right,
     }
+}
+
+/// The mean direction of each class; zero for a class without examples, which nothing is then taken for.
+fn means(rows: &[Vec<f64>], labels: &[usize], classes: usize) -> Vec<Vec<f64>> {
+    let width = rows.first().map_or(0, Vec::len);
+    let mut sums = vec![vec![0.0; width]; classes];
+    for (row, label) in rows.iter().zip(labels) {
+        sums[*label]
+            .iter_mut()
+            .zip(row)
+            .for_each(|(sum, x)| *sum += x);
+    }
+    sums.into_iter().map(unit).collect()
 }
 
 /// Of some rows the one most like `row`, the first of equals.
@@ -352,7 +432,7 @@ fn labelled(
             found.push(Labelled {
                 image: pair.image,
                 label,
-                drawing: object.drawing.clone(),
+                source: object.drawing.clone(),
             });
         }
     }
@@ -426,7 +506,7 @@ mod tests {
             pairs,
             statements,
             labelled: Vec::new(),
-            labels: Vec::new(),
+            classes: Classes::Sentences(Vec::new()),
             sentences: Vec::new(),
             retrieved: Vec::new(),
             captions: Vec::new(),
@@ -491,6 +571,14 @@ mod tests {
         let pictures = sides(0.3, -0.2, 4);
         let answers = exam.probed(Kind::Probe, &scenes, &pictures);
         assert_eq!(right(&answers, Kind::Probe), [true, false]);
+    }
+
+    #[test]
+    fn class_means_by_hand() {
+        let rows = [vec![1.0, 0.0], vec![0.0, 1.0], vec![0.0, 3.0]];
+        let found = means(&rows, &[2, 0, 0], 3);
+        assert_eq!(found, [vec![0.0, 1.0], vec![0.0, 0.0], vec![1.0, 0.0]]);
+        assert_eq!(nearest(&[0.2, 0.1], &found), 2);
     }
 
     #[test]

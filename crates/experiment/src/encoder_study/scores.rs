@@ -26,19 +26,35 @@ pub enum Kind {
     ProbeFeatures,
     /// Which label a picture shows.
     ZeroShot,
+    /// Which class's mean a picture is most like.
+    ClassMeans,
     /// The caption of a picture among all, and the picture of a caption.
     Retrieval,
 }
 
 impl Kind {
     /// Benchmarks, the one that the study is about first.
-    pub const BENCHMARKS: [Self; 5] = [
+    pub const BENCHMARKS: [Self; 6] = [
         Self::Captions,
         Self::Probe,
         Self::ProbeFeatures,
         Self::ZeroShot,
+        Self::ClassMeans,
         Self::Retrieval,
     ];
+
+    /// The benchmarks that an exam asks, by the answers to it.
+    pub fn asked(answers: &BySeed) -> Vec<Self> {
+        let mut kinds = Self::BENCHMARKS.to_vec();
+        kinds.retain(|kind| kind.is_in(answers));
+        kinds
+    }
+
+    /// Whether there are answers of it.
+    pub fn is_in(self, answers: &BySeed) -> bool {
+        let mut all = answers.iter().flat_map(|(_, answers)| answers);
+        all.any(|answer| answer.kind == self)
+    }
 
     /// Key, title, what it measures, name of its figure, what guessing gets in percent.
     fn described(
@@ -84,6 +100,13 @@ impl Kind {
                 "zero_shot",
                 "Zero-shot classification",
                 "which of the labels that the text tower knows a new drawing shows: what must be retained",
+                "accuracy",
+                None,
+            ),
+            Self::ClassMeans => (
+                "class_means",
+                "Classification by class means",
+                "whose examples' mean embedding a new photograph is most like",
                 "accuracy",
                 None,
             ),
@@ -199,35 +222,38 @@ pub fn difference(
     Ok((total, family))
 }
 
-/// What `--json` says of an arm; differences are to the untouched encoder, in points.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What `--json` says of an arm, in percent; differences are to the untouched encoder, in points, and none of it itself.
+/// What the exam does not ask is left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Percent of pairs told apart by their captions.
-    pub pair_accuracy: f64,
+    /// Pairs told apart by their captions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair_accuracy: Option<f64>,
     /// The same by attribute.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub patterns: BTreeMap<String, f64>,
-    /// Percent of pictures whose label was found.
-    pub zero_shot: f64,
-    /// Of pair accuracy; none of the untouched encoder itself.
+    /// Pictures whose label was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zero_shot: Option<f64>,
+    /// Of pair accuracy.
     pub difference: Option<Interval>,
-    /// Percent of pairs told apart the wrong way round.
-    pub crossed: f64,
-    /// Percent of pairs told apart by probes of the embedding, and by attribute.
-    pub probe_accuracy: f64,
-    /// The same by attribute.
-    pub probe_patterns: BTreeMap<String, f64>,
-    /// Difference of `probe_accuracy`.
-    pub probe_difference: Option<Interval>,
-    /// Percent of pairs told apart by probes of the features.
-    pub features_accuracy: f64,
-    /// Difference of it.
-    pub features_difference: Option<Interval>,
-    /// Difference of `zero_shot`.
-    pub zero_shot_difference: Option<Interval>,
-    /// Percent of captions and pictures found among all.
-    pub retrieval: f64,
-    /// Difference of it.
-    pub retrieval_difference: Option<Interval>,
+    /// Pairs told apart the wrong way round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crossed: Option<f64>,
+    /// The other benchmarks by their keys.
+    pub others: BTreeMap<String, Other>,
+}
+
+/// A benchmark beside pair accuracy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Other {
+    /// Of the whole.
+    pub accuracy: f64,
+    /// By part, where there are parts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parts: BTreeMap<String, f64>,
+    /// Of the whole.
+    pub difference: Option<Interval>,
 }
 
 impl Summary {
@@ -236,38 +262,41 @@ impl Summary {
     /// # Errors
     /// As [`family`] and [`difference`].
     pub fn new(answers: &BySeed, untouched: Option<&BySeed>) -> Result<Self, EngineError> {
-        let of = |kind| -> Result<(f64, BTreeMap<String, f64>), EngineError> {
-            let family = family(kind, answers)?;
-            let means = family.parts.iter().filter_map(|part| {
-                let figure = part.figures.first()?;
-                Some((part.name.clone(), figure.mean))
-            });
-            let mut means: BTreeMap<String, f64> = means.collect();
-            let all = means.remove("all").unwrap_or_default();
-            Ok((all, means))
-        };
-        let against = |kind| -> Result<Option<Interval>, EngineError> {
-            let compared = untouched.map(|control| difference(kind, answers, control));
-            Ok(compared.transpose()?.map(|(d, _)| d.percent().interval))
-        };
-        let (pair_accuracy, patterns) = of(Kind::Captions)?;
-        let (probe_accuracy, probe_patterns) = of(Kind::Probe)?;
-        Ok(Self {
-            pair_accuracy,
-            patterns,
-            zero_shot: of(Kind::ZeroShot)?.0,
-            difference: against(Kind::Captions)?,
-            crossed: of(Kind::Crossed)?.0,
-            probe_accuracy,
-            probe_patterns,
-            probe_difference: against(Kind::Probe)?,
-            features_accuracy: of(Kind::ProbeFeatures)?.0,
-            features_difference: against(Kind::ProbeFeatures)?,
-            zero_shot_difference: against(Kind::ZeroShot)?,
-            retrieval: of(Kind::Retrieval)?.0,
-            retrieval_difference: against(Kind::Retrieval)?,
-        })
+        let mut summary = Self::default();
+        if Kind::Crossed.is_in(answers) {
+            summary.crossed = Some(other(Kind::Crossed, answers, None)?.accuracy);
+        }
+        for kind in Kind::asked(answers) {
+            let found = other(kind, answers, untouched)?;
+            match kind {
+                Kind::Captions => {
+                    summary.pair_accuracy = Some(found.accuracy);
+                    summary.patterns = found.parts;
+                    summary.difference = found.difference;
+                    continue;
+                }
+                Kind::ZeroShot => summary.zero_shot = Some(found.accuracy),
+                _ => {}
+            }
+            summary.others.insert(kind.described().0.to_owned(), found);
+        }
+        Ok(summary)
     }
+}
+
+fn other(kind: Kind, answers: &BySeed, untouched: Option<&BySeed>) -> Result<Other, EngineError> {
+    let family = family(kind, answers)?;
+    let means = family.parts.iter().filter_map(|part| {
+        let figure = part.figures.first()?;
+        Some((part.name.clone(), figure.mean))
+    });
+    let mut parts: BTreeMap<String, f64> = means.collect();
+    let compared = untouched.map(|control| difference(kind, answers, control));
+    Ok(Other {
+        accuracy: parts.remove("all").unwrap_or_default(),
+        parts,
+        difference: compared.transpose()?.map(|(d, _)| d.percent().interval),
+    })
 }
 
 /// Between the part and the id in a question's name.
@@ -356,6 +385,8 @@ mod tests {
         let summary = Summary::new(&treatment, Some(&control)).unwrap();
         assert_eq!(summary.difference.unwrap().mean, 37.5);
         assert_eq!(summary.patterns["colour"], 100.0);
+        assert_eq!(summary.others["zero_shot"].difference.unwrap().mean, 37.5);
+        assert!(!summary.others.contains_key("class_means"));
         assert_eq!(Summary::new(&control, None).unwrap().difference, None);
     }
 

@@ -4,8 +4,12 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::Device;
+use deem_data::image::ImageLimits;
 use deem_data::source::PicturesOnly;
-use deem_engine::encoder_feedback::{FeedbackStage, FeedbackTask, Reference, batches_of};
+use deem_data::source::{SourceContext, SourceSpec};
+use deem_engine::encoder_feedback::{
+    FeedbackStage, FeedbackTask, Reference, batches_of, picture_batches, pictures_at,
+};
 use deem_engine::foundation::replace;
 use deem_engine::train::{
     Observer, Run, RunIdentity, WEIGHTS_FROM, finished, train, weights_checksum,
@@ -134,9 +138,22 @@ impl EncoderStudy<'_> {
         model: &FeedbackConfig,
         seed: u64,
     ) -> Result<FeedbackTask, EngineError> {
-        // Captions are not read.
-        let source = PicturesOnly::of(self.data.diffusion(seed + SAMPLES)?);
-        let batches = batches_of(source, stage, model, seed)?;
+        let batches = match self.photographs()? {
+            Some(photographs) => {
+                let context = SourceContext {
+                    seed: seed + SAMPLES,
+                    image_size: self.data.resolution(),
+                    root: ".".into(),
+                    limits: ImageLimits::default(),
+                };
+                picture_batches(stage, &photographs, model, &context)?
+            }
+            // Captions are not read.
+            None => {
+                let source = PicturesOnly::of(self.data.diffusion(seed + SAMPLES)?);
+                batches_of(source, stage, model, seed)?
+            }
+        };
         let reference = stage.retains().then(|| self.reference(stage)).transpose()?;
         Ok(FeedbackTask::new(
             stage,
@@ -145,6 +162,12 @@ impl EncoderStudy<'_> {
             seed,
             &self.compute,
         ))
+    }
+
+    fn photographs(&self) -> Result<Option<Vec<SourceSpec>>, EngineError> {
+        let folder = self.config.photographs.as_ref().map(|p| &p.train);
+        let source = folder.map(|folder| Ok(vec![pictures_at(folder)?]));
+        source.transpose()
     }
 
     fn reference(&self, stage: &FeedbackStage) -> Result<Reference, EngineError> {
@@ -197,6 +220,7 @@ impl EncoderStudy<'_> {
             sample_seed: seed + SAMPLES,
             precision: self.compute.precision,
             weights,
+            data: self.photographs()?.unwrap_or_default(),
             batch: stage.batch,
             crop: stage.crop,
             objective: Some(json!({
