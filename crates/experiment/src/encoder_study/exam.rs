@@ -564,7 +564,7 @@ mod tests {
         exam.shown[2] = colours.iter().cycle().take(20).cloned().collect();
         let sides = |a: f64, b: f64, times: usize| -> Vec<Vec<f64>> {
             (0..2 * times)
-                .map(|i| vec![if i % 2 == 0 { a } else { b }])
+                .map(|i| vec![if i.is_multiple_of(2) { a } else { b }])
                 .collect()
         };
         let scenes = sides(1.0, -1.0, 10);

@@ -104,10 +104,10 @@ mod tests {
     #[test]
     fn a_value_lies_where_its_scenes_do_and_rare_ones_nowhere() {
         // Scenes at ±1 on the first axis, of which those at +1 are red; the second axis is the same for all.
-        let features: Vec<Vec<f64>> = (0..20)
-            .map(|i| vec![if i % 2 == 0 { 1.0 } else { -1.0 }, 3.0])
+        let features: Vec<Vec<f64>> = (0..20usize)
+            .map(|i| vec![if i.is_multiple_of(2) { 1.0 } else { -1.0 }, 3.0])
             .collect();
-        let red = |i: usize| (i % 2 == 0).then(|| "red".to_owned());
+        let red = |i: usize| i.is_multiple_of(2).then(|| "red".to_owned());
         let rare = |i: usize| (i < LEAST - 1).then(|| "rare".to_owned());
         let seen: Vec<BTreeSet<String>> = (0..20)
             .map(|i| red(i).into_iter().chain(rare(i)).collect())
