@@ -101,6 +101,17 @@ pub enum Command {
     },
 }
 
+/// A built-in study.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StudyChoice {
+    /// The whole model with and without feedback (docs/results.md).
+    Model,
+    /// A bare encoder corrected on pictures alone, objective by objective (docs/encoder-study.md).
+    Encoder,
+    /// The gain of feedback as a function of what the captions of stage 1 leave out (preset tiny-web).
+    CaptionCompleteness,
+}
+
 /// An arm of the experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ArmChoice {
@@ -118,18 +129,14 @@ pub enum ArmChoice {
     All,
 }
 
-/// A study of several runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum StudyChoice {
-    /// The gain of feedback as a function of what the captions of stage 1 leave out.
-    CaptionCompleteness,
-}
-
 /// Arguments of `deem reproduce`.
 #[derive(clap::Args, Debug)]
 pub struct Reproduce {
-    /// Arms to run.
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["feedback", "no-feedback"])]
+    /// Which study.
+    #[arg(long, value_enum, default_value = "model")]
+    pub study: StudyChoice,
+    /// Arms of the study `model`; default: feedback,no-feedback.
+    #[arg(long, value_enum, value_delimiter = ',')]
     pub arms: Vec<ArmChoice>,
     /// Number of seeds, from 1 on.
     #[arg(long, default_value_t = 1, value_parser = at_least_one::<u64>, allow_negative_numbers = true)]
@@ -137,18 +144,33 @@ pub struct Reproduce {
     /// Runs trained side by side, each on its share of the cores; default: as many as there are cores.
     #[arg(long, value_parser = at_least_one::<usize>, allow_negative_numbers = true)]
     pub jobs: Option<usize>,
-    /// Several runs instead of one, each in a folder of its own below --output (preset tiny-web).
-    #[arg(long, value_enum, value_name = "NAME", conflicts_with = "arms")]
-    pub study: Option<StudyChoice>,
-    /// Where the run goes; an existing one is resumed.
-    #[arg(short, long, default_value = "runs/reproduce")]
-    pub output: PathBuf,
+    /// Where the run goes; an existing one is resumed. Default: runs/reproduce, of another study a folder of its name.
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
+    /// Of the study `encoder`: the file of its arms; default: encoder-study.toml beside the stand-ins.
+    #[arg(long, value_name = "FILE")]
+    pub recipes: Option<PathBuf>,
+    /// Of the study `encoder`: only these arms of the file; default: all.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub only: Vec<String>,
     /// Evaluate on validation concepts instead of test concepts (for choosing recipes).
     #[arg(long)]
     pub validation: bool,
     /// Print the results as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+impl Reproduce {
+    /// Where the run goes.
+    pub fn output(&self) -> PathBuf {
+        let default = match self.study {
+            StudyChoice::Model => "runs/reproduce",
+            StudyChoice::Encoder => "runs/encoder-study",
+            StudyChoice::CaptionCompleteness => "runs/caption-completeness",
+        };
+        self.output.clone().unwrap_or_else(|| default.into())
+    }
 }
 
 /// Arguments of `deem feedback`.

@@ -13,6 +13,7 @@ mod convert;
 mod data;
 mod doctor;
 mod encoder;
+mod encoder_study;
 mod eval;
 mod export;
 mod feedback;
@@ -27,6 +28,7 @@ mod restore;
 mod score;
 mod serve;
 mod setup;
+mod side_by_side;
 mod together;
 mod train;
 

@@ -6,6 +6,8 @@ mod benchmarks;
 mod data;
 #[path = "commands/doctor.rs"]
 mod doctor;
+#[path = "commands/encoder_study.rs"]
+mod encoder_study;
 #[path = "commands/evaluate.rs"]
 mod evaluate;
 #[path = "commands/feedback.rs"]

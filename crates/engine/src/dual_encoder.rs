@@ -120,7 +120,7 @@ impl DualEncoder {
 }
 
 /// A vector of length 1; one of length 0 stays.
-pub(crate) fn unit(mut row: Vec<f64>) -> Vec<f64> {
+pub fn unit(mut row: Vec<f64>) -> Vec<f64> {
     let norm = row.iter().map(|v| v * v).sum::<f64>().sqrt();
     if norm > 0.0 {
         row.iter_mut().for_each(|v| *v /= norm);
@@ -129,11 +129,12 @@ pub(crate) fn unit(mut row: Vec<f64>) -> Vec<f64> {
 }
 
 /// Inner product.
-pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-fn matrix(tensor: Tensor<2>) -> Vec<Vec<f64>> {
+/// The rows of a matrix.
+pub fn matrix(tensor: Tensor<2>) -> Vec<Vec<f64>> {
     let [_, width] = tensor.dims();
     let values: Vec<f64> = tensor.into_data().iter::<f64>().collect();
     values.chunks(width.max(1)).map(<[f64]>::to_vec).collect()

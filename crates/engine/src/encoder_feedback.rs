@@ -7,8 +7,8 @@ mod open;
 mod saved;
 mod task;
 
-pub use config::{FeedbackRun, FeedbackStage, FeedbackWeights};
-pub use data::{picture_batches, pictures_at};
+pub use config::{FeedbackRun, FeedbackStage, FeedbackWeights, check_stages, is_folder_name};
+pub use data::{batches_of, picture_batches, pictures_at};
 pub use open::EncoderFoundation;
 pub use saved::{ENCODER, encoder_at, save_encoder};
 pub use task::{FeedbackTask, Reference};

@@ -30,7 +30,7 @@ pub mod train;
 pub mod zero_shot;
 
 pub use device::{Compute, device};
-pub use dual_encoder::{DualEncoder, EncoderFolder, Towers, Words};
+pub use dual_encoder::{DualEncoder, EncoderFolder, Towers, Words, dot, matrix, unit};
 pub use error::EngineError;
 pub use lock::RunLock;
 pub use precision::Precision;

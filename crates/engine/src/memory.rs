@@ -7,7 +7,8 @@
 //! Allocators, temporaries and program are a tenth on top.
 
 use deem_model::autoencoder::AutoencoderConfig;
-use deem_model::clip::config::ClipVisionConfig;
+use deem_model::clip::config::{ClipVisionConfig, ConvNextConfig};
+use deem_model::clip::dual::ImageConfig;
 use deem_model::clip::pyramid::VisionConfig;
 use deem_model::component::Component;
 use deem_model::deem::DeemConfig;
@@ -165,8 +166,11 @@ pub fn feedback_training(
             Objective::Retention { .. } => original = 1,
         }
     }
-    let side = model.encoder.image_size;
-    let look = vit(&model.encoder, side, recompute.image_encoder) as u64;
+    let side = model.encoder.side();
+    let look = match &model.encoder {
+        ImageConfig::Vit(trunk) => vit(trunk, side, recompute.image_encoder),
+        ImageConfig::ConvNext { trunk, .. } => convnext(trunk, side, recompute.image_encoder),
+    } as u64;
     let latent = model.diffusion_size / model.autoencoder.reduction().max(1);
     let restoration = unet(&model.unet, latent, recompute.unet);
     let values = pictures
@@ -262,19 +266,7 @@ fn image_encoder(model: &DeemConfig, recompute: bool) -> u64 {
     let encoder = &model.image_encoder;
     let side = model.image_size;
     let tower = match &encoder.vision {
-        VisionConfig::ConvNext { trunk, .. } => {
-            let stages = trunk.depths.iter().zip(trunk.dims).enumerate();
-            let stages = stages.map(|(stage, (depth, width))| {
-                let cells = ((side / trunk.patch_size) >> stage).pow(2);
-                Blocks {
-                    count: *depth,
-                    input: cells * width,
-                    // Depthwise result, norm, residual; four times the width before and after GELU.
-                    all: cells * width * (3 + 2 * 4),
-                }
-            });
-            kept(stages, recompute)
-        }
+        VisionConfig::ConvNext { trunk, .. } => convnext(trunk, side, recompute),
         VisionConfig::Vit { trunk, .. } => {
             // The adapter's convolutions and four exchanges weigh about as much as a third of all layers.
             vit(trunk, side, recompute) + vit(trunk, side, false) / 3
@@ -285,6 +277,21 @@ fn image_encoder(model: &DeemConfig, recompute: bool) -> u64 {
         .sum::<usize>();
     let pyramid = 3 * levels * encoder.vision.pyramid_dim();
     (tower + pyramid) as u64 + resampler(&encoder.resampler, encoder.queries)
+}
+
+/// Values kept per image by a ConvNeXt.
+fn convnext(trunk: &ConvNextConfig, side: usize, recompute: bool) -> usize {
+    let stages = trunk.depths.iter().zip(trunk.dims).enumerate();
+    let stages = stages.map(|(stage, (depth, width))| {
+        let cells = ((side / trunk.patch_size) >> stage).pow(2);
+        Blocks {
+            count: *depth,
+            input: cells * width,
+            // Depthwise result, norm, residual; four times the width before and after GELU.
+            all: cells * width * (3 + 2 * 4),
+        }
+    });
+    kept(stages, recompute)
 }
 
 /// Values kept per image by a ViT.

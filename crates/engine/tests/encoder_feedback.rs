@@ -16,7 +16,8 @@ use deem_engine::encoder_feedback::{
 use deem_engine::train::{
     Observer, Piece, Run, RunIdentity, Shares, Silent, Task, Trained, read_metrics, train,
 };
-use deem_engine::{Compute, DualEncoder, EngineError};
+use deem_engine::{Compute, DualEncoder, EncoderFolder, EngineError};
+use deem_model::clip::dual::ImageConfig;
 use deem_model::encoder_feedback::FeedbackModel;
 use deem_model::weights::init::initialize;
 use deem_model::weights::{Dtype, WeightsFile, save, state};
@@ -490,7 +491,10 @@ fn what_cannot_be_meant_is_named() {
     // An encoder that is another one.
     let case = Case::new(&[]);
     let mut other = case.run.model.clone();
-    other.encoder.num_attention_heads = 4;
+    let ImageConfig::Vit(encoder) = &mut other.encoder else {
+        panic!("a ViT");
+    };
+    encoder.num_attention_heads = 4;
     let found = case
         .foundation
         .assemble(&other, 1, &Device::flex())
@@ -526,11 +530,21 @@ fn siglip_and_open_clip_are_corrected_and_given_back_as_they_came() {
             "open_clip_model.safetensors",
             "visual.",
         ),
+        (
+            "open_clip_convnext",
+            &[],
+            "open_clip_model.safetensors",
+            "visual.",
+        ),
     ];
     let device = Device::flex();
     for (name, own, file, vision) in cases {
         let mut case = Case::new(&[own, &[trained]].concat());
         case.foundation.encoder = encoders.join(name);
+        if own.is_empty() {
+            let folder = EncoderFolder::read(&case.foundation.encoder).unwrap();
+            case.run.model.encoder = folder.config().image.clone();
+        }
         let trained = case.train(0, "run", None, &mut Silent).unwrap();
         let target = case.folder.path().join("corrected");
         save_encoder(&case.foundation.encoder, &trained.weights, &target).unwrap();

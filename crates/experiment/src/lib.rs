@@ -2,13 +2,14 @@
 //! compares training with and without feedback.
 //!
 //! [`standins`] says where the stand-ins lie, [`pretrain`] makes them, [`built_in`] is their data,
-//! [`study`] trains and evaluates the arms.
+//! [`study`] trains and evaluates the arms, [`encoder_study`] those of the study of bare encoders.
 #![warn(missing_docs)]
 #![recursion_limit = "256"]
 
 pub mod benchmarks;
 pub mod built_in;
 pub mod config;
+pub mod encoder_study;
 pub mod pretrain;
 mod shuffled_images;
 pub mod standins;

@@ -2,7 +2,7 @@
 //!
 //! [`convnext`] and [`vit`] are the image encoders E_V, [`pyramid`] makes four levels and a sequence
 //! of either, [`text`] is the text tower (stand-in pre-training, null condition). [`dual`] is a published encoder of
-//! pictures and texts as a whole.
+//! pictures and texts as a whole, [`tower`] its image tower alone.
 
 pub mod adapter;
 pub mod config;
@@ -13,4 +13,5 @@ pub mod levels;
 pub mod pooling;
 pub mod pyramid;
 pub mod text;
+pub mod tower;
 pub mod vit;

@@ -2,7 +2,8 @@
 //! model that must restore the picture under this condition. No language model, no words (DIVA, arXiv 2407.20171, and
 //! what followed it).
 //!
-//! Parameters of the tower have the paths of transformers' `CLIPVisionModelWithProjection`, or of `SiglipVisionModel`.
+//! Parameters of the tower have the paths of transformers' `CLIPVisionModelWithProjection`, or of `SiglipVisionModel`; those
+//! of a ConvNeXt open_clip's, below `vision_model.`.
 
 mod config;
 mod projection;
@@ -15,21 +16,17 @@ pub use config::{ConditionTokens, FeedbackConfig, FeedbackConfigError, NoisePath
 pub use projection::ConditionProjection;
 
 use crate::autoencoder::Autoencoder;
-use crate::clip::pyramid::{clip_normalize, normalize};
-use crate::clip::vit::ClipVit;
+use crate::clip::dual::ImageFeatures;
+use crate::clip::tower::ImageTower;
 use crate::diffusion::Diffusion;
 use crate::nn::param;
 use crate::scheduler::NoiseSchedule;
 use crate::unet::UNet;
 
-/// How SigLIP's pictures are normalised.
-const SIGLIP_MEAN: [f32; 3] = [0.5; 3];
-const SIGLIP_STD: [f32; 3] = [0.5; 3];
-
 /// What an encoder sees in some pictures.
 #[derive(Clone, Debug)]
 pub struct EncoderFeatures {
-    /// `[pictures, places, width]`: of each patch, row by row
+    /// `[pictures, places, width]`: of each patch (of a ConvNeXt each cell of the last stage), row by row
     pub places: Tensor<3>,
     /// `[pictures, width]`: the class token, normalised; of SigLIP what attention makes of the patches
     pub pooled: Tensor<2>,
@@ -45,19 +42,16 @@ impl EncoderFeatures {
     ///
     /// # Panics
     /// If CLIP's tower has no projection.
-    pub fn of(tower: &ClipVit, pixels: Tensor<4>) -> Self {
-        let (before, pixels) = if tower.has_class_token() {
-            (1, clip_normalize(pixels))
-        } else {
-            (0, normalize(pixels, SIGLIP_MEAN, SIGLIP_STD))
-        };
-        let output = tower.forward(pixels, &[]);
-        let places = output.last_hidden_state;
-        let [_, length, _] = places.dims();
+    pub fn of(tower: &ImageTower, pixels: Tensor<4>) -> Self {
+        let ImageFeatures {
+            places,
+            pooled,
+            embeds,
+        } = tower.features(pixels);
         Self {
-            places: wide(places.narrow(1, before, length - before)),
-            pooled: wide(output.pooler_output),
-            embeds: wide(output.image_embeds.expect("made with a projection")),
+            places: wide(places),
+            pooled: wide(pooled),
+            embeds: wide(embeds),
         }
     }
 }
@@ -66,7 +60,7 @@ impl EncoderFeatures {
 #[derive(Module, Debug)]
 pub struct FeedbackModel {
     /// The encoder that is corrected.
-    pub vision_model: ClipVit,
+    pub vision_model: ImageTower,
     /// From its features to the denoiser's condition; absent where they go in as they are.
     pub projection: Option<ConditionProjection>,
     /// `[1, condition_dim]`: stands for every condition token that is dropped.
@@ -97,8 +91,7 @@ impl FeedbackModel {
         let (inputs, outputs) = (config.condition_width(), config.unet.condition_dim());
         let blocks = config.checkpoint_blocks;
         Ok(Self {
-            vision_model: ClipVit::new(&config.encoder, device)
-                .with_projection(&config.encoder, device)
+            vision_model: ImageTower::new(&config.encoder, device)
                 .with_checkpointing(blocks.image_encoder),
             projection: ConditionProjection::new(config.projection, inputs, outputs, device),
             null_condition: param([1, outputs], 0.0, device),

@@ -136,7 +136,7 @@ impl Corrector<'_> {
         let model = &self.run.model;
         let context = SourceContext {
             seed: self.args.seed,
-            image_size: model.encoder.image_size as u32,
+            image_size: model.encoder.side() as u32,
             root: self.root.clone(),
             limits: ImageLimits::default(),
         };

@@ -2,11 +2,10 @@
 
 mod completeness;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Mutex;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use deem_data::benchmark::Item;
 use deem_data::image::ImageLimits;
@@ -30,7 +29,9 @@ use deem_report::{
 };
 use image::RgbImage;
 
+use super::encoder_study;
 use super::setup::Setup;
+use super::side_by_side::side_by_side;
 use crate::args::{ArmChoice, Reproduce, StudyChoice};
 use crate::interrupt;
 use crate::progress::{Progress, TrainProgress};
@@ -48,15 +49,26 @@ const STRENGTH: f64 = 0.65;
 
 /// Runs the command.
 pub fn run(setup: &Setup, args: &Reproduce) -> Result<()> {
-    if let Some(StudyChoice::CaptionCompleteness) = args.study {
-        return completeness::run(setup, args);
+    match args.study {
+        StudyChoice::Model => whole_model(setup, args),
+        StudyChoice::Encoder => encoder_study::run(setup, args),
+        StudyChoice::CaptionCompleteness => completeness::run(setup, args),
+    }
+}
+
+/// The study of the whole model.
+fn whole_model(setup: &Setup, args: &Reproduce) -> Result<()> {
+    if args.recipes.is_some() || !args.only.is_empty() {
+        bail!(
+            "--recipes and --only belong to --study encoder; arms of this study are chosen with --arms"
+        );
     }
     let results = reproduced(setup, args)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&results)?);
     } else {
         print!("{}", table(&results));
-        println!("\n{}", args.output.join(PAGE).display());
+        println!("\n{}", args.output().join(PAGE).display());
     }
     Ok(())
 }
@@ -75,7 +87,8 @@ fn reproduced(setup: &Setup, args: &Reproduce) -> Result<Results> {
         Role::Test
     };
     let config = standins.to_toml()?;
-    claim(&args.output, &identity(args, &config, &standins.identity()))?;
+    let output = args.output();
+    claim(&output, &identity(args, &config, &standins.identity()))?;
     let compute = setup.compute()?;
     eprintln!("making the benchmarks");
     let set = benchmarks(
@@ -89,7 +102,7 @@ fn reproduced(setup: &Setup, args: &Reproduce) -> Result<Results> {
     let study = Study {
         standins: &standins,
         data: &data,
-        output: &args.output,
+        output: &output,
         compute,
     };
     let seeds: Vec<u64> = (1..=args.seeds).collect();
@@ -99,7 +112,10 @@ fn reproduced(setup: &Setup, args: &Reproduce) -> Result<Results> {
         .iter()
         .flat_map(|seed| arms.iter().map(move |arm| (*seed, *arm)))
         .collect();
-    let (mut runs, threads) = side_by_side(&study, jobs, args.jobs, &set, role)?;
+    let (runs, threads) = side_by_side(jobs, args.jobs, |(seed, arm)| {
+        Ok(((seed, arm), one_run(&study, arm, seed, &set, role)?))
+    })?;
+    let mut runs: BTreeMap<(u64, Arm), Finished> = runs.into_iter().collect();
     let mut outcomes = BTreeMap::new();
     for arm in arms {
         let own = seeds.iter().filter_map(|seed| runs.remove(&(*seed, arm)));
@@ -129,10 +145,10 @@ fn reproduced(setup: &Setup, args: &Reproduce) -> Result<Results> {
             .collect(),
         difference,
     };
-    results.save(&args.output.join("results.json"))?;
+    results.save(&output.join("results.json"))?;
     let facts = facts(&study, threads, started.elapsed());
     let page = report(&study, &set, &outcomes, &results, &config, facts)?;
-    let path = args.output.join(PAGE);
+    let path = output.join(PAGE);
     std::fs::write(&path, page).with_context(|| path.display().to_string())?;
     Ok(results)
 }
@@ -145,51 +161,6 @@ struct Finished {
     control: [Vec<Scored>; 2],
     curves: Vec<Curve>,
     run: ArmRun,
-}
-
-/// What every seed and arm gave.
-type Runs = BTreeMap<(u64, Arm), Finished>;
-
-/// Trains and evaluates all runs, several at a time, each on its share of the processor: the networks
-/// of a laptop preset gain little from a second thread. Returns the threads of each run, too.
-fn side_by_side(
-    study: &Study,
-    jobs: Vec<(u64, Arm)>,
-    most: Option<usize>,
-    set: &[Exam],
-    role: Role,
-) -> Result<(Runs, usize)> {
-    let cores = rayon::current_num_threads();
-    let workers = most.unwrap_or(cores).clamp(1, jobs.len().max(1));
-    let threads = (cores / workers).max(1);
-    let queue = Mutex::new(VecDeque::from(jobs));
-    let work = || -> Result<Vec<((u64, Arm), Finished)>> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()?;
-        let mut finished = Vec::new();
-        loop {
-            let next = queue.lock().ok().and_then(|mut queue| queue.pop_front());
-            let Some((seed, arm)) = next else {
-                return Ok(finished);
-            };
-            let run = pool.install(|| one_run(study, arm, seed, set, role));
-            if run.is_err()
-                && let Ok(mut queue) = queue.lock()
-            {
-                queue.clear();
-            }
-            finished.push(((seed, arm), run?));
-        }
-    };
-    let runs = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().expect("a run does not panic"))
-            .collect::<Result<Vec<_>>>()
-    })?;
-    Ok((runs.into_iter().flatten().collect(), threads))
 }
 
 fn one_run(study: &Study, arm: Arm, seed: u64, set: &[Exam], role: Role) -> Result<Finished> {
@@ -358,7 +329,7 @@ fn points(curves: &[Curve], term: &str) -> Vec<f64> {
         .collect()
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
@@ -579,7 +550,12 @@ fn truth(item: &Item) -> String {
     }
 }
 
+/// The arms asked for; with feedback and without, if none is.
 fn chosen(choices: &[ArmChoice]) -> BTreeSet<Arm> {
+    let choices = match choices {
+        [] => &[ArmChoice::Feedback, ArmChoice::NoFeedback],
+        chosen => chosen,
+    };
     choices
         .iter()
         .flat_map(|choice| match choice {
@@ -610,7 +586,7 @@ fn identity(args: &Reproduce, preset: &str, weights: &str) -> String {
 }
 
 /// Marks a run directory with its configuration, or refuses one that has another.
-fn claim(output: &Path, identity: &str) -> Result<()> {
+pub(super) fn claim(output: &Path, identity: &str) -> Result<()> {
     std::fs::create_dir_all(output).with_context(|| output.display().to_string())?;
     let path = output.join("config.toml");
     match std::fs::read_to_string(&path) {

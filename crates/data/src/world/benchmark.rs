@@ -3,6 +3,7 @@
 //! RobustVQA and MMVP are mined: an encoder *other than the one under test* says which pictures are hard.
 //! It enters as two functions, so that nothing here knows of models.
 
+mod caption_pairs;
 mod mmvp;
 mod pope;
 mod robust_vqa;
@@ -21,6 +22,8 @@ use crate::world::scene::{
     Facts, Orientation, Pool, QuestionMix, Questioner, Scene, SceneConfig, SceneSampler,
 };
 use crate::world::source::group_mask;
+
+pub use caption_pairs::{CaptionPair, caption_pairs, values_seen};
 
 /// Scores of every concept of the corpus (in its order) for each picture; the largest is the class.
 pub type Classifier<'a> = &'a dyn Fn(&[RgbImage]) -> Vec<Vec<f32>>;

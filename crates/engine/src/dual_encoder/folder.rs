@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use deem_data::text::EncoderTokenizer;
 use deem_model::clip::config::{ClipVisionConfig, Family};
 use deem_model::clip::dual::{DualConfig, DualLayout, DualTowers, ImageConfig, open_clip};
-use deem_model::clip::vit::ClipVit;
+use deem_model::clip::tower::ImageTower;
 use deem_model::published::{Fields, fields};
 use deem_model::weights::{WeightsFile, check_placed, find, load_placed, write_placed};
 use serde_json::Value;
@@ -184,14 +184,20 @@ impl EncoderFolder {
     /// Its image tower alone, filled into `tower`, which is of the given dimensions.
     ///
     /// # Errors
-    /// `File` naming every field in which this encoder's tower differs from `config`, or if it is no ViT; `Weights`.
+    /// `File` naming every field in which this encoder's tower differs from `config`, or if it is of the other kind;
+    /// `Weights`.
     pub fn fill_tower(
         &self,
-        tower: ClipVit,
-        config: &ClipVisionConfig,
-    ) -> Result<ClipVit, EngineError> {
-        match &self.config.image {
-            ImageConfig::Vit(own) => {
+        tower: ImageTower,
+        config: &ImageConfig,
+    ) -> Result<ImageTower, EngineError> {
+        let file = match self.layout {
+            DualLayout::Transformers(_) => CONFIG,
+            DualLayout::OpenClip(_) => OPEN_CLIP_CONFIG,
+        };
+        let path = self.folder.join(file);
+        let (before, own) = match (&self.config.image, config) {
+            (ImageConfig::Vit(own), ImageConfig::Vit(config)) => {
                 let own = ClipVisionConfig {
                     // Of SigLIP's embeddings the tower's own width counts.
                     projection_dim: match own.family {
@@ -200,22 +206,31 @@ impl EncoderFolder {
                     },
                     ..own.clone()
                 };
-                let file = match self.layout {
-                    DualLayout::Transformers(_) => CONFIG,
-                    DualLayout::OpenClip(_) => OPEN_CLIP_CONFIG,
-                };
-                compare(&self.folder.join(file), &own, config)?;
+                ("vision_model", ImageConfig::Vit(own))
             }
-            ImageConfig::ConvNext { .. } => {
+            (own @ ImageConfig::ConvNext { .. }, ImageConfig::ConvNext { .. }) => {
+                ("visual", own.clone())
+            }
+            (ImageConfig::Vit(_), ImageConfig::ConvNext { .. }) => {
                 return Err(EngineError::File {
-                    path: self.folder.clone(),
-                    problem: "its image tower is a ConvNeXt; expected a ViT of CLIP or SigLIP"
+                    path,
+                    problem:
+                        "its image tower is a ViT; expected the ConvNeXt that model.encoder says"
+                            .into(),
+                });
+            }
+            (ImageConfig::ConvNext { .. }, ImageConfig::Vit(_)) => {
+                return Err(EngineError::File {
+                    path,
+                    problem: "its image tower is a ConvNeXt; expected the ViT that model.encoder says (a ConvNeXt has a \
+                              table model.encoder.trunk)"
                         .into(),
                 });
             }
-        }
+        };
+        compare(&path, &own, config)?;
         let file = WeightsFile::open(self.weights.path())?;
-        let place = |path: &str| self.layout.place(&format!("vision_model.{path}"));
+        let place = |path: &str| self.layout.place(&format!("{before}.{path}"));
         Ok(load_placed(tower, file, &place, &[""])?)
     }
 

@@ -102,28 +102,41 @@ impl FeedbackRun {
     }
 
     fn check(&self) -> Result<(), String> {
-        self.model.validate().map_err(|error| error.to_string())?;
-        if self.stages.is_empty() {
-            return Err("stages: expected at least one, found none".into());
-        }
-        let mut names = BTreeSet::new();
-        for (index, stage) in self.stages.iter().enumerate() {
-            let place = |problem: String| format!("stages[{index}].{problem}");
-            let name = stage.name.as_str();
-            if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
-                return Err(place(format!(
-                    "name: expected the name of a folder, found {name:?}"
-                )));
-            }
-            if !names.insert(name) {
-                let problem =
-                    format!("name: expected a name of its own for each stage, found {name:?}");
-                return Err(place(problem));
-            }
-            stage.check(&self.model).map_err(place)?;
-        }
-        Ok(())
+        check_stages(&self.model, &self.stages)
     }
+}
+
+/// Checks networks and the stages in which they are trained.
+///
+/// # Errors
+/// Everything that does not fit together, naming its field.
+pub fn check_stages(model: &FeedbackConfig, stages: &[FeedbackStage]) -> Result<(), String> {
+    model.validate().map_err(|error| error.to_string())?;
+    if stages.is_empty() {
+        return Err("stages: expected at least one, found none".into());
+    }
+    let mut names = BTreeSet::new();
+    for (index, stage) in stages.iter().enumerate() {
+        let place = |problem: String| format!("stages[{index}].{problem}");
+        let name = stage.name.as_str();
+        if !is_folder_name(name) {
+            return Err(place(format!(
+                "name: expected the name of a folder, found {name:?}"
+            )));
+        }
+        if !names.insert(name) {
+            let problem =
+                format!("name: expected a name of its own for each stage, found {name:?}");
+            return Err(place(problem));
+        }
+        stage.check(model).map_err(place)?;
+    }
+    Ok(())
+}
+
+/// Whether something can be called so without leaving its folder.
+pub fn is_folder_name(name: &str) -> bool {
+    !(name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']))
 }
 
 impl FeedbackStage {

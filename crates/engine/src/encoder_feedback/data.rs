@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use deem_data::image::ViewConfig;
-use deem_data::source::{PicturesOnly, SourceContext, SourceRegistry, SourceSpec};
+use deem_data::source::{PicturesOnly, Source, SourceContext, SourceRegistry, SourceSpec};
 use deem_data::text::TextTokenizer;
 use deem_data::{BatchConfig, Batches, Collator, LoaderConfig, PackConfig, Padding};
 use deem_model::encoder_feedback::FeedbackConfig;
@@ -86,6 +87,19 @@ pub fn picture_batches(
         ));
     }
     let source = SourceRegistry::standard().open(data, context)?;
+    batches_of(source, stage, model, context.seed)
+}
+
+/// Batches of the pictures of a source for a stage; `seed` chooses how they are cut.
+///
+/// # Errors
+/// `Data` for a batch that cannot be made.
+pub fn batches_of(
+    source: Arc<dyn Source>,
+    stage: &FeedbackStage,
+    model: &FeedbackConfig,
+    seed: u64,
+) -> Result<Batches, EngineError> {
     // The sequence is one picture; its words are not read.
     let pack = PackConfig {
         max_tokens: 4,
@@ -95,13 +109,13 @@ pub fn picture_batches(
     let config = BatchConfig {
         pack,
         views: ViewConfig {
-            encoder: model.encoder.image_size as u32,
+            encoder: model.encoder.side() as u32,
             diffusion: model.diffusion_size as u32,
             crop: stage.crop,
         },
         padding: Padding::Right,
         fixed_length: None,
-        seed: context.seed,
+        seed,
     };
     let loader = LoaderConfig {
         batch: stage.batch,

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use deem_model::clip::vit::ClipVit;
+use deem_model::clip::tower::ImageTower;
 use deem_model::encoder_feedback::{FeedbackConfig, FeedbackModel};
 use deem_model::weights::Checksum;
 use deem_model::weights::init::{Fill, initialize_rest};
@@ -58,12 +58,11 @@ impl EncoderFoundation {
         &self,
         config: &FeedbackConfig,
         device: &Device,
-    ) -> Result<ClipVit, EngineError> {
-        let tower = ClipVit::new(&config.encoder, device).with_projection(&config.encoder, device);
-        self.tower(tower, config)
+    ) -> Result<ImageTower, EngineError> {
+        self.tower(ImageTower::new(&config.encoder, device), config)
     }
 
-    fn tower(&self, tower: ClipVit, config: &FeedbackConfig) -> Result<ClipVit, EngineError> {
+    fn tower(&self, tower: ImageTower, config: &FeedbackConfig) -> Result<ImageTower, EngineError> {
         EncoderFolder::read(&self.encoder)?.fill_tower(tower, &config.encoder)
     }
 

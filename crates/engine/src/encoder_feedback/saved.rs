@@ -37,7 +37,13 @@ const OTHERS: [&str; 4] = ["projection.", "null_condition", "unet.", "autoencode
 /// `Io` and `Weights` naming a file, also for a trained tensor that the original has not.
 pub fn save_encoder(original: &Path, trained: &Path, target: &Path) -> Result<(), EngineError> {
     let folder = EncoderFolder::read(original)?;
+    // A ConvNeXt has open_clip's own name in a whole encoder.
+    let own = |path: &str| match path.strip_prefix("visual.") {
+        Some(rest) => format!("vision_model.{rest}"),
+        None => path.to_owned(),
+    };
     let options = LoadOptions {
+        rename: Some(&own),
         allow_missing: &[""],
         allow_unused: &OTHERS,
         ..LoadOptions::default()

@@ -1,7 +1,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use deem_data::{Batch, Batches};
-use deem_model::clip::vit::ClipVit;
+use deem_model::clip::tower::ImageTower;
 use deem_model::encoder_feedback::{EncoderFeatures, FeedbackModel};
 use deem_model::weights::narrow;
 
@@ -15,14 +15,14 @@ use crate::{Compute, DualEncoder, EngineError, Precision};
 
 /// The original encoder, to which retention holds the corrected one.
 pub struct Reference {
-    tower: ClipVit,
+    tower: ImageTower,
     texts: Option<Tensor<2>>,
     scale: f64,
 }
 
 impl Reference {
     /// The original tower.
-    pub fn new(tower: ClipVit) -> Self {
+    pub fn new(tower: ImageTower) -> Self {
         Self {
             tower: tower.no_grad(),
             texts: None,

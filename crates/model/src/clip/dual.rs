@@ -9,19 +9,25 @@ mod open_clip;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 use super::config::{ClipError, ClipTextConfig, ClipVisionConfig, ConvNextConfig, Family};
 use super::pyramid::{ConvNextVisual, Projection};
 
 use super::text::ClipText;
+use super::tower::{convnext_features, vit_features};
 use super::vit::ClipVit;
 use crate::nn::param;
 use crate::published::{Fields, Published};
 pub use keys::{DualLayout, OpenClipImage, OpenClipKeys};
 pub use open_clip::open_clip;
 
-/// The image tower of a [`DualTowers`].
-#[derive(Clone, Debug, PartialEq)]
+/// The image tower of a [`DualTowers`], or one alone. Written and read as the fields of its kind; a ConvNeXt is known by
+/// its `trunk`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum ImageConfig {
     /// A ViT of CLIP or SigLIP.
     Vit(ClipVisionConfig),
@@ -38,7 +44,70 @@ pub enum ImageConfig {
     },
 }
 
+/// The fields of a ConvNeXt.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConvNextFields {
+    trunk: ConvNextConfig,
+    #[serde(default)]
+    projection: Projection,
+    projection_dim: usize,
+    image_size: usize,
+}
+
+impl<'de> Deserialize<'de> for ImageConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fields = Map::<String, Value>::deserialize(deserializer)?;
+        let is_convnext = fields.contains_key("trunk");
+        let fields = Value::Object(fields);
+        if !is_convnext {
+            let vit = serde_json::from_value(fields).map_err(D::Error::custom)?;
+            return Ok(Self::Vit(vit));
+        }
+        let ConvNextFields {
+            trunk,
+            projection,
+            projection_dim,
+            image_size,
+        } = serde_json::from_value(fields).map_err(D::Error::custom)?;
+        Ok(Self::ConvNext {
+            trunk,
+            projection,
+            projection_dim,
+            image_size,
+        })
+    }
+}
+
 impl ImageConfig {
+    /// Checks that the numbers fit together.
+    ///
+    /// # Errors
+    /// `Config` listing every problem.
+    pub fn validate(&self) -> Result<(), ClipError> {
+        match self {
+            Self::Vit(config) => config.validate(),
+            Self::ConvNext { trunk, .. } => trunk.validate(),
+        }
+    }
+
+    /// Width of the space shared with texts.
+    pub fn embedding(&self) -> usize {
+        match self {
+            Self::Vit(config) => config.embedding(),
+            Self::ConvNext { projection_dim, .. } => *projection_dim,
+        }
+    }
+
+    /// Patches of a picture, or cells of the last stage.
+    pub fn places(&self) -> usize {
+        let cell = match self {
+            Self::Vit(config) => config.patch_size,
+            Self::ConvNext { trunk, .. } => trunk.reduction(),
+        };
+        (self.side() / cell.max(1)).pow(2)
+    }
+
     /// Side in pixels for which the tower was trained.
     pub fn side(&self) -> usize {
         match self {
@@ -73,10 +142,7 @@ impl DualConfig {
     /// # Errors
     /// `Config` listing every problem.
     pub fn validate(&self) -> Result<(), ClipError> {
-        let image = match &self.image {
-            ImageConfig::Vit(config) => config.validate(),
-            ImageConfig::ConvNext { trunk, .. } => trunk.validate(),
-        };
+        let image = self.image.validate();
         let mut problems = Vec::new();
         for ClipError::Config(found) in [image, self.text.validate()]
             .into_iter()
@@ -96,10 +162,7 @@ impl DualConfig {
 
     /// Width of the shared space.
     pub fn embedding(&self) -> usize {
-        match &self.image {
-            ImageConfig::Vit(config) => config.embedding(),
-            ImageConfig::ConvNext { projection_dim, .. } => *projection_dim,
-        }
+        self.image.embedding()
     }
 
     /// The configuration in a `config.json` of transformers' `CLIPModel` (MetaCLIP's, too) or `SiglipModel`, and where its
@@ -230,26 +293,10 @@ impl DualTowers {
     /// If there is no image tower, or none with a projection, which [`Self::new`] never makes.
     pub fn images(&self, pixels: Tensor<4>) -> ImageFeatures {
         if let Some(tower) = &self.vision_model {
-            let output = tower.forward(pixels, &[]);
-            let places = output.last_hidden_state;
-            let [_, length, _] = places.dims();
-            let before = usize::from(tower.has_class_token());
-            return ImageFeatures {
-                places: places.narrow(1, before, length - before),
-                pooled: output.pooler_output,
-                embeds: output.image_embeds.expect("made with a projection"),
-            };
+            return vit_features(tower, pixels);
         }
         let tower = self.visual.as_ref().expect("one of two image towers");
-        let output = tower.trunk.forward(pixels);
-        let [_, _, _, cells] = output.stages;
-        let [batch, height, width, channels] = cells.dims();
-        let head = tower.head.as_ref().expect("made with a projection");
-        ImageFeatures {
-            places: cells.reshape([batch, height * width, channels]),
-            embeds: head.forward(output.pooled.clone()),
-            pooled: output.pooled,
-        }
+        convnext_features(tower, pixels)
     }
 
     /// Embeddings of texts in the shared space, as long as they come.

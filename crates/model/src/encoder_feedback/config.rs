@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::autoencoder::AutoencoderConfig;
 use crate::checkpointing::CheckpointBlocks;
-use crate::clip::config::ClipVisionConfig;
+use crate::clip::dual::ImageConfig;
 use crate::scheduler::NoiseConfig;
 use crate::unet::UNetConfig;
 
@@ -64,8 +64,9 @@ pub struct FeedbackConfig {
     /// Which networks compute blocks again in the backward pass.
     #[serde(default)]
     pub checkpoint_blocks: CheckpointBlocks,
-    /// Image tower.
-    pub encoder: ClipVisionConfig,
+    /// Image tower: a ViT by its fields in `config.json`, or a ConvNeXt by `trunk`, `projection`, `projection_dim` and
+    /// `image_size`.
+    pub encoder: ImageConfig,
     /// Denoiser.
     pub unet: UNetConfig,
     /// First stage of the diffusion model.
@@ -85,13 +86,13 @@ impl FeedbackConfig {
     pub fn condition_width(&self) -> usize {
         match self.condition {
             ConditionTokens::Embedding => self.encoder.embedding(),
-            _ => self.encoder.hidden_size,
+            _ => self.encoder.width(),
         }
     }
 
     /// Patches of a picture.
     pub fn places(&self) -> usize {
-        (self.encoder.image_size / self.encoder.patch_size.max(1)).pow(2)
+        self.encoder.places()
     }
 
     /// Checks that the numbers fit together.
@@ -153,6 +154,18 @@ impl FeedbackConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clip::config::{ClipVisionConfig, ConvNextConfig};
+    use crate::clip::pyramid::Projection;
+
+    fn vit() -> ClipVisionConfig {
+        ClipVisionConfig {
+            hidden_size: 1024,
+            num_attention_heads: 16,
+            projection_dim: 768,
+            patch_size: 14,
+            ..ClipVisionConfig::default()
+        }
+    }
 
     fn config() -> FeedbackConfig {
         FeedbackConfig {
@@ -162,13 +175,7 @@ mod tests {
             path: NoisePath::Diffusion,
             fresh_denoiser: false,
             checkpoint_blocks: CheckpointBlocks::default(),
-            encoder: ClipVisionConfig {
-                hidden_size: 1024,
-                num_attention_heads: 16,
-                projection_dim: 768,
-                patch_size: 14,
-                ..ClipVisionConfig::default()
-            },
+            encoder: ImageConfig::Vit(vit()),
             unet: UNetConfig::stable_diffusion_2(),
             autoencoder: AutoencoderConfig::stable_diffusion(),
             scheduler: NoiseConfig::stable_diffusion(),
@@ -193,6 +200,33 @@ mod tests {
         assert!(told(&|c| c.diffusion_size = 500).contains("multiple of 64"));
         assert!(told(&|c| c.path = NoisePath::Flow).contains("fresh_denoiser"));
         assert!(told(&|c| c.unet.in_channels = 9).contains("latent_channels = 4"));
-        assert!(told(&|c| c.encoder.hidden_size = 7).contains("encoder:"));
+        let uneven = |c: &mut FeedbackConfig| {
+            c.encoder = ImageConfig::Vit(ClipVisionConfig {
+                hidden_size: 7,
+                ..vit()
+            });
+        };
+        assert!(told(&uneven).contains("encoder:"));
+    }
+
+    #[test]
+    fn a_convnext_is_known_by_its_trunk() {
+        let convnext = ImageConfig::ConvNext {
+            trunk: ConvNextConfig::default(),
+            projection: Projection::Linear,
+            projection_dim: 640,
+            image_size: 256,
+        };
+        for encoder in [convnext, ImageConfig::Vit(vit())] {
+            let json = serde_json::to_string(&encoder).unwrap();
+            assert_eq!(serde_json::from_str::<ImageConfig>(&json).unwrap(), encoder);
+        }
+        let json = r#"{"trunk": {"dims": [8, 8, 8, 24]}, "projection_dim": 12, "image_size": 96}"#;
+        let read: ImageConfig = serde_json::from_str(json).unwrap();
+        assert_eq!((read.width(), read.embedding(), read.side()), (24, 12, 96));
+        assert_eq!(read.places(), 9); // stride 32
+        let wrong = json.replace("image_size", "images");
+        let error = serde_json::from_str::<ImageConfig>(&wrong).unwrap_err();
+        assert!(error.to_string().contains("images"), "{error}");
     }
 }

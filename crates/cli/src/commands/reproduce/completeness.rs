@@ -9,7 +9,7 @@ use deem_metrics::figures::Family;
 use serde_json::json;
 
 use super::reproduced;
-use crate::args::{ArmChoice, Reproduce};
+use crate::args::{ArmChoice, Reproduce, StudyChoice};
 use crate::commands::setup::Setup;
 use crate::summary::{aligned, difference};
 
@@ -20,6 +20,12 @@ const FILE: &str = "caption-completeness.json";
 
 /// Runs the study.
 pub fn run(setup: &Setup, args: &Reproduce) -> Result<()> {
+    if !args.arms.is_empty() || args.recipes.is_some() || !args.only.is_empty() {
+        bail!(
+            "--arms, --recipes and --only belong to other studies; caption-completeness compares feedback with no-feedback"
+        );
+    }
+    let output = args.output();
     let standins = setup.open()?;
     let field = captions_field(standins.experiment())?;
     let compute = setup.compute()?;
@@ -39,8 +45,10 @@ pub fn run(setup: &Setup, args: &Reproduce) -> Result<()> {
             arms: vec![ArmChoice::Feedback, ArmChoice::NoFeedback],
             seeds: args.seeds,
             jobs: args.jobs,
-            study: None,
-            output: args.output.join(format!("complete-{dose}")),
+            study: StudyChoice::Model,
+            output: Some(output.join(format!("complete-{dose}"))),
+            recipes: None,
+            only: Vec::new(),
             validation: args.validation,
             json: args.json,
         };
@@ -68,7 +76,7 @@ pub fn run(setup: &Setup, args: &Reproduce) -> Result<()> {
         "doses": doses,
     });
     let text = serde_json::to_string_pretty(&file)? + "\n";
-    let path = args.output.join(FILE);
+    let path = output.join(FILE);
     std::fs::write(&path, &text).with_context(|| path.display().to_string())?;
     if args.json {
         print!("{text}");

@@ -27,10 +27,12 @@ pub(super) const PATTERNS: [Attribute; 7] = [
 ];
 
 /// Two scenes and the values that tell them apart.
-struct Pair {
-    scenes: [Scene; 2],
+pub(super) struct Pair {
+    pub(super) scenes: [Scene; 2],
     question: String,
     values: [String; 2],
+    /// The group that changed.
+    pub(super) group: usize,
 }
 
 pub(super) fn pairs(builder: &Builder<'_>, embedder: Embedder<'_>) -> Result<Vec<Item>, DataError> {
@@ -63,7 +65,7 @@ pub(super) fn pairs(builder: &Builder<'_>, embedder: Embedder<'_>) -> Result<Vec
     Ok(items)
 }
 
-fn candidates(
+pub(super) fn candidates(
     builder: &Builder<'_>,
     pattern: Attribute,
     wanted: usize,
@@ -132,6 +134,7 @@ fn pair(
         scenes: [scene, other],
         question,
         values: [first, second],
+        group,
     }))
 }
 

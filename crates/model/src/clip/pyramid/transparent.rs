@@ -1,4 +1,4 @@
-//! [`VisionTower`] as a module: like Burn's derive for enums, but without the variant's name in
+//! Towers of one kind or another as a module: like Burn's derive for enums, but without the variant's name in
 //! parameter paths, so that a path is a checkpoint's key.
 
 use burn::module::{
@@ -7,6 +7,7 @@ use burn::module::{
 use burn::tensor::Device;
 
 use super::VisionTower;
+use crate::clip::tower::ImageTower;
 
 /// The same expression for whichever tower there is.
 macro_rules! inside {
@@ -28,44 +29,51 @@ macro_rules! rebuilt {
     };
 }
 
-impl Module for VisionTower {
-    fn collect_devices(&self, devices: Devices) -> Devices {
-        inside!(self, tower => tower.collect_devices(devices))
-    }
+macro_rules! transparent {
+    ($name:ident) => {
+        impl Module for $name {
+            fn collect_devices(&self, devices: Devices) -> Devices {
+                inside!(self, tower => tower.collect_devices(devices))
+            }
 
-    fn fork(self, device: &Device) -> Self {
-        rebuilt!(self, tower => tower.fork(device))
-    }
+            fn fork(self, device: &Device) -> Self {
+                rebuilt!(self, tower => tower.fork(device))
+            }
 
-    fn to_device(self, device: &Device) -> Self {
-        rebuilt!(self, tower => tower.to_device(device))
-    }
+            fn to_device(self, device: &Device) -> Self {
+                rebuilt!(self, tower => tower.to_device(device))
+            }
 
-    fn train(self) -> Self {
-        rebuilt!(self, tower => tower.train())
-    }
+            fn train(self) -> Self {
+                rebuilt!(self, tower => tower.train())
+            }
 
-    fn valid(&self) -> Self {
-        rebuilt!(self, tower => tower.valid())
-    }
+            fn valid(&self) -> Self {
+                rebuilt!(self, tower => tower.valid())
+            }
 
-    fn materialize(self) -> Self {
-        rebuilt!(self, tower => tower.materialize())
-    }
+            fn materialize(self) -> Self {
+                rebuilt!(self, tower => tower.materialize())
+            }
 
-    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
-        inside!(self, tower => tower.visit(visitor));
-    }
+            fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+                inside!(self, tower => tower.visit(visitor));
+            }
 
-    fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
-        rebuilt!(self, tower => tower.map(mapper))
-    }
+            fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
+                rebuilt!(self, tower => tower.map(mapper))
+            }
+        }
+
+        impl ModuleDisplayDefault for $name {
+            fn content(&self, content: Content) -> Option<Content> {
+                inside!(self, tower => ModuleDisplayDefault::content(tower, content))
+            }
+        }
+
+        impl ModuleDisplay for $name {}
+    };
 }
 
-impl ModuleDisplayDefault for VisionTower {
-    fn content(&self, content: Content) -> Option<Content> {
-        inside!(self, tower => ModuleDisplayDefault::content(tower, content))
-    }
-}
-
-impl ModuleDisplay for VisionTower {}
+transparent!(VisionTower);
+transparent!(ImageTower);
