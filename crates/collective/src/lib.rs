@@ -7,6 +7,7 @@
 
 mod alone;
 mod launch;
+mod meanwhile;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 #[cfg(feature = "nccl")]
@@ -16,6 +17,7 @@ mod threads;
 
 pub use alone::Alone;
 pub use launch::{CAN_JOIN, Launch, join};
+pub use meanwhile::meanwhile;
 pub use sum::{Width, all_gather_floats, any, part, reduce_scatter, sum};
 pub use threads::Threads;
 

@@ -19,7 +19,7 @@ use deem_model::weights::{Checksum, sha256};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::checkpoint::Sums;
+use super::checkpoint::{Checkpoint, Sums};
 use crate::EngineError;
 use crate::foundation::CHECKSUMS;
 
@@ -158,9 +158,9 @@ impl RunStore {
         let mut index = self.index()?;
         let current = run.join(CHECKPOINT);
         let Some(newest) = index.checkpoints.pop() else {
-            if current.exists() {
+            if let Some(path) = Checkpoint::of(run).newest() {
                 return Err(EngineError::File {
-                    path: current,
+                    path,
                     problem: format!(
                         "a checkpoint, but {} has none; remove it, or choose another --scratch",
                         self.address()
@@ -225,7 +225,10 @@ fn beside(run: &Path) -> Result<Vec<(String, PathBuf)>, EngineError> {
         files.filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())));
     let kept = named.filter(|(name, _)| {
         let of_this_machine = name == "lock" || name.starts_with("rank-");
-        !of_this_machine && !name.starts_with('.') && !name.ends_with(".part")
+        let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+        let of_no_run =
+            name.starts_with('.') || name.ends_with(".part") || !name.chars().all(plain);
+        !of_this_machine && !of_no_run
     });
     Ok(kept.collect())
 }
@@ -256,7 +259,7 @@ mod tests {
 
     use super::*;
     use crate::config;
-    use crate::train::checkpoint::{Checkpoint, Contents, Part, State};
+    use crate::train::checkpoint::{Contents, Part, State};
     use crate::train::{RunIdentity, TrainConfig, floats};
 
     fn state(step: u64) -> State {
