@@ -201,14 +201,19 @@ pub struct Feedback {
 }
 
 /// Arguments of `deem train`.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct Train {
     /// TOML file of a run: the fields of one of the preset's `[[stages]]`, or a list `[[stages]]`, and for another
     /// model than the stand-ins `[model]` and `[weights]` (see configs/); default: the preset's stages in order.
     pub config: Option<PathBuf>,
-    /// Where the run goes, several stages each into a folder of its name; an existing one is resumed.
+    /// Where the run goes, several stages each into a folder of its name; an existing one is resumed. A folder, or an address
+    /// in an object store (s3://, gs://, az://), where checkpoints then go.
     #[arg(short, long, default_value = "runs/train")]
     pub output: PathBuf,
+    /// Of a run in an object store: the folder on this machine that it works in, which may be empty; default: in runs/, named
+    /// after the address.
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
     /// Only this one of several stages; it starts from the one before it in --output, which must be finished,
     /// unless --from says otherwise.
     #[arg(long, value_name = "NAME")]

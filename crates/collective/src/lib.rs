@@ -1,20 +1,24 @@
 //! Processes that work on one thing together: who they are, and how they exchange numbers.
 //!
 //! [`Collective`] is what a program asks for; [`Alone`] is the only process, [`Threads`] are several within one
-//! program (tests), `mpi::Mpi` those that `mpirun`, `srun` or an MPI job started (feature `mpi`). Sums are
-//! taken in the order of ranks, whatever the network does, so that a run can be repeated to the last digit.
+//! program (tests), `mpi::Mpi` those that `mpirun`, `srun` or an MPI job started (feature `mpi`), `nccl::Nccl` the same
+//! with a card each (feature `nccl`). Sums are taken in the order of ranks, whatever the network does, so that a run can be repeated to the last digit.
 #![warn(missing_docs)]
 
 mod alone;
 mod launch;
+mod meanwhile;
 #[cfg(feature = "mpi")]
 pub mod mpi;
+#[cfg(feature = "nccl")]
+pub mod nccl;
 mod sum;
 mod threads;
 
 pub use alone::Alone;
 pub use launch::{CAN_JOIN, Launch, join};
-pub use sum::{Width, all_gather_floats, any, reduce_scatter, sum};
+pub use meanwhile::meanwhile;
+pub use sum::{Width, all_gather_floats, any, part, reduce_scatter, sum};
 pub use threads::Threads;
 
 use std::fmt::Debug;
@@ -47,6 +51,12 @@ pub enum CollectiveError {
     /// The library that connects processes failed.
     #[error("MPI: {0}")]
     Library(String),
+    /// The library that connects cards failed.
+    #[error("NCCL: {0}")]
+    Cards(String),
+    /// What was received is not what was asked for.
+    #[error("{0}")]
+    Received(String),
 }
 
 /// What was sent, and how long it took.

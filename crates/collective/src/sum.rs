@@ -74,7 +74,7 @@ pub fn any(processes: &dyn Collective, flags: &mut [bool]) -> Result<(), Collect
 }
 
 /// What part of `length` numbers belongs to a process.
-fn part(length: usize, rank: usize, size: usize) -> Range<usize> {
+pub fn part(length: usize, rank: usize, size: usize) -> Range<usize> {
     length * rank / size..length * (rank + 1) / size
 }
 

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use deem_data::text::TextTokenizer;
-use deem_engine::EngineError;
 use deem_engine::Precision;
 use deem_engine::config::ModelSpec;
-use deem_engine::foundation::{Foundation, Language, assemble_whole, replace_but, tokenizer_at};
+use deem_engine::foundation::{Foundation, Language, empty, fill_whole, replace_but, tokenizer_at};
 use deem_engine::train::parameters::changed;
 use deem_engine::train::{LoraConfig, ParameterGroup};
 use deem_model::component::DRAWING;
@@ -116,6 +115,22 @@ impl Parts {
         self.assemble_as(seed, device, false)
     }
 
+    /// The model without values: they take no memory until [`Self::fill`] puts them there.
+    ///
+    /// # Errors
+    /// `Engine` if the numbers of the configuration do not fit together.
+    pub fn empty(&self, device: &Device) -> Result<Deem, Error> {
+        Ok(empty(&self.spec.model, device)?)
+    }
+
+    /// As [`Self::assemble`], into a model that is [empty](Self::empty).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fill(&self, model: Deem, seed: u64) -> Result<Deem, Error> {
+        self.fill_as(model, seed, false)
+    }
+
     /// As [`Self::assemble`]; with `packed`, quantised matrices of the language model stay so.
     pub(crate) fn assemble_as(
         &self,
@@ -123,6 +138,10 @@ impl Parts {
         device: &Device,
         packed: bool,
     ) -> Result<Deem, Error> {
+        self.fill_as(self.empty(device)?, seed, packed)
+    }
+
+    fn fill_as(&self, mut model: Deem, seed: u64, packed: bool) -> Result<Deem, Error> {
         let config = &self.spec.model;
         let skip: &[&str] = match self.purpose {
             Purpose::Text => &["image_encoder.", "unet.", "autoencoder.", "image_decoder."],
@@ -134,8 +153,7 @@ impl Parts {
             weights.try_fold(model, |model, path| replace_but(model, path, skip))
         };
         if let Some(folder) = self.path(Part::Whole) {
-            let model = assemble_whole(config, folder, skip, device)?;
-            return Ok(upon(model)?);
+            return Ok(upon(fill_whole(model, folder, skip)?)?);
         }
         let trained = self.path(Part::Trained).map(Path::to_owned);
         let language = Language {
@@ -143,7 +161,7 @@ impl Parts {
             ..self.language()?
         };
         if self.purpose == Purpose::Text {
-            let mut model = language.assemble(config, device)?;
+            model.llama = language.fill(model.llama, &config.llama)?;
             if let Some(path) = trained {
                 model = replace_but(model, &path, skip)?;
             }
@@ -157,7 +175,7 @@ impl Parts {
                 .transpose()?,
             trained: trained.into_iter().chain(self.weights.clone()).collect(),
         };
-        Ok(foundation.assemble(config, seed, device)?)
+        Ok(foundation.fill(model, config, seed)?)
     }
 
     /// A model of this specification with random values, also where training starts with zeros (gates,
@@ -166,14 +184,17 @@ impl Parts {
     /// # Errors
     /// `Engine` if the numbers of the configuration do not fit together.
     pub fn random(spec: &ModelSpec, seed: u64, device: &Device) -> Result<Deem, Error> {
-        let model = Deem::new(&spec.model, device);
-        let model = model.map_err(|error| EngineError::Config(error.to_string()))?;
+        Ok(Self::randomized(empty(&spec.model, device)?, seed))
+    }
+
+    /// As [`Self::random`], into a model that has no values yet.
+    pub fn randomized(model: Deem, seed: u64) -> Deem {
         let rules = [
             ("gate", Fill::Constant(0.5)),
             ("soi_token", Fill::Normal(0.02)),
             ("sampling_offsets.bias", Fill::Uniform(1.0)),
         ];
-        Ok(initialize(model, seed, &rules))
+        initialize(model, seed, &rules)
     }
 
     /// Words to ids.
@@ -217,9 +238,7 @@ impl Parts {
         groups: &[ParameterGroup],
         lora: &[LoraConfig],
     ) -> Result<Self, Error> {
-        let model = Deem::new(&self.spec.model, &Device::flex());
-        let model = model.map_err(|error| EngineError::Config(error.to_string()))?;
-        let changed = changed(model, groups, lora)?;
+        let changed = changed(self.empty(&Device::flex())?, groups, lora)?;
         Ok(Self {
             trained: self.trained.after(stage, changed),
             ..self.clone()

@@ -65,6 +65,12 @@ pub fn device(name: &str) -> Result<Device, EngineError> {
     })
 }
 
+/// The number of the NVIDIA GPU that a device's name means, if it means one.
+pub fn card(name: &str) -> Option<usize> {
+    let (kind, number) = gpu(name)?;
+    (kind == "cuda").then_some(number)
+}
+
 /// Kind and number of the GPU that a name means.
 fn gpu(name: &str) -> Option<(&str, usize)> {
     let (kind, number) = name.split_once(':').unwrap_or((name, "0"));
@@ -120,6 +126,7 @@ mod tests {
         assert_eq!(device("cpu").unwrap(), Device::flex());
         assert_eq!(gpu("cuda"), Some(("cuda", 0)));
         assert_eq!(gpu("wgpu:3"), Some(("wgpu", 3)));
+        assert_eq!(["cuda:2", "wgpu:2", "cpu"].map(card), [Some(2), None, None]);
         for name in [
             "", "gpu", "cuda:", "cuda:-1", "cuda:x", "cuda0", "Cuda", "cpu:0", "vulkan",
         ] {

@@ -68,8 +68,19 @@ impl Foundation {
         seed: u64,
         device: &Device,
     ) -> Result<Deem, EngineError> {
-        let mut model =
-            Deem::new(config, device).map_err(|error| EngineError::Config(error.to_string()))?;
+        self.fill(empty(config, device)?, config, seed)
+    }
+
+    /// As [`Self::assemble`], into a model that has no values yet.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fill(
+        &self,
+        mut model: Deem,
+        config: &DeemConfig,
+        seed: u64,
+    ) -> Result<Deem, EngineError> {
         let encoder = &config.image_encoder.vision;
         let tower = model.image_encoder.vision;
         model.image_encoder.vision = vision::fill(tower, &self.vision, encoder)?;
@@ -192,19 +203,20 @@ pub fn replace_but<M: Module>(module: M, path: &Path, skip: &[&str]) -> Result<M
     Ok(load(module, &open(path)?, &partial)?)
 }
 
-/// A model from one file that holds all of it under deem's keys, without parameters whose path starts with one
+/// A model without values, which takes no memory.
+///
+/// # Errors
+/// `Config` if the configuration is wrong.
+pub fn empty(config: &DeemConfig, device: &Device) -> Result<Deem, EngineError> {
+    Deem::new(config, device).map_err(|error| EngineError::Config(error.to_string()))
+}
+
+/// Fills a model from one file that holds all of it under deem's keys, without parameters whose path starts with one
 /// of `skip`, which get neither memory nor values.
 ///
 /// # Errors
-/// `Config` if the configuration is wrong, `Weights` naming keys that are missing or do not fit.
-pub fn assemble_whole(
-    config: &DeemConfig,
-    path: &Path,
-    skip: &[&str],
-    device: &Device,
-) -> Result<Deem, EngineError> {
-    let model =
-        Deem::new(config, device).map_err(|error| EngineError::Config(error.to_string()))?;
+/// `Weights` naming keys that are missing or do not fit.
+pub fn fill_whole(model: Deem, path: &Path, skip: &[&str]) -> Result<Deem, EngineError> {
     let options = LoadOptions {
         skip,
         ..LoadOptions::default()

@@ -29,7 +29,7 @@ pub mod task;
 pub mod train;
 pub mod zero_shot;
 
-pub use device::{Compute, device};
+pub use device::{Compute, card, device};
 pub use dual_encoder::{DualEncoder, EncoderFolder, Towers, Words, dot, matrix, unit};
 pub use error::EngineError;
 pub use lock::RunLock;

@@ -6,7 +6,10 @@
 //! from a copy in the host's memory.
 //! Allocators, temporaries and program are a tenth on top.
 
+use std::collections::BTreeMap;
+
 use deem_model::autoencoder::AutoencoderConfig;
+use deem_model::checkpointing::CheckpointBlocks;
 use deem_model::clip::config::{ClipVisionConfig, ConvNextConfig};
 use deem_model::clip::dual::ImageConfig;
 use deem_model::clip::pyramid::VisionConfig;
@@ -20,7 +23,7 @@ use serde::Serialize;
 use crate::config::{ModelSpec, StageConfig};
 use crate::encoder_feedback::FeedbackStage;
 use crate::objective::Objective;
-use crate::train::{ParameterInfo, Plan};
+use crate::train::{ParameterInfo, Plan, block_of};
 
 /// Number format of the values that are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -45,7 +48,7 @@ impl NumberFormat {
         }
     }
 
-    /// Bytes of weights.
+    /// Bytes of weights that are trained or, as marked, frozen.
     fn weights<'a>(self, parameters: impl Iterator<Item = (&'a ParameterInfo, bool)>) -> u64 {
         let bytes = |parameter: &ParameterInfo, frozen: bool| {
             let matrix = parameter.rank == 2 && !parameter.path.ends_with("embed_tokens.weight");
@@ -71,6 +74,9 @@ pub struct Memory {
     pub activations: u64,
     /// Copy of trained weights and moments from which a checkpoint is written while training goes on; in the host's memory.
     pub saving: u64,
+    /// This process's part of frozen weights that processes share; in the host's memory. Of these `weights` has the largest
+    /// block alone.
+    pub shared: u64,
 }
 
 impl Memory {
@@ -81,7 +87,7 @@ impl Memory {
 
     /// All of it: what a processor needs.
     pub fn total(&self) -> u64 {
-        self.device() + self.saving
+        self.device() + self.saving + self.shared
     }
 }
 
@@ -118,13 +124,44 @@ pub fn training(
     if stage.loss.image > 0.0 {
         values += images * resampler(&model.image_decoder.resampler, model.image_encoder.queries);
     }
+    let (weights, shared) = if stage.train.shard_frozen && processes > 1 {
+        sharing(parameters, precision, recompute, processes)
+    } else {
+        let all = parameters.iter().map(|p| (p, p.group.is_none()));
+        (precision.weights(all), 0)
+    };
     Memory {
-        weights: precision.weights(parameters.iter().map(|p| (p, p.group.is_none()))),
+        weights,
         training: trained * (gradient + copy) + trained * moments / processes.max(1) as u64,
         activations: values * precision.bytes(),
         // Of several processes the first one.
         saving: trained * 4 + trained * moments / processes.max(1) as u64,
+        shared,
     }
+}
+
+/// Bytes of weights that each process holds at once when frozen ones are shared, and of its part of these.
+fn sharing(
+    parameters: &[ParameterInfo],
+    precision: NumberFormat,
+    blocks: CheckpointBlocks,
+    processes: usize,
+) -> (u64, u64) {
+    let shared = block_of(parameters, blocks);
+    let whole = parameters
+        .iter()
+        .filter(|p| !shared.contains_key(p.path.as_str()));
+    let whole = precision.weights(whole.map(|p| (p, p.group.is_none())));
+    let mut by_block: BTreeMap<&str, u64> = BTreeMap::new();
+    for parameter in parameters {
+        if let Some(block) = shared.get(parameter.path.as_str()) {
+            let bytes = precision.weights([(parameter, true)].into_iter());
+            *by_block.entry(block).or_default() += bytes;
+        }
+    }
+    let largest = by_block.values().copied().max().unwrap_or_default();
+    let all: u64 = by_block.values().sum();
+    (whole + largest, all.div_ceil(processes as u64))
 }
 
 /// Memory of a training step of a stage that corrects a bare encoder, in each of so many processes, one micro-batch at a
@@ -193,6 +230,7 @@ pub fn feedback_training(
         training: trained * per_trained + moments,
         activations: values * precision.bytes(),
         saving: trained * 4 + moments,
+        shared: 0,
     }
 }
 
@@ -219,6 +257,7 @@ pub fn inference(
         training: 0,
         activations: (reading + largest) * precision.bytes(),
         saving: 0,
+        shared: 0,
     }
 }
 
@@ -344,7 +383,6 @@ mod tests {
     use std::path::Path;
 
     use burn::tensor::Device;
-    use deem_model::checkpointing::CheckpointBlocks;
     use deem_model::component::DRAWING;
     use deem_model::deem::Deem;
 
@@ -381,6 +419,28 @@ mod tests {
         // The first one copies weights, and its moments.
         assert_eq!(memory.saving, 5 * 494_771_150);
         assert_eq!(memory.total() - memory.device(), memory.saving);
+    }
+
+    #[test]
+    fn of_shared_frozen_weights_a_process_has_its_part_and_one_block() {
+        let (spec, mut stage, parameters) = full_size("deem-7b-stage1.toml");
+        let estimate = |stage: &StageConfig, processes| {
+            training(&spec, stage, &parameters, NumberFormat::Bf16, processes)
+        };
+        let (whole, alone) = (estimate(&stage, 8), estimate(&stage, 1));
+        stage.train.shard_frozen = true;
+        let shared = estimate(&stage, 8);
+        // The largest block is a layer of the language model, two bytes a number.
+        let layer = 2 * (4 * 4096 * 4096 + 3 * 4096 * 11008);
+        let left = whole.weights - (shared.weights - layer);
+        assert_eq!(shared.shared, left.div_ceil(8));
+        assert!(left > 32 * layer && shared.device() < whole.device());
+        // On the card there is no part of it.
+        assert_eq!(
+            shared.total() - shared.device(),
+            shared.saving + shared.shared
+        );
+        assert_eq!(estimate(&stage, 1), alone);
     }
 
     #[test]

@@ -8,9 +8,14 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use deem_collective::{Alone, Collective, Threads, Width};
-use deem_engine::EngineError;
+use deem_data::storage::Bucket;
 use deem_engine::config::ModelSpec;
-use deem_engine::train::{Observer, Run, RunIdentity, StepReport, read_metrics, train};
+use deem_engine::train::{
+    Checkpoint, FrozenShards, Observer, Run, RunIdentity, RunStore, StepReport, block_of,
+    parameters, read_metrics, train,
+};
+use deem_engine::{EngineError, Precision};
+use deem_model::checkpointing::CheckpointBlocks;
 use deem_model::weights::WeightsFile;
 
 use crate::common;
@@ -27,6 +32,12 @@ struct Setup {
     rows: usize,
     accumulate: u64,
     width: Width,
+    /// Steps between probes, which the first process makes alone.
+    probe_every: u64,
+    /// Whether blocks are checkpointed.
+    recompute: bool,
+    /// Whether each process keeps a part of what is frozen.
+    shard_frozen: bool,
 }
 
 impl Setup {
@@ -36,6 +47,9 @@ impl Setup {
             rows,
             accumulate,
             width: Width::Float32,
+            probe_every: 0,
+            recompute: false,
+            shard_frozen: false,
         }
     }
 
@@ -45,9 +59,13 @@ impl Setup {
         folder: &Path,
         stop: u64,
         processes: Arc<dyn Collective>,
+        store: Option<RunStore>,
     ) -> Result<(), EngineError> {
         let device = Device::flex().autodiff();
-        let preset = common::preset();
+        let mut preset = common::preset();
+        if self.recompute {
+            preset.model.checkpoint_blocks = CheckpointBlocks::ALL;
+        }
         let task = common::task_of_rows(&preset, self.stage, self.rows, &device);
         let mut stage = preset.stages[self.stage].clone();
         stage.batch = self.rows;
@@ -55,17 +73,23 @@ impl Setup {
         stage.train.schedule.warmup = 0;
         stage.train.accumulate = self.accumulate;
         stage.train.gradients = self.width;
-        stage.train.probe_every = 0;
+        stage.train.probe_every = self.probe_every;
+        stage.train.shard_frozen = self.shard_frozen;
         stage.train.save_every = 3;
         let spec = ModelSpec {
             max_tokens: preset.max_tokens,
             model: preset.model.clone(),
         };
+        let (train_config, blocks) = (&stage.train, preset.model.checkpoint_blocks);
+        let model = common::model(&preset, &device);
+        let (model, frozen) =
+            FrozenShards::share(model, train_config, blocks, Precision::F32, &processes)?;
         let run = Run {
             processes,
+            frozen,
+            store,
             ..Run::new(RunIdentity::of_stage(&stage, &spec), folder)
         };
-        let model = common::model(&preset, &device);
         train(&task, model, &run, &mut Until(stop, Cell::new(0))).map(|_| ())
     }
 
@@ -75,7 +99,7 @@ impl Setup {
             std::thread::scope(|scope| {
                 for member in Threads::team(*size) {
                     scope.spawn(move || {
-                        let result = self.train(folder, *stop, Arc::new(member));
+                        let result = self.train(folder, *stop, Arc::new(member), None);
                         match result {
                             Ok(()) => assert_eq!(*stop, STEPS),
                             Err(EngineError::Interrupted { step }) => assert_eq!(step, *stop),
@@ -120,7 +144,9 @@ fn outcome(folder: &Path) -> Outcome {
 
 fn alone(setup: Setup) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
-    setup.train(folder.path(), STEPS, Arc::new(Alone)).unwrap();
+    setup
+        .train(folder.path(), STEPS, Arc::new(Alone), None)
+        .unwrap();
     outcome(folder.path())
 }
 
@@ -256,9 +282,152 @@ fn more_processes_than_rows_are_refused() {
             let folder = folder.path();
             scope.spawn(move || {
                 let setup = Setup::of(0, 2, 1);
-                let error = setup.train(folder, STEPS, Arc::new(member)).unwrap_err();
+                let error = setup
+                    .train(folder, STEPS, Arc::new(member), None)
+                    .unwrap_err();
                 assert!(error.to_string().contains("train.accumulate"), "{error}");
             });
         }
     });
+}
+
+/// A run's bytes that the first process sent, by step.
+fn sent(folder: &Path) -> Vec<f64> {
+    let lines = read_metrics(&folder.join("metrics.jsonl")).unwrap();
+    let sent = lines.iter().map(|line| &line["communication_bytes"]);
+    sent.map(|bytes| bytes.as_f64().unwrap()).collect()
+}
+
+#[test]
+fn sharing_frozen_weights_changes_no_bit() {
+    for stage in 0..3 {
+        for size in [2, 3] {
+            let once = |shard_frozen| {
+                let setup = Setup {
+                    recompute: true,
+                    probe_every: 2,
+                    shard_frozen,
+                    ..Setup::of(stage, 6, 1)
+                };
+                let folder = tempfile::tempdir().unwrap();
+                setup.together(folder.path(), &[(size, 2), (size, STEPS)]);
+                let sent: f64 = sent(folder.path()).iter().sum();
+                (outcome(folder.path()), sent)
+            };
+            let ((whole, little), (shared, much)) = (once(false), once(true));
+            assert_eq!(whole, shared, "stage {stage}, {size} processes");
+            assert!(much > little, "stage {stage}: {much} {little}");
+        }
+    }
+}
+
+#[test]
+fn a_run_may_begin_to_share_what_is_frozen() {
+    let whole = Setup {
+        recompute: true,
+        ..Setup::of(0, 6, 1)
+    };
+    let shared = Setup {
+        shard_frozen: true,
+        ..whole
+    };
+    let once = |parts: [(Setup, u64); 2]| {
+        let folder = tempfile::tempdir().unwrap();
+        for (setup, stop) in parts {
+            setup.together(folder.path(), &[(2, stop)]);
+        }
+        outcome(folder.path())
+    };
+    let expected = once([(whole, 2), (whole, STEPS)]);
+    assert_eq!(expected, once([(whole, 2), (shared, STEPS)]));
+    assert_eq!(expected, once([(shared, 2), (whole, STEPS)]));
+}
+
+/// Of each matrix a process sends its part to the others whenever it is used: forward, and again where a gradient
+/// passes on. docs/cluster.md gives the formula.
+#[test]
+fn what_sharing_sends_is_known() {
+    let size = 2;
+    let run = |shard_frozen| {
+        let setup = Setup {
+            recompute: true,
+            shard_frozen,
+            ..Setup::of(0, 6, 1)
+        };
+        let folder = tempfile::tempdir().unwrap();
+        setup.together(folder.path(), &[(size, STEPS)]);
+        sent(folder.path())
+    };
+    let preset = common::preset();
+    let model = deem_model::deem::Deem::new(&preset.model, &Device::flex()).unwrap();
+    let (_, infos) = parameters::prepare(model, &preset.stages[0].train, 0).unwrap();
+    let shared = block_of(&infos, CheckpointBlocks::ALL);
+    let numbers: usize = infos
+        .iter()
+        .filter(|info| shared.contains_key(info.path.as_str()))
+        .map(|info| info.count / size)
+        .sum();
+    let bytes = (4 * numbers * (size - 1)) as f64;
+    for (plain, sharing) in run(false).iter().zip(run(true)) {
+        // Stage 1 draws twice (the picture, and what the encoder saw) and reads once; what it does not draw it asks for
+        // less often. Requests take eight bytes each.
+        let times = (sharing - plain) / bytes;
+        assert!((1.9..=4.2).contains(&times), "{times}");
+    }
+}
+
+#[test]
+fn nothing_to_share_and_runs_that_cannot_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for member in Threads::team(2) {
+            let folder = folder.path();
+            scope.spawn(move || {
+                let setup = Setup {
+                    shard_frozen: true,
+                    ..Setup::of(0, 6, 1)
+                };
+                let refused = setup.train(folder, STEPS, Arc::new(member), None);
+                let refused = refused.unwrap_err().to_string();
+                assert!(refused.contains("model.checkpoint_blocks"), "{refused}");
+            });
+        }
+    });
+}
+
+/// Two machines with disks of their own, and two others after them.
+#[test]
+fn a_run_goes_on_elsewhere_from_an_object_store() {
+    let setup = Setup::of(0, 6, 1);
+    let expected = {
+        let folder = tempfile::tempdir().unwrap();
+        setup.together(folder.path(), &[(2, 2), (3, STEPS)]);
+        outcome(folder.path())
+    };
+    let store = RunStore::of(Bucket::in_memory());
+    for (size, stop, begins) in [(2, 2, None), (3, STEPS, Some(2))] {
+        let machines = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for member in Threads::team(size) {
+                let (store, machines) = (store.clone(), machines.path());
+                scope.spawn(move || {
+                    let own = machines.join(member.rank().to_string());
+                    assert_eq!(store.pull(&own).unwrap(), begins);
+                    let result = setup.train(&own, stop, Arc::new(member), Some(store));
+                    match result {
+                        Ok(()) => assert_eq!(stop, STEPS),
+                        Err(EngineError::Interrupted { step }) => assert_eq!(step, stop),
+                        Err(error) => panic!("{error}"),
+                    }
+                    if stop == STEPS {
+                        // Each has the whole result.
+                        assert!(Checkpoint::of(&own).weights().is_file());
+                    }
+                });
+            }
+        });
+    }
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(store.pull(folder.path()).unwrap(), Some(STEPS));
+    assert_eq!(outcome(folder.path()), expected);
 }

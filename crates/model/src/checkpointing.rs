@@ -33,6 +33,26 @@ impl CheckpointBlocks {
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
+
+    /// The block of the language model or the UNet that a parameter of a whole model is used in alone, if that block is
+    /// checkpointed: its weights are needed only while it runs.
+    pub fn block_of(&self, path: &str) -> Option<String> {
+        if let Some(within) = path.strip_prefix("llama.model.layers.") {
+            let (layer, part) = within.split_once('.')?;
+            let own = part.starts_with("self_attn.") || part.starts_with("mlp.");
+            return (self.llama && own).then(|| format!("llama.model.layers.{layer}"));
+        }
+        let within = path.strip_prefix("unet.").filter(|_| self.unet)?;
+        let parts: Vec<&str> = within.split('.').collect();
+        let own = |part: &&str| ["resnets", "attentions"].contains(part);
+        let at = parts.iter().position(own)?;
+        // A residual block and the transformer of the same number run together.
+        Some(format!(
+            "unet.{}.{}",
+            parts[..at].join("."),
+            parts.get(at + 1)?
+        ))
+    }
 }
 
 /// Runs `block` on a module and some inputs, and runs it again in the backward pass.
@@ -205,6 +225,46 @@ mod tests {
                 assert!((a - b).abs() <= 1e-5 * a.abs(), "{plain:?} {again:?}");
             }
         }
+    }
+
+    #[test]
+    fn parameters_of_checkpointed_blocks_are_known_by_their_paths() {
+        let block = |path| CheckpointBlocks::ALL.block_of(path);
+        for (path, expected) in [
+            (
+                "llama.model.layers.3.mlp.up_proj.weight",
+                Some("llama.model.layers.3"),
+            ),
+            (
+                "llama.model.layers.3.self_attn.q_proj.weight",
+                Some("llama.model.layers.3"),
+            ),
+            ("llama.model.layers.3.mmfs.attn.value_proj.weight", None),
+            ("llama.model.layers.3.input_layernorm.weight", None),
+            ("llama.lm_head.weight", None),
+            (
+                "unet.up_blocks.1.resnets.0.conv1.weight",
+                Some("unet.up_blocks.1.0"),
+            ),
+            (
+                "unet.up_blocks.1.attentions.0.proj_in.weight",
+                Some("unet.up_blocks.1.0"),
+            ),
+            (
+                "unet.mid_block.resnets.1.conv1.weight",
+                Some("unet.mid_block.1"),
+            ),
+            ("unet.down_blocks.0.downsamplers.0.conv.weight", None),
+            ("autoencoder.encoder.mid_block.resnets.0.conv1.weight", None),
+        ] {
+            assert_eq!(block(path).as_deref(), expected, "{path}");
+        }
+        let path = "unet.mid_block.resnets.1.conv1.weight";
+        let unet = CheckpointBlocks {
+            unet: false,
+            ..CheckpointBlocks::ALL
+        };
+        assert_eq!(unet.block_of(path), None);
     }
 
     #[test]

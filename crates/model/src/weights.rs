@@ -3,6 +3,7 @@
 //! A module's parameter path *is* its key (`layers.0.self_attn.q_proj.weight`); where a published
 //! checkpoint says it differently, a [`Rename`] says how.
 
+mod depot;
 mod error;
 mod file;
 pub mod gguf;
@@ -17,6 +18,7 @@ mod shapes;
 mod stream;
 pub mod torch;
 
+pub use depot::{Depot, keep_in};
 pub use error::WeightsError;
 pub use file::{Checksum, WeightsFile, sha256};
 pub use index::{check_shards, find, indexed, pickles, shards, weight_files};

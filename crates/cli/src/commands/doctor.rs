@@ -98,6 +98,7 @@ pub fn run(setup: &Setup, args: &Doctor) -> Result<()> {
                 training,
                 activations,
                 saving,
+                shared,
             } = memory;
             let [weights, training, activations, saving, total] =
                 [weights, training, activations, saving, memory.total()].map(gib);
@@ -105,6 +106,13 @@ pub fn run(setup: &Setup, args: &Doctor) -> Result<()> {
                 "{name:<12}{:<14}{weights:>12}{training:>14}{activations:>14}{saving:>12}{total:>12}",
                 label(precision)
             );
+            if shared > 0 {
+                println!(
+                    "{:<12}and {} GiB in the host's memory: the part of frozen weights that one process keeps",
+                    "",
+                    gib(shared)
+                );
+            }
         }
     }
     println!();
@@ -227,7 +235,8 @@ fn chosen(setup: &Setup, args: &Doctor) -> Result<(ModelSpec, StageConfig)> {
 fn described(memory: &Memory) -> serde_json::Value {
     json!({
         "weights": memory.weights, "training": memory.training,
-        "activations": memory.activations, "saving": memory.saving, "total": memory.total(),
+        "activations": memory.activations, "saving": memory.saving, "shared": memory.shared,
+        "total": memory.total(),
     })
 }
 

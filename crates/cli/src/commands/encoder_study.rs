@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use deem_data::world::corpus::Role;
 use deem_engine::train::{Observer, read_metrics};
 use deem_experiment::encoder_study::scores::{BySeed, Summary, difference, family};

@@ -40,7 +40,7 @@ pub fn run(setup: &Setup, args: &Feedback) -> Result<()> {
         print!("{}", toml::to_string(&run)?);
         return Ok(());
     }
-    let processes = deem_collective::join(Duration::from_secs(args.timeout))?;
+    let processes = together::join(Duration::from_secs(args.timeout), &setup.device)?;
     let corrected = correct(setup, args, run, processes.clone());
     together::trained(&*processes, corrected)
 }

@@ -1,5 +1,6 @@
 //! What commands that several processes share have in common.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -9,6 +10,23 @@ use deem_engine::evaluate::Shard;
 
 /// How long a process that has done its share waits for the others'.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Joins the processes that were started with this one to train with them. Where each computes on a card, long messages
+/// travel from card to card (feature `nccl`).
+pub fn join(limit: Duration, device: &str) -> Result<Arc<dyn Collective>> {
+    let processes = deem_collective::join(limit)?;
+    #[cfg(feature = "nccl")]
+    if let Some(card) = deem_engine::card(device).filter(|_| processes.size() > 1) {
+        let with_cards = deem_collective::nccl::Nccl::join(processes.clone(), card);
+        return Ok(Arc::new(trained(
+            &*processes,
+            with_cards.map_err(Into::into),
+        )?));
+    }
+    #[cfg(not(feature = "nccl"))]
+    let _ = device;
+    Ok(processes)
+}
 
 /// Joins the processes that were started with this one and does a share of the work: this process's, or the one asked
 /// for if it is alone. Whoever fails ends all.

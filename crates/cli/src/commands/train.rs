@@ -2,6 +2,7 @@
 //! it ended.
 
 mod base;
+mod place;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use deem::Parts;
-use deem_collective::Collective;
+use deem_collective::{Alone, Collective};
 use deem_data::{Batches, LoaderStats};
 use deem_engine::EngineError;
 use deem_engine::config::{self, StageConfig};
@@ -17,6 +18,7 @@ use deem_engine::run_config::RunConfig;
 use deem_engine::train::{BatchFile, Checkpoint, Replayed, Run, finished, replay, train};
 
 use self::base::Base;
+use self::place::Place;
 use super::setup::Setup;
 use super::together;
 use crate::args::Train;
@@ -34,15 +36,7 @@ pub fn run(setup: &Setup, args: &Train) -> Result<()> {
         print!("{}", toml::to_string(&config)?);
         return Ok(());
     }
-    let begun = |stage| {
-        Checkpoint::of(&folder(&all, args, stage))
-            .newest()
-            .is_some()
-    };
-    if args.resume && !config.stages().any(begun) {
-        bail!("{}: no checkpoint to resume from", args.output.display());
-    }
-    let processes = deem_collective::join(Duration::from_secs(args.timeout))?;
+    let processes = together::join(Duration::from_secs(args.timeout), &setup.device)?;
     let trained = train_together(setup, args, (&all, &config), processes.clone());
     together::trained(&*processes, trained)
 }
@@ -54,6 +48,22 @@ fn train_together(
     (all, config): (&RunConfig, &RunConfig),
     processes: Arc<dyn Collective>,
 ) -> Result<()> {
+    let place = Place::of(args, &*processes)?;
+    let given = &args.output;
+    let args = &Train {
+        output: place.folder.clone(),
+        ..args.clone()
+    };
+    for stage in all.stages() {
+        // What another machine left there.
+        if let Some(store) = place.store(own_name(all, stage))? {
+            store.pull(&folder(all, args, stage))?;
+        }
+    }
+    let begun = |stage| Checkpoint::of(&folder(all, args, stage)).newest().is_some();
+    if args.resume && !config.stages().any(begun) {
+        bail!("{}: no checkpoint to resume from", given.display());
+    }
     let base = Base::open(setup, args)?;
     if !processes.is_first() {
         progress::log_to(&args.output.join(format!("rank-{}.log", processes.rank())))?;
@@ -61,6 +71,7 @@ fn train_together(
     let stages = Stages {
         all,
         args,
+        place,
         processes,
     };
     if let Some(path) = &args.replay {
@@ -108,11 +119,13 @@ fn run_config(setup: &Setup, args: &Train) -> Result<RunConfig> {
 
 /// Where a stage of a run goes: the output itself if there is only one.
 fn folder(all: &RunConfig, args: &Train, stage: &StageConfig) -> PathBuf {
-    if all.following.is_empty() {
-        args.output.clone()
-    } else {
-        args.output.join(&stage.name)
-    }
+    let below = own_name(all, stage);
+    below.map_or_else(|| args.output.clone(), |name| args.output.join(name))
+}
+
+/// What a stage of a run is called there, if there are several.
+fn own_name<'a>(all: &RunConfig, stage: &'a StageConfig) -> Option<&'a str> {
+    (!all.following.is_empty()).then_some(stage.name.as_str())
 }
 
 /// The stages of a run, of which some may be trained already.
@@ -120,6 +133,7 @@ struct Stages<'a> {
     /// All of them, also those that are not asked for.
     all: &'a RunConfig,
     args: &'a Train,
+    place: Place,
     /// Who trains them together.
     processes: Arc<dyn Collective>,
 }
@@ -184,7 +198,8 @@ impl Stages<'_> {
             Some(batches) => batches,
             None => base.batches(parts, stage)?,
         };
-        let (task, model) = base.assemble(parts, stage, batches)?;
+        let (task, model, frozen) = base.assemble(parts, stage, batches, &self.processes)?;
+        let run = Run { frozen, ..run };
         // A directory that has a checkpoint is left for `train` to compare.
         let first = self.processes.is_first();
         if first && !self.is_begun(stage) {
@@ -207,7 +222,9 @@ impl Stages<'_> {
         let stage = self.all.only(&BatchFile::describe(path)?.task)?.stage;
         let parts = self.start(base, &stage)?;
         let run = self.describe(base, &parts, &stage)?;
-        let (task, model) = base.assemble(&parts, &stage, base.batches(&parts, &stage)?)?;
+        let batches = base.batches(&parts, &stage)?;
+        let alone: Arc<dyn Collective> = Arc::new(Alone);
+        let (task, model, _) = base.assemble(&parts, &stage, batches, &alone)?;
         Ok(replay(&task, model, &run, path)?)
     }
 
@@ -251,6 +268,8 @@ impl Stages<'_> {
             config: Some(toml::to_string(&alone)?),
             processes: self.processes.clone(),
             peak_flops: self.args.peak_tflops.map(|tera| tera * 1e12),
+            frozen: None,
+            store: self.place.store(own_name(self.all, stage))?,
         })
     }
 }

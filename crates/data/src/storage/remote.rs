@@ -31,10 +31,11 @@ pub(super) struct Object {
     version: Arc<str>,
 }
 
+/// A file or folder of a store.
 #[derive(Clone, Debug)]
-struct Store {
-    store: Arc<dyn ObjectStore>,
-    key: Key,
+pub(super) struct Store {
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) key: Key,
 }
 
 /// Where requests are made.
@@ -69,7 +70,8 @@ static STORES: LazyLock<Mutex<HashMap<String, Arc<dyn ObjectStore>>>> =
     LazyLock::new(Mutex::default);
 
 impl Store {
-    fn of(location: &Location) -> Result<Self, String> {
+    /// What lies at an address, or why there is no such store.
+    pub(super) fn of(location: &Location) -> Result<Self, String> {
         let Location::Remote(url) = location else {
             return Err("it lies on this machine".into());
         };
@@ -163,7 +165,7 @@ fn advice(scheme: &str, is_set: impl Fn(&str) -> bool) -> Option<&'static str> {
 }
 
 /// A failure, and what to do about it if no credentials are known.
-fn advised(location: &Location, cause: io::Error) -> io::Error {
+pub(super) fn advised(location: &Location, cause: io::Error) -> io::Error {
     let scheme = match location {
         Location::Remote(url) => url.scheme(),
         Location::Local(_) => return cause,
@@ -182,7 +184,7 @@ fn advised(location: &Location, cause: io::Error) -> io::Error {
 }
 
 /// Runs a request on the thread of requests.
-fn wait<T: Send + 'static>(
+pub(super) fn wait<T: Send + 'static>(
     request: impl Future<Output = Result<T, object_store::Error>> + Send + 'static,
 ) -> io::Result<T> {
     let handle = REQUESTS

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::checksums::open_checked;
 use super::config_file::check_llama;
+use super::empty;
 use super::words::{
     TEMPLATE, TOKENS, beside, chat_template, ends, ends_of_gguf, generation_config,
 };
@@ -43,8 +44,7 @@ impl Language {
     /// # Errors
     /// `Config` if the configuration is wrong, and those of [`Self::fill`].
     pub fn assemble(&self, config: &DeemConfig, device: &Device) -> Result<Deem, EngineError> {
-        let mut model =
-            Deem::new(config, device).map_err(|error| EngineError::Config(error.to_string()))?;
+        let mut model = empty(config, device)?;
         model.llama = self.fill(model.llama, &config.llama)?;
         Ok(model)
     }

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::identity::RunIdentity;
+use super::store::RunStore;
 use crate::EngineError;
 use crate::foundation::{CHECKSUMS, listed, parsed};
 
@@ -100,6 +101,7 @@ impl Saved {
 pub struct Checkpoint {
     root: PathBuf,
     keep: u64,
+    store: Option<RunStore>,
 }
 
 impl Checkpoint {
@@ -108,7 +110,13 @@ impl Checkpoint {
         Self {
             root: run.to_owned(),
             keep: 1,
+            store: None,
         }
+    }
+
+    /// It goes into an object store, too, and counts when it is there. Each process then has a folder of its own.
+    pub(super) fn in_store(self, store: Option<RunStore>) -> Self {
+        Self { store, ..self }
     }
 
     /// The newest `count` stay when another is written: the ones before under the names `checkpoint-STEP`.
@@ -159,7 +167,7 @@ impl Checkpoint {
     /// # Errors
     /// `Io` naming the folder, `Processes` if another process failed.
     pub(super) fn begin(&self, processes: &dyn Collective) -> Result<(), EngineError> {
-        let begun = if processes.is_first() {
+        let begun = if processes.is_first() || self.store.is_some() {
             fresh(&self.part())
         } else {
             Ok(())
@@ -197,6 +205,9 @@ impl Checkpoint {
                 }
             }
         }
+        if let Some(store) = &self.store {
+            store.upload(&part, &sums)?;
+        }
         Ok(sums)
     }
 
@@ -217,11 +228,17 @@ impl Checkpoint {
                 let sums = lists.iter().flat_map(|list| parsed(list)).collect();
                 write_text(&part.join(CHECKSUMS), &listed(&sums))
                     .and_then(|()| sync_dir(&part))
+                    .and_then(|()| self.publish(&part, &sums))
                     .and_then(|()| self.replace(&part))
             }
             _ => Ok(()),
         };
-        if first && (all.is_err() || finished.is_err()) {
+        let of_no_use = if first {
+            all.is_err() || finished.is_err()
+        } else {
+            self.store.is_some()
+        };
+        if of_no_use {
             let _ = fs::remove_dir_all(&part);
         }
         all?;
@@ -230,6 +247,15 @@ impl Checkpoint {
 
     fn part(&self) -> PathBuf {
         self.root.join("checkpoint.part")
+    }
+
+    /// Has the object store name a complete folder, of which all processes have put their files there.
+    fn publish(&self, part: &Path, sums: &Sums) -> Result<(), EngineError> {
+        let Some(store) = &self.store else {
+            return Ok(());
+        };
+        let step = Self::state(part)?.step;
+        store.publish(&self.root, part, (step, sums), self.keep)
     }
 
     /// Puts a complete folder in the place of the checkpoint.
@@ -252,7 +278,7 @@ impl Checkpoint {
     /// Keeps a former checkpoint under its step as long as it is one of the newest, and none that is older.
     fn retire(&self, former: &Path) -> Result<(), EngineError> {
         let remove = |path: &Path| fs::remove_dir_all(path).map_err(EngineError::io(path));
-        if self.keep < 2 {
+        if self.keep < 2 || self.store.is_some() {
             return remove(former);
         }
         let step = Self::state(former)?.step;

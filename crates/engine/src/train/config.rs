@@ -38,6 +38,10 @@ pub struct TrainConfig {
     /// In which type gradients travel between processes; they are added as 32-bit floats.
     #[serde(default)]
     pub gradients: Width,
+    /// Of several processes each keeps a part of the frozen weights of checkpointed blocks (`model.checkpoint_blocks`) in the
+    /// host's memory, and gets a block's from the others whenever it runs. Changes no result.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shard_frozen: bool,
     /// Threads that make batches ahead of time; which batches and in which order does not depend on their number.
     #[serde(default = "two")]
     pub workers: usize,

@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use deem_collective::{Collective, Width, all_gather_floats, any, reduce_scatter, sum};
+use deem_collective::{Collective, Width, all_gather_floats, any, meanwhile, reduce_scatter, sum};
 
 use super::optimizer::{AdamW, GradientSet, Moment, Pace};
 use super::parameters::ParameterInfo;
 use crate::EngineError;
 
-/// Numbers that are exchanged at once.
-const BUCKET: usize = 1 << 24;
+/// Numbers that are exchanged at once: enough to use a network, few enough to make some while others travel.
+const BUCKET: usize = 1 << 22;
 
 /// Some numbers of a parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,9 +80,8 @@ impl Exchange {
             place.is_ok_and(|place| present[place])
         };
 
-        let mut own = Vec::with_capacity(self.buckets.len());
-        let mut squares = 0.0;
-        for bucket in &self.buckets {
+        // A bucket's gradients leave the device while those of the one before are exchanged.
+        let flat = self.buckets.iter().map(|bucket| {
             let mut values = Vec::new();
             for segment in bucket {
                 match gradients.get(&segment.path) {
@@ -90,10 +89,15 @@ impl Exchange {
                     None => values.resize(values.len() + segment.range.len(), 0.0),
                 }
             }
-            let part = reduce_scatter(processes, &values, self.width)?;
-            squares += part.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
-            own.push(part);
-        }
+            values
+        });
+        let width = self.width;
+        let own = meanwhile(flat, |values| reduce_scatter(processes, &values, width))?;
+        let squares = own.iter().map(|part| {
+            let squares = part.iter().map(|v| f64::from(*v).powi(2));
+            squares.sum::<f64>()
+        });
+        let squares: f64 = squares.sum();
         drop(gradients);
         let mut total = [squares];
         sum(processes, &mut total)?;
@@ -104,9 +108,10 @@ impl Exchange {
             scale: optimizer.scale(norm),
         };
 
+        // The norm is that of all gradients, so that no update begins before all of them have come. But what is updated
+        // travels while the next bucket is.
         let values = Values::of(&module, &self.paths);
-        let mut updated: BTreeMap<String, Vec<f32>> = BTreeMap::new();
-        for (bucket, gradient) in self.buckets.iter().zip(own) {
+        let parts = self.buckets.iter().zip(own).map(|(bucket, gradient)| {
             let (mut at, mut part) = (0, Vec::with_capacity(gradient.len()));
             for segment in share(bucket, processes.rank(), processes.size()) {
                 let gradient = &gradient[at..at + segment.range.len()];
@@ -127,7 +132,12 @@ impl Exchange {
                 let value = optimizer.update(moment, value, gradient, pace);
                 part.extend(numbers(&value, &(0..segment.range.len())));
             }
-            let mut all = all_gather_floats(processes, &part)?.into_iter();
+            part
+        });
+        let all = meanwhile(parts, |part| all_gather_floats(processes, &part))?;
+        let mut updated: BTreeMap<String, Vec<f32>> = BTreeMap::new();
+        for (bucket, all) in self.buckets.iter().zip(all) {
+            let mut all = all.into_iter();
             for segment in bucket {
                 let values = updated.entry(segment.path.clone()).or_default();
                 values.extend(all.by_ref().take(segment.range.len()));

@@ -22,13 +22,17 @@ use crate::{EngineError, Precision};
 
 /// Fields of a [`RunIdentity`] that may differ between a run and its continuation, and why. One more may, see
 /// [`RunIdentity::differences`]: the number of steps of a schedule that can be extended.
-pub const MAY_DIFFER: [(&str, &str); 4] = [
+pub const MAY_DIFFER: [(&str, &str); 5] = [
     ("train.save_every", "a checkpoint changes nothing"),
     ("train.keep", "older checkpoints change nothing"),
     ("train.probe_every", "a probe measures and changes nothing"),
     (
         "train.workers",
         "batches come in the same order from any number of workers",
+    ),
+    (
+        "train.shard_frozen",
+        "frozen weights are the same wherever they lie",
     ),
 ];
 

@@ -11,8 +11,10 @@ use deem_collective::{Alone, Collective};
 use deem_model::weights::{Dtype, LazyTensor, WeightsFile, find};
 
 use super::checkpoint::{Checkpoint, Saved};
+use super::frozen::FrozenShards;
 use super::identity::RunIdentity;
 use super::parameters;
+use super::store::RunStore;
 use crate::EngineError;
 
 /// What is trained, and where.
@@ -31,6 +33,11 @@ pub struct Run {
     pub processes: Arc<dyn Collective>,
     /// Floating-point operations a second that the device of each process can do at most, if that is known.
     pub peak_flops: Option<f64>,
+    /// Frozen weights that the processes share, if they do.
+    pub frozen: Option<FrozenShards>,
+    /// Where its checkpoints go beside its directory, which each process then has for itself, and which holds what was
+    /// there when it began.
+    pub store: Option<RunStore>,
 }
 
 impl Run {
@@ -43,12 +50,15 @@ impl Run {
             config: None,
             processes: Arc::new(Alone),
             peak_flops: None,
+            frozen: None,
+            store: None,
         }
     }
 
     /// The checkpoint in its directory.
     pub fn checkpoint(&self) -> Checkpoint {
-        Checkpoint::of(&self.folder).keep(self.identity.train.keep)
+        let checkpoint = Checkpoint::of(&self.folder).keep(self.identity.train.keep);
+        checkpoint.in_store(self.store.clone())
     }
 
     /// The newest checkpoint, which must be this run's.
@@ -68,6 +78,14 @@ impl Run {
             path: self.folder.clone(),
             differences,
         })
+    }
+
+    /// Whether all frozen weights that were asked for came.
+    ///
+    /// # Errors
+    /// `Processes` if another process gave up.
+    pub(super) fn gathered(&self) -> Result<(), EngineError> {
+        Ok(self.frozen.as_ref().map_or(Ok(()), FrozenShards::check)?)
     }
 
     /// Writes `run.json` and `config.toml` as they are now.

@@ -34,7 +34,9 @@ const SKIPPED: &str = "skipped_samples";
 
 /// A trained model and what training it cost.
 pub struct Trained<M> {
-    /// The model, with the trained parameters' final values and adapters folded into their layers.
+    /// The model, with the trained parameters' final values and adapters folded into their layers. If processes share
+    /// frozen weights: as it was trained, adapters beside their layers, and with weights that only all processes
+    /// together can read.
     pub model: M,
     /// Trained values in all.
     pub trainable: usize,
@@ -79,6 +81,12 @@ fn train_together<T: Task>(
     let config = &run.identity.train;
     config.check()?;
     let processes = &run.processes;
+    if config.shard_frozen && processes.size() > 1 && run.frozen.is_none() {
+        return Err(EngineError::Config(
+            "train.shard_frozen: what is trained here keeps its frozen weights whole in every process; leave it out"
+                .into(),
+        ));
+    }
     let plan = Plan::new(
         config.accumulate,
         task.rows(),
@@ -99,9 +107,15 @@ fn train_together<T: Task>(
         let snapshot = state.snapshot(task, run)?;
         run.checkpoint().write(snapshot.contents(), &**processes)?;
     }
+    if let Some(store) = run.store.as_ref().filter(|_| !first) {
+        store.pull(&run.folder)?; // what the others wrote of the result
+    }
     let trained = parameters.iter().filter(|p| p.group.is_some());
     Ok(Trained {
-        model: state.model.materialize(),
+        model: match run.frozen {
+            Some(_) => state.model,
+            None => state.model.materialize(),
+        },
         trainable: trained.map(|p| p.count).sum(),
         weights: run.checkpoint().weights(),
         skipped: skipped(&run.folder)?,
@@ -317,6 +331,7 @@ impl<M: Module> Training<M> {
             let shares = Shares::new(&counts, &step, parts);
             let loss = task.loss(&self.model, &batch, &piece, &shares);
             let figures = loss.figures();
+            run.gathered()?;
             let check = |what: &str, value: f64| {
                 if value.is_finite() {
                     return Ok(());
@@ -339,9 +354,13 @@ impl<M: Module> Training<M> {
             }
             reached = true;
             let gradients = GradientSet::collect(&self.model, &loss.total.backward());
+            run.gathered()?;
             norm = gradients.norm(|_| true);
             check("the gradient norm", norm)?;
             gradient.add(gradients);
+        }
+        if let Some(frozen) = &run.frozen {
+            frozen.finish()?;
         }
         if !self.reached {
             let mut found = [reached];

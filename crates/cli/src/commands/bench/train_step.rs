@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use deem::Preset;
+use deem::{Parts, Preset};
 use deem_collective::{CAN_JOIN, Collective, Launch};
 use deem_data::Batch;
 use deem_engine::EngineError;
@@ -16,8 +16,8 @@ use deem_engine::objective::{DeemBatch, Draws, Purpose, image_targets};
 use deem_engine::task::DeemTask;
 use deem_engine::train::parameters::{ParameterInfo, prepare};
 use deem_engine::train::{
-    Counts, GradientSet, Loss, Observer, Piece, Plan, Run, RunIdentity, Shares, StepReport, Task,
-    train,
+    Counts, FrozenShards, GradientSet, Loss, Observer, Piece, Plan, Run, RunIdentity, Shares,
+    StepReport, Task, train,
 };
 use deem_model::deem::Deem;
 use deem_model::scheduler::TimestepSampler;
@@ -47,7 +47,7 @@ pub fn run(setup: &Setup, args: &Bench, part: &BenchTrainStep) -> Result<Option<
         ),
         _ => {}
     }
-    let processes = deem_collective::join(PATIENCE)?;
+    let processes = together::join(PATIENCE, &setup.device)?;
     let report = measure(setup, args, part, &processes);
     let report = together::trained(&*processes, report)?;
     Ok(processes.is_first().then_some(report))
@@ -127,8 +127,20 @@ fn measure(
     );
     let batch = task.batch(&Piece::whole(0, task.rows()))?;
     let before = current_memory();
-    let model = standins.random(SEED, &device)?;
+    let blocks = preset.model.checkpoint_blocks;
+    let model = FrozenShards::share(
+        Deem::new(&preset.model, &device)?,
+        &stage.train,
+        blocks,
+        compute.precision,
+        processes,
+    );
+    let (model, frozen) = model?;
+    let model = Parts::randomized(model, SEED);
     if let Some(folder) = &part.dump {
+        if frozen.is_some() {
+            bail!("--dump: needs the whole model in each process; leave train.shard_frozen out");
+        }
         dump(
             &Dump::create(folder)?,
             preset,
@@ -152,6 +164,7 @@ fn measure(
     let run = Run {
         processes: processes.clone(),
         peak_flops: part.peak_tflops.map(|tera| tera * 1e12),
+        frozen: frozen.clone(),
         ..Run::new(RunIdentity::of_stage(&stage, &preset.spec()), &folder)
     };
     let trained = train(&task, model, &run, &mut seen);
@@ -174,6 +187,7 @@ fn measure(
         "seconds_median": timed.median,
         "seconds_fastest": timed.fastest,
         "cpu_seconds_median": cpu.median,
+        "shared_weights_bytes": frozen.map(|frozen| frozen.own_bytes()),
         "memory_before_bytes": before,
         "peak_memory_bytes": seen.peak,
     });

@@ -1,9 +1,11 @@
 //! What the stages of a run have in common: the model before any of them, its words, where its data lies.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use deem::{Connection, Description, Parts};
+use deem_collective::Collective;
 use deem_data::Batches;
 use deem_data::image::ImageLimits;
 use deem_data::source::{SourceContext, SourceRegistry};
@@ -12,7 +14,9 @@ use deem_engine::Compute;
 use deem_engine::batches::stage_batches;
 use deem_engine::config::StageConfig;
 use deem_engine::task::DeemTask;
-use deem_engine::train::{RunIdentity, WEIGHTS_FROM, tokenizer_checksum, weights_checksum};
+use deem_engine::train::{
+    FrozenShards, RunIdentity, WEIGHTS_FROM, tokenizer_checksum, weights_checksum,
+};
 use deem_model::deem::Deem;
 
 use crate::args::Train;
@@ -103,15 +107,22 @@ impl Base {
         )?)
     }
 
-    /// A stage's task, and the model with what was trained before.
+    /// A stage's task, and the model with what was trained before, of which these processes share frozen weights if the
+    /// stage says so.
     pub fn assemble(
         &self,
         parts: &Parts,
         stage: &StageConfig,
         batches: Batches,
-    ) -> Result<(DeemTask, Deem)> {
+        processes: &Arc<dyn Collective>,
+    ) -> Result<(DeemTask, Deem, Option<FrozenShards>)> {
         let task = DeemTask::new(stage, batches, self.seed, &self.compute);
         let device = self.compute.device.clone().autodiff();
-        Ok((task, parts.assemble(self.seed, &device)?))
+        let blocks = parts.spec().model.checkpoint_blocks;
+        let precision = self.compute.precision;
+        let model = parts.empty(&device)?;
+        let (model, frozen) =
+            FrozenShards::share(model, &stage.train, blocks, precision, processes)?;
+        Ok((task, parts.fill(model, self.seed)?, frozen))
     }
 }
