@@ -174,7 +174,7 @@ fn samples_splits_and_questions_of_the_default_world_are_the_published_ones() {
 const PUBLISHED: [(&str, &str); 18] = [
     ("clip", "49683a383ea0b1bac810d7685dd2225c"),
     ("diffusion", "edf97950785eff5d43b044c457622c99"),
-    ("spoken scenes", "0bc5c26822ad942f3b3a333c1746b2f8"),
+    ("spoken scenes", "2bfcb73729d799338f492f58ef3943b9"),
     ("split", "952ff9b58a04581818e507d33cd3b23c"),
     ("split of all concepts", "43e565c4102090a53df14b11afed24ae"),
     ("Alignment", "dd908280a039e7ae27c4a4ae4c273d3c"),

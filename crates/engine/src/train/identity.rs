@@ -362,6 +362,7 @@ train.groups = [{ patterns = ["llama.*"], learning_rate = 0.1 }]
             "train.keep=2",
             "train.probe_every=3",
             "train.workers=9",
+            "train.shard_frozen=true",
         ];
         assert_eq!(free.len(), MAY_DIFFER.len());
         assert_eq!(differences(&free, 5), [""; 0]);

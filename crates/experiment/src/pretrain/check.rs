@@ -41,21 +41,22 @@ const CHUNK: usize = 32;
 /// Seed of the gates' scenes; training uses small seeds.
 const SEED: u64 = 0x00c0_ffee;
 
-/// What the gates measured.
+/// What the gates measured, of the parts that have been made.
 #[derive(Clone, Debug)]
 pub struct Gates {
-    /// Zero-shot accuracy of the encoder in percent by what is shown, first what it was trained on by name.
+    /// Zero-shot accuracy of the encoder in percent by what is shown, first what it was trained on by name; empty
+    /// without an encoder.
     pub zero_shot: Vec<(&'static str, Interval)>,
     /// Number of classes of the zero-shot test.
     pub classes: usize,
-    /// What the encoder knows of scenes with a main thing; `None` where the design has none.
+    /// What the encoder knows of scenes with a main thing; `None` without an encoder, or where the design has none.
     pub in_scenes: Option<InScenes>,
     /// Root mean squared error of the autoencoder on pixels in [0, 1], and its signal-to-noise ratio.
-    pub autoencoder: (f64, f64),
+    pub autoencoder: Option<(f64, f64)>,
     /// Denoising error with true captions, and how much it rises when one attribute is made wrong.
-    pub listening: (f64, Vec<(Attribute, Interval)>),
+    pub listening: Option<(f64, Vec<(Attribute, Interval)>)>,
     /// The language model's accuracy in percent when the scene is described in words, for each form
-    /// of question that the attribute has.
+    /// of question that the attribute has; empty without a language model.
     pub language: Vec<(Attribute, Form, Interval)>,
     /// The connected model's caption loss in nats per word, and its rise with another image; `None` before
     /// the warm start.
@@ -64,33 +65,47 @@ pub struct Gates {
     pub reading: Option<Reading>,
 }
 
-/// Computes all gates.
+/// Computes the gates of all parts that have been made.
 ///
 /// # Errors
-/// Stand-ins that are missing or do not fit.
+/// Stand-ins that do not fit.
 pub fn run(standins: &StandIns, device: &Device) -> Result<Gates, EngineError> {
     let data = standins.data()?;
     let feed = data.plain_feed("gate", SEED)?;
     let limits = standins.experiment().gates.unwrap_or_default();
-    let connected = !standins.identity_of("connect").is_empty();
+    let made = |part: &str| !standins.identity_of(part).is_empty();
+    let (seen, drawn) = (made("clip"), made("autoencoder"));
+    let (described, connected) = (drawn && made("unet"), made("connect"));
     let reads = connected && (limits.named.is_some() || limits.answered.is_some());
     Ok(Gates {
-        zero_shot: encoder::zero_shot(standins, &data, device)?,
+        zero_shot: if seen {
+            encoder::zero_shot(standins, &data, device)?
+        } else {
+            Vec::new()
+        },
         classes: data.world.corpus().concepts().len(),
-        in_scenes: encoder::in_scenes(standins, &data, device)?,
-        autoencoder: autoencoder(standins, &data, &feed, device)?,
-        listening: listening::listening(standins, &data, &feed, device)?,
-        language: language::language(standins, &data, &feed, device)?,
-        connection: if connected {
-            Some(connection::connection(standins, &data, device)?)
+        in_scenes: if seen {
+            encoder::in_scenes(standins, &data, device)?
         } else {
             None
         },
-        reading: if reads {
-            Some(reading::reading(standins, &data, device)?)
+        autoencoder: drawn
+            .then(|| autoencoder(standins, &data, &feed, device))
+            .transpose()?,
+        listening: described
+            .then(|| listening::listening(standins, &data, &feed, device))
+            .transpose()?,
+        language: if made("llm") {
+            language::language(standins, &data, &feed, device)?
         } else {
-            None
+            Vec::new()
         },
+        connection: connected
+            .then(|| connection::connection(standins, &data, device))
+            .transpose()?,
+        reading: reads
+            .then(|| reading::reading(standins, &data, device))
+            .transpose()?,
     })
 }
 

@@ -13,17 +13,18 @@ impl std::fmt::Display for Gates {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let share = |of: &Interval| format!("{:.1} % [{:.1}, {:.1}]", of.mean, of.low, of.high);
         writeln!(f, "## Gates\n")?;
-        let shown: Vec<String> = self
-            .zero_shot
-            .iter()
-            .map(|(name, accuracy)| format!("{name} {}", share(accuracy)))
-            .collect();
-        writeln!(
-            f,
-            "Zero-shot accuracy of the encoder, {} classes: {}.\n",
-            self.classes,
-            shown.join(", ")
-        )?;
+        if !self.zero_shot.is_empty() {
+            let shown = self.zero_shot.iter();
+            let shown: Vec<String> = shown
+                .map(|(name, accuracy)| format!("{name} {}", share(accuracy)))
+                .collect();
+            writeln!(
+                f,
+                "Zero-shot accuracy of the encoder, {} classes: {}.\n",
+                self.classes,
+                shown.join(", ")
+            )?;
+        }
         if let Some(InScenes {
             main_thing,
             noun_probe,
@@ -37,26 +38,28 @@ impl std::fmt::Display for Gates {
                 share(noun_probe)
             )?;
         }
-        let (rmse, psnr) = self.autoencoder;
-        writeln!(
-            f,
-            "Autoencoder: root mean squared error {rmse:.4} of 1, {psnr:.1} dB.\n"
-        )?;
-        let (base, rises) = &self.listening;
-        writeln!(
-            f,
-            "Listening test: denoising error {base:.4} with true captions; rise when one attribute is made wrong (95 % interval):\n"
-        )?;
-        writeln!(f, "| attribute | rise | low | high |\n|---|---|---|---|")?;
-        for (attribute, rise) in rises {
+        if let Some((rmse, psnr)) = self.autoencoder {
             writeln!(
                 f,
-                "| {} | {:.5} | {:.5} | {:.5} |",
-                attribute.name(),
-                rise.mean,
-                rise.low,
-                rise.high
+                "Autoencoder: root mean squared error {rmse:.4} of 1, {psnr:.1} dB.\n"
             )?;
+        }
+        if let Some((base, rises)) = &self.listening {
+            writeln!(
+                f,
+                "Listening test: denoising error {base:.4} with true captions; rise when one attribute is made wrong (95 % interval):\n"
+            )?;
+            writeln!(f, "| attribute | rise | low | high |\n|---|---|---|---|")?;
+            for (attribute, rise) in rises {
+                writeln!(
+                    f,
+                    "| {} | {:.5} | {:.5} | {:.5} |",
+                    attribute.name(),
+                    rise.mean,
+                    rise.low,
+                    rise.high
+                )?;
+            }
         }
         if let Some((own, rise)) = &self.connection {
             writeln!(
@@ -74,6 +77,9 @@ impl std::fmt::Display for Gates {
             for (attribute, accuracy) in answered {
                 writeln!(f, "- {}: {}", attribute.name(), share(accuracy))?;
             }
+        }
+        if self.language.is_empty() {
+            return Ok(());
         }
         writeln!(f, "\nLanguage model, scene described in words:\n")?;
         writeln!(
