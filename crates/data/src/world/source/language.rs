@@ -44,18 +44,18 @@ pub struct LanguageConfig {
 impl Default for LanguageConfig {
     fn default() -> Self {
         let questions = QuestionMix {
-            presence: 2.5,
-            main_object: 0.7,
+            presence: 4.0,
+            main_object: 1.2,
             quantity: 1.2,
             colour: 1.6,
-            position: 3.0,
+            position: 2.5,
             orientation: 1.6,
             background: 1.0,
             structure: 1.0,
             forms: [0.6, 0.25, 0.15],
         };
         Self {
-            captions: 0.2,
+            captions: 0.1,
             introduction: 32_000,
             opening: 48_000,
             descriptions: 0.06,
@@ -223,17 +223,19 @@ impl Source for LanguageSource {
         ];
         let segments = match dice.weighted(&shares) {
             Some(0) => {
-                let captions: Vec<String> = (0..2 + dice.below(4))
-                    .map(|_| self.caption(&facts, &mut dice))
-                    .collect();
-                let text = captions.join(" . ");
-                vec![
-                    Segment::Text {
-                        text,
+                // The first one says what nobody can foresee.
+                let mut segments = vec![Segment::Text {
+                    text: self.caption(&facts, &mut dice),
+                    counted: false,
+                }];
+                for _ in 0..1 + dice.below(4) {
+                    segments.push(Segment::Text {
+                        text: format!(" . {}", self.caption(&facts, &mut dice)),
                         counted: true,
-                    },
-                    Segment::Eos { counted: true },
-                ]
+                    });
+                }
+                segments.push(Segment::Eos { counted: true });
+                segments
             }
             Some(1) => self.description(&facts, &mut dice),
             _ => self.questions(&facts, passed(self.config.opening), &mut dice),
