@@ -11,6 +11,7 @@ More than one process needs a program built with --features mpi, and an MPI.
 import argparse
 import hashlib
 import json
+import logging
 import os
 import random
 import shutil
@@ -118,10 +119,10 @@ def tried(deem, server, s3, folder, processes, kills, dice):
         dead = threading.Event()
 
         def kill():
+            dead.set()  # before anybody can see that it ended
             for rank in started.ranks():
                 os.kill(rank, signal.SIGKILL)
             started.process.kill()
-            dead.set()
 
         server.on_put(put, kill, stored)
         started = check.Started(deem, f"s3://{BUCKET}/{name}", processes, "--scratch", str(scratch))
@@ -151,6 +152,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     deem = str(Path(options.deem).resolve())
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = Server()
     os.environ |= {
         "AWS_ENDPOINT": server.endpoint, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b",
