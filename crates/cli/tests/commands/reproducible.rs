@@ -12,7 +12,7 @@ use deem_model::weights::sha256;
 use serde_json::Value;
 
 /// The tiny preset, so small that all of it takes seconds.
-const SMALL: [&str; 24] = [
+const SMALL: [&str; 26] = [
     "model.image_size=48",
     "model.diffusion_size=16",
     "model.image_encoder.queries=5",
@@ -22,6 +22,8 @@ const SMALL: [&str; 24] = [
     "model.llama.num_hidden_layers=2",
     "model.llama_mmfs.every=2",
     "model.llama.hidden_size=64",
+    "model.llama.num_attention_heads=4",
+    "model.llama.num_key_value_heads=2",
     "model.llama.intermediate_size=96",
     "model.image_decoder.resampler.encoder_hidden_size=64",
     "model.unet.block_out_channels=[32, 48]",
