@@ -8,6 +8,7 @@
 
 pub mod benchmarks;
 pub mod built_in;
+mod cholesky;
 pub mod config;
 pub mod encoder_study;
 pub mod pretrain;

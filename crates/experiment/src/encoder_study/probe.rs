@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::cholesky::{cholesky, solve};
+
 /// Ridge on the features' covariance, as a share of their mean variance.
 const RIDGE: f64 = 1e-2;
 /// Scenes that must show a value, and that must not, before a direction is fitted.
@@ -39,7 +41,10 @@ pub fn directions(features: &[Vec<f64>], seen: &[BTreeSet<String>]) -> BTreeMap<
     let trace: f64 = (0..width).map(|i| covariance[i][i]).sum();
     let ridge = (RIDGE * trace / width.max(1) as f64).max(f64::MIN_POSITIVE);
     (0..width).for_each(|i| covariance[i][i] += ridge);
-    let factor = cholesky(covariance);
+    // Features that are no numbers have no directions.
+    let Some(factor) = cholesky(covariance) else {
+        return BTreeMap::new();
+    };
     let values: BTreeSet<&String> = seen.iter().flatten().collect();
     let fitted = values.into_iter().filter_map(|value| {
         let shows: Vec<bool> = seen.iter().map(|values| values.contains(value)).collect();
@@ -60,46 +65,9 @@ pub fn directions(features: &[Vec<f64>], seen: &[BTreeSet<String>]) -> BTreeMap<
     fitted.collect()
 }
 
-/// The lower triangle L of a positive definite matrix L Lᵀ, of which the lower triangle is given.
-fn cholesky(mut matrix: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
-    for i in 0..matrix.len() {
-        for j in 0..=i {
-            let known: f64 = (0..j).map(|k| matrix[i][k] * matrix[j][k]).sum();
-            let rest = matrix[i][j] - known;
-            matrix[i][j] = if i == j {
-                rest.max(f64::MIN_POSITIVE).sqrt()
-            } else {
-                rest / matrix[j][j]
-            };
-        }
-    }
-    matrix
-}
-
-/// x of L Lᵀ x = b.
-fn solve(lower: &[Vec<f64>], mut b: Vec<f64>) -> Vec<f64> {
-    for i in 0..b.len() {
-        let known: f64 = (0..i).map(|k| lower[i][k] * b[k]).sum();
-        b[i] = (b[i] - known) / lower[i][i];
-    }
-    for i in (0..b.len()).rev() {
-        let known: f64 = (i + 1..b.len()).map(|k| lower[k][i] * b[k]).sum();
-        b[i] = (b[i] - known) / lower[i][i];
-    }
-    b
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_system_by_hand() {
-        // [[4, 2], [2, 5]] = L Lᵀ with L = [[2, 0], [1, 2]]; x = (1, 2) gives b = (8, 12).
-        let lower = cholesky(vec![vec![4.0, 0.0], vec![2.0, 5.0]]);
-        assert_eq!(lower, [vec![2.0, 0.0], vec![1.0, 2.0]]);
-        assert_eq!(solve(&lower, vec![8.0, 12.0]), [1.0, 2.0]);
-    }
 
     #[test]
     fn a_value_lies_where_its_scenes_do_and_rare_ones_nowhere() {

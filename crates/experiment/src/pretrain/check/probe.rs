@@ -1,5 +1,7 @@
 //! Ridge regression in closed form: the linear map that tells best, in squares, what a representation holds.
 
+use crate::cholesky::{cholesky, solve};
+
 /// A fitted map with an offset.
 pub(super) struct Ridge {
     /// `[targets][features + 1]`, the offset last.
@@ -41,37 +43,6 @@ impl Ridge {
         };
         self.weights.iter().map(score).collect()
     }
-}
-
-/// Lower triangle `L` of a symmetric matrix `L Lᵀ`, of which the lower triangle is read.
-fn cholesky(mut matrix: Vec<Vec<f64>>) -> Option<Vec<Vec<f64>>> {
-    for i in 0..matrix.len() {
-        for j in 0..=i {
-            let dot: f64 = (0..j).map(|k| matrix[i][k] * matrix[j][k]).sum();
-            let rest = matrix[i][j] - dot;
-            if i > j {
-                matrix[i][j] = rest / matrix[j][j];
-            } else if rest > 0.0 {
-                matrix[i][i] = rest.sqrt();
-            } else {
-                return None;
-            }
-        }
-    }
-    Some(matrix)
-}
-
-/// Solves `L Lᵀ x = b`.
-fn solve(lower: &[Vec<f64>], mut b: Vec<f64>) -> Vec<f64> {
-    for i in 0..b.len() {
-        let dot: f64 = (0..i).map(|k| lower[i][k] * b[k]).sum();
-        b[i] = (b[i] - dot) / lower[i][i];
-    }
-    for i in (0..b.len()).rev() {
-        let dot: f64 = (i + 1..b.len()).map(|k| lower[k][i] * b[k]).sum();
-        b[i] = (b[i] - dot) / lower[i][i];
-    }
-    b
 }
 
 #[cfg(test)]
