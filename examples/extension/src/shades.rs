@@ -39,18 +39,13 @@ impl Benchmark for Shades {
         paths.sort();
         let item = |path: PathBuf| {
             let shade = path.file_stem().unwrap_or_default().to_string_lossy();
+            let shade = shade.into_owned();
             Item {
-                id: shade.to_string(),
-                part: "all".into(),
-                mask: None,
+                cluster: shade.clone(),
                 question: "What is the shade?".into(),
                 options: vec!["black".into(), "white".into()],
                 answers: vec![if shade == "black" { "(a)" } else { "(b)" }.into()],
-                label: None,
-                cluster: shade.to_string(),
-                pattern: None,
-                provenance: Vec::new(),
-                picture: Picture::File(path.clone()),
+                ..Item::new(shade, "all", Picture::File(path))
             }
         };
         Ok(paths.into_iter().map(item).collect())

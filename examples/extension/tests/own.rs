@@ -47,7 +47,15 @@ fn a_source_of_ones_own_trains_the_shipped_model() {
     let tokenizer = parts.tokenizer().unwrap();
     let batches = stage_batches(&stage, spec, &tokenizer, &sources, &context).unwrap();
     let text = tokenizer
-        .decode(&batches.get(0).unwrap().tokens.iter().map(|t| *t as u32).collect::<Vec<_>>())
+        .decode(
+            &batches
+                .get(0)
+                .unwrap()
+                .tokens
+                .iter()
+                .map(|t| *t as u32)
+                .collect::<Vec<_>>(),
+        )
         .unwrap();
     assert!(text.contains("cat"), "{text}");
 
@@ -89,6 +97,8 @@ fn a_benchmark_of_ones_own_is_asked_and_scored() {
     let summary = summary(&family, "tiny");
     assert_eq!(summary["benchmark"], "shades");
     assert_eq!(summary["samples"], 2);
-    let accuracy = summary["figures"]["all"]["accuracy"]["mean"].as_f64().unwrap();
+    let accuracy = summary["figures"]["all"]["accuracy"]["mean"]
+        .as_f64()
+        .unwrap();
     assert!([0.0, 50.0, 100.0].contains(&accuracy));
 }
