@@ -7,7 +7,7 @@ use deem_engine::RunLock;
 use deem_engine::batches::stage_batches;
 use deem_engine::config::{self, StageConfig};
 use deem_engine::evaluate::{
-    BenchmarkRegistry, Evaluation, Exam, ModelIdentity, summary, weights_digest,
+    BenchmarkRegistry, Evaluation, Exam, ModelIdentity, Shard, summary, weights_digest,
 };
 use deem_engine::task::DeemTask;
 use deem_engine::train::{Run, RunIdentity, Silent, train};
@@ -86,14 +86,16 @@ fn a_benchmark_of_ones_own_is_asked_and_scored() {
         weights: weights_digest(model.network()),
         precision: "f32".into(),
         max_tokens: model.spec().max_tokens,
+        drawing: None,
     };
     let output = folder.path().join("eval");
     let lock = RunLock::acquire(&output).unwrap();
-    let mut evaluation =
-        Evaluation::open(&output, lock, &identity, std::slice::from_ref(&exam)).unwrap();
+    let exams = std::slice::from_ref(&exam);
+    let mut evaluation = Evaluation::open(&output, lock, &identity, exams, Shard::WHOLE).unwrap();
     let family = evaluation
         .run(&model.runner(2), &exam, &mut |_| true)
-        .unwrap();
+        .unwrap()
+        .expect("every question was asked");
     let summary = summary(&family, "tiny");
     assert_eq!(summary["benchmark"], "shades");
     assert_eq!(summary["samples"], 2);
