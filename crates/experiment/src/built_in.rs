@@ -119,7 +119,7 @@ impl BuiltIn {
     /// As [`Self::feed`].
     pub fn language(&self, seed: u64) -> Result<Arc<dyn Source>, EngineError> {
         // Every noun there is, in scenes of their own: what a language model knows depends on no design of pictures.
-        let every = World::of(Design::categories(Subset::Extended))?;
+        let every = World::builtin(Subset::Extended)?;
         let feed = every.language_feed(SceneConfig::default(), seed)?;
         Ok(Arc::new(LanguageSource::new(
             feed,

@@ -22,7 +22,6 @@ use deem_engine::train::parameters::prepare;
 use deem_engine::train::{Run, RunIdentity, WEIGHTS_FROM, finished, train, weights_checksum};
 use deem_engine::{Compute, DualEncoder, EngineError};
 use deem_model::encoder_feedback::FeedbackModel;
-use serde_json::json;
 
 use super::setup::{Setup, downloads, folder_of};
 use super::together;
@@ -223,14 +222,7 @@ impl Corrector<'_> {
             precision: self.compute.precision,
             weights,
             data: data.clone(),
-            batch: stage.batch,
-            crop: stage.crop,
-            objective: Some(json!({
-                "terms": stage.objectives, "timesteps": stage.timesteps, "density": stage.density,
-                "condition_dropout": stage.condition_dropout, "texts": texts,
-            })),
-            model: json!(model),
-            ..RunIdentity::new(&stage.name, &stage.train)
+            ..RunIdentity::of_feedback(stage, model, texts.as_deref())
         };
         let folder = match stages.len() {
             1 => self.args.output.clone(),

@@ -91,18 +91,7 @@ pub fn build_benchmarks(
     embedder: Embedder<'_>,
     interrupted: &dyn Fn() -> bool,
 ) -> Result<Vec<BenchmarkItems>, DataError> {
-    if role == Role::Train {
-        return Err(DataError::config(
-            "role",
-            "benchmarks are made of validation or test drawings",
-        ));
-    }
-    let builder = Builder {
-        world,
-        config,
-        role,
-        interrupted,
-    };
+    let builder = Builder::new(world, config, role, interrupted)?;
     let mut robust_vqa = Vec::new();
     for set in ROBUST_VQA_SETS {
         robust_vqa.extend(builder.robust_vqa(set, classifier)?);
@@ -137,7 +126,28 @@ struct Builder<'a> {
 /// Rows per call of the classifier or embedder.
 const CHUNK: usize = 64;
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    /// A builder of questions about drawings of one role.
+    fn new(
+        world: &'a World,
+        config: &'a BenchmarkConfig,
+        role: Role,
+        interrupted: &'a dyn Fn() -> bool,
+    ) -> Result<Self, DataError> {
+        if role == Role::Train {
+            return Err(DataError::config(
+                "role",
+                "benchmarks are made of validation or test drawings",
+            ));
+        }
+        Ok(Self {
+            world,
+            config,
+            role,
+            interrupted,
+        })
+    }
+
     /// A sampler over the drawings that questions are usually about.
     fn asked(&self, scenes: SceneConfig) -> Result<SceneSampler, DataError> {
         self.sampler(scenes, |drawing| self.world.is_asked(drawing))

@@ -11,12 +11,14 @@ use std::path::Path;
 use deem_data::image::Crop;
 use deem_data::source::SourceSpec;
 use deem_data::text::TextTokenizer;
+use deem_model::encoder_feedback::FeedbackConfig;
 use deem_model::weights::{Checksum, WeightsFile, find, sha256};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::config::TrainConfig;
 use crate::config::{ModelSpec, StageConfig};
+use crate::encoder_feedback::FeedbackStage;
 use crate::objective::LossWeights;
 use crate::{EngineError, Precision};
 
@@ -165,6 +167,37 @@ impl RunIdentity {
             loss: Some(*loss),
             align: *align,
             model: json(&spec.model),
+            ..Self::new(name, train)
+        }
+    }
+
+    /// A stage that corrects a bare encoder, with the texts that it is held to, if any; seeds, precision, starting
+    /// weights and pictures are to be filled in.
+    pub fn of_feedback(
+        stage: &FeedbackStage,
+        model: &FeedbackConfig,
+        texts: Option<&[String]>,
+    ) -> Self {
+        // Every field by name, as above.
+        let FeedbackStage {
+            name,
+            batch,
+            error_ceiling: _,
+            crop,
+            timesteps,
+            density,
+            condition_dropout,
+            objectives,
+            train,
+        } = stage;
+        Self {
+            batch: *batch,
+            crop: *crop,
+            objective: Some(serde_json::json!({
+                "terms": objectives, "timesteps": timesteps, "density": density,
+                "condition_dropout": condition_dropout, "texts": texts,
+            })),
+            model: json(model),
             ..Self::new(name, train)
         }
     }

@@ -19,7 +19,6 @@ use deem_model::clip::pyramid::VisionTower;
 use deem_model::clip::tower::ImageTower;
 use deem_model::encoder_feedback::{FeedbackConfig, FeedbackModel};
 use deem_model::weights::init::{Fill, initialize_rest};
-use serde_json::json;
 
 use super::EncoderExam;
 use super::config::{EncoderArm, EncoderStudyConfig, UNTOUCHED};
@@ -221,14 +220,7 @@ impl EncoderStudy<'_> {
             precision: self.compute.precision,
             weights,
             data: self.photographs()?.unwrap_or_default(),
-            batch: stage.batch,
-            crop: stage.crop,
-            objective: Some(json!({
-                "terms": stage.objectives, "timesteps": stage.timesteps, "density": stage.density,
-                "condition_dropout": stage.condition_dropout, "texts": texts,
-            })),
-            model: json!(model),
-            ..RunIdentity::new(&stage.name, &stage.train)
+            ..RunIdentity::of_feedback(stage, model, texts)
         };
         let folder = self.folder(title, seed).join(&stage.name);
         Ok(Run {

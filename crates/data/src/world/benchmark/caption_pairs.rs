@@ -48,18 +48,7 @@ pub fn caption_pairs(
     role: Role,
     interrupted: &dyn Fn() -> bool,
 ) -> Result<Vec<CaptionPair>, DataError> {
-    if role == Role::Train {
-        return Err(DataError::config(
-            "role",
-            "benchmarks are made of validation or test drawings",
-        ));
-    }
-    let builder = Builder {
-        world,
-        config,
-        role,
-        interrupted,
-    };
+    let builder = Builder::new(world, config, role, interrupted)?;
     let captioner = world.captioner();
     let mut pairs = Vec::with_capacity(config.mmvp_pairs);
     for (number, pattern) in PATTERNS.into_iter().enumerate() {
