@@ -117,14 +117,15 @@ impl BuiltIn {
     ///
     /// # Errors
     /// As [`Self::feed`].
-    pub fn language(&self, seed: u64) -> Result<Arc<dyn Source>, EngineError> {
+    pub fn language(
+        &self,
+        documents: LanguageConfig,
+        seed: u64,
+    ) -> Result<Arc<dyn Source>, EngineError> {
         // Every noun there is, in scenes of their own: what a language model knows depends on no design of pictures.
         let every = World::builtin(Subset::Extended)?;
         let feed = every.language_feed(SceneConfig::default(), seed)?;
-        Ok(Arc::new(LanguageSource::new(
-            feed,
-            LanguageConfig::default(),
-        )))
+        Ok(Arc::new(LanguageSource::new(feed, documents)))
     }
 
     /// Batches of a stage of the whole model; `seed` chooses the samples.

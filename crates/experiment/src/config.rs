@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use deem_data::world::DesignName;
+use deem_data::world::source::LanguageConfig;
 use deem_engine::config::StageConfig;
 use deem_engine::train::TrainConfig;
 use deem_model::clip::config::ClipTextConfig;
@@ -123,6 +124,9 @@ pub struct PretrainConfig {
     pub diffusion: PretrainStage,
     /// Language model.
     pub llm: PretrainStage,
+    /// What the language model reads, where it differs from [`LanguageConfig::default`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documents: Option<LanguageConfig>,
     /// Warm start of resamplers and projections, shared by all arms: phases, in order.
     pub connect: Vec<StageConfig>,
 }
@@ -158,6 +162,7 @@ mod tests {
     use std::path::Path;
 
     use deem_data::world::DesignName;
+    use deem_data::world::source::LanguageConfig;
     use deem_engine::EngineError;
 
     use crate::standins::StandIns;

@@ -234,16 +234,21 @@ impl Maker {
         let experiment = self.standins.experiment().clone();
         let data = self.standins.data()?;
         let stage = &experiment.pretrain.llm;
-        let source = data.language(self.seed)?;
+        let documents = experiment.pretrain.documents.clone();
+        let source = data.language(documents.clone().unwrap_or_default(), self.seed)?;
         let task = LanguageTask {
             batches: data.text_batches(source, (stage.batch, 1), &preset.spec())?,
             tokens: preset.model.tokens,
             device: self.device(),
         };
         let model = LanguageTask::model(&preset.model.llama, self.seed, &self.device());
+        let mut networks = json!({ "llama": preset.model.llama, "tokens": preset.model.tokens });
+        if let Some(documents) = documents {
+            networks["documents"] = json!(documents);
+        }
         let identity = RunIdentity {
             max_tokens: Some(preset.max_tokens),
-            model: json!({ "llama": preset.model.llama, "tokens": preset.model.tokens }),
+            model: networks,
             ..self.identity("llm", stage, &data)?
         };
         let trained = trained(&task, model, identity, &output.join("llm"))?;

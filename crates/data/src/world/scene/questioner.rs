@@ -62,7 +62,29 @@ impl Questioner {
             _ => {}
         }
         let values = values(attribute, facts, group, dice)?;
-        Some(self.pose(attribute, form, values, dice))
+        Some(self.pose(attribute, form, &values, dice))
+    }
+
+    /// What one thing is like, and whether it is: an open question and a yes/no question about the same attribute of the
+    /// same group. `None` if the scene has none of the attributes that the mix asks about.
+    pub fn ask_twice(&self, facts: &Facts, dice: &mut Dice) -> Option<[Question; 2]> {
+        let weight = |attribute: &Attribute| match attribute {
+            Attribute::Presence | Attribute::MainObject => 0.0,
+            _ => self.mix.weight(*attribute),
+        };
+        let mut weights: Vec<f32> = Attribute::ALL.iter().map(weight).collect();
+        while let Some(index) = dice.weighted(&weights) {
+            let attribute = Attribute::ALL[index];
+            let group = facts.groups.get(dice.below(facts.groups.len()))?;
+            if let Some(values) = values(attribute, facts, group, dice) {
+                return Some([
+                    self.pose(attribute, Form::Open, &values, dice),
+                    self.pose(attribute, Form::YesNo, &values, dice),
+                ]);
+            }
+            weights[index] = 0.0;
+        }
+        None
     }
 
     /// Whether one concept is there, in the protocol's wording.
@@ -124,14 +146,14 @@ impl Questioner {
         &self,
         attribute: Attribute,
         form: Form,
-        values: Values<'_>,
+        values: &Values<'_>,
         dice: &mut Dice,
     ) -> Question {
         let Values {
             group,
             truth,
             wrong,
-        } = values;
+        } = *values;
         let (open, closed) = wording::templates(attribute);
         let true_first = dice.chance(0.5);
         let closed = closed[template_index(dice, closed.len())];
@@ -285,6 +307,22 @@ mod tests {
                     "{attribute:?} {answers:?}"
                 ),
             }
+        }
+    }
+
+    #[test]
+    fn a_pair_of_questions_is_about_one_attribute_of_one_thing() {
+        let (questioner, _, facts) = setting();
+        for index in 0..200 {
+            let mut dice = Dice::new(2, "pair", index);
+            let [open, closed] = questioner.ask_twice(&facts, &mut dice).unwrap();
+            assert_eq!((open.form, closed.form), (Form::Open, Form::YesNo));
+            assert_eq!(open.attribute, closed.attribute);
+            let claim = closed.claim.unwrap();
+            assert_eq!(closed.answer == "yes", claim == open.answer, "{claim}");
+            let nouns = ["owl", "bus"];
+            let named = |text: &str| nouns.map(|noun| text.contains(noun));
+            assert_eq!(named(&open.text), named(&closed.text));
         }
     }
 

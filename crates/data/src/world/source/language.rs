@@ -12,7 +12,7 @@ use crate::text::protocol::{
     ANSWER, ASSISTANT, CAPTION_ANSWER, CAPTION_REQUEST, LOOK, REGION_REQUEST, SYSTEM, USER,
 };
 use crate::world::feed::SceneFeed;
-use crate::world::scene::{Facts, QuestionMix, Questioner};
+use crate::world::scene::{Attribute, Facts, QuestionMix, Questioner};
 
 /// Shares of the kinds of documents.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,15 @@ pub struct LanguageConfig {
     pub plain: f32,
     /// Questions about such a description.
     pub plain_turns: usize,
+    /// Share of such descriptions whose questions come in pairs, what a thing is like and then whether it is: the
+    /// comparison that a claim needs is learned where the truth has just been said. In `[0, 1]`.
+    pub paired: f32,
+    /// Whether what a yes/no question claims is learned as well as its answer. It teaches to look the truth up, but of
+    /// what nobody can foresee, such as the name of a thing that is not there, it teaches nothing.
+    pub claims: bool,
+    /// Share of such descriptions whose answers stand right behind the question mark. A claim is the word before it then,
+    /// and what is found where it is read has one step to go.
+    pub terse: f32,
     /// Share of descriptions that only name categories (with presence questions only).
     pub category_descriptions: f32,
     /// Weights of attributes and forms; what is learned last is asked most.
@@ -62,6 +71,9 @@ impl Default for LanguageConfig {
             turns: 3,
             plain: 0.6,
             plain_turns: 7,
+            paired: 0.0,
+            claims: true,
+            terse: 0.0,
             category_descriptions: 0.1,
             questions,
         }
@@ -160,18 +172,39 @@ impl LanguageSource {
             false => 1 + dice.below(self.config.turns.max(1)),
         };
         let mut segments = Vec::new();
+        let pairs =
+            shortly && !plain && self.config.paired > 0.0 && dice.chance(self.config.paired);
+        let terse = shortly && self.config.terse > 0.0 && dice.chance(self.config.terse);
+        let answer = if terse { "" } else { ANSWER };
+        let mut asked_next = None;
         for turn in 0..turns {
-            let question = questioner.ask(facts, self.feed.sampler().pool(), dice);
+            let question = asked_next.take().unwrap_or_else(|| {
+                let pair = pairs.then(|| questioner.ask_twice(facts, dice)).flatten();
+                match pair {
+                    Some([first, second]) => {
+                        asked_next = Some(second);
+                        first
+                    }
+                    None => questioner.ask(facts, self.feed.sampler().pool(), dice),
+                }
+            });
             let prompt = match (shortly, turn) {
-                (true, 0) => format!("{description} {} {ANSWER}", question.plain()),
-                (true, _) => format!(" {} {ANSWER}", question.plain()),
+                (true, 0) => format!("{description} {} {answer}", question.plain()),
+                (true, _) => format!(" {} {answer}", question.plain()),
                 (false, 0) => text::text_question_prompt(&description, &question.prompt()),
                 (false, _) => format!(
                     "\n{USER} {LOOK} {}\n{ASSISTANT} {ANSWER}",
                     question.prompt()
                 ),
             };
-            segments.extend(asked(&prompt, question.claim.as_deref()));
+            let claim = question.claim.as_deref().filter(|_| {
+                self.config.claims
+                    && !matches!(
+                        question.attribute,
+                        Attribute::Presence | Attribute::MainObject
+                    )
+            });
+            segments.extend(asked(&prompt, claim));
             segments.extend(text::answer(&question.answer));
         }
         segments

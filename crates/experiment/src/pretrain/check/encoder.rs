@@ -1,13 +1,13 @@
 //! What the encoder knows by name: single things by style, and things in scenes.
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use deem_data::world::corpus::{Part, Role};
 use deem_data::world::scene::{Facts, SceneConfig};
 use deem_data::world::{Casting, SceneFeed, ScenePair};
 use deem_metrics::statistics::Interval;
 
-use super::probe::Ridge;
+use super::probe::Probe;
 use super::{CHUNK, SCENES, SEED, percent};
 use crate::built_in::BuiltIn;
 use crate::pretrain::clip::{class_embeddings, embed};
@@ -15,9 +15,7 @@ use crate::standins::StandIns;
 use deem_engine::EngineError;
 
 /// Scenes that the noun probe is fitted to.
-const FITTED: u64 = 2048;
-/// Ridge of the noun probe, per scene: embeddings have unit length.
-const RIDGE: f64 = 1e-3;
+const FITTED: u64 = 16_384;
 
 /// What the encoder knows of scenes with several things, captioned styles.
 #[derive(Clone, Debug)]
@@ -137,8 +135,8 @@ pub(super) fn in_scenes(
     }))
 }
 
-/// Fits a linear probe for each noun to the embeddings of scenes, and asks of other scenes whether the noun that scores
-/// best is of something that is there.
+/// Fits a linear probe to the embeddings of scenes, and asks of other scenes whether the noun that scores best is of
+/// something that is there.
 fn noun_probe(
     standins: &StandIns,
     data: &BuiltIn,
@@ -147,41 +145,32 @@ fn noun_probe(
 ) -> Result<Interval, EngineError> {
     let clip = standins.clip(device)?.no_grad();
     let side = feed.resolution();
-    let embedded = |from: u64, count: u64| -> Result<(Vec<Vec<f64>>, Vec<Facts>), EngineError> {
+    let embedded = |from: u64, count: u64| -> Result<(Tensor<2>, Vec<Facts>), EngineError> {
         let (mut rows, mut facts) = (Vec::new(), Vec::new());
         for start in (from..from + count).step_by(CHUNK) {
             let pairs = (start..start + CHUNK as u64)
                 .map(|i| feed.pair(i, false))
                 .collect::<Result<Vec<_>, _>>()?;
             let pictures: Vec<_> = pairs.iter().map(|p| p.image.clone()).collect();
-            let images = embed(&clip, &pictures, side, device);
-            let [_, width] = images.dims();
-            let values: Vec<f64> = images.into_data().iter::<f64>().collect();
-            rows.extend(values.chunks(width).map(<[f64]>::to_vec));
+            rows.push(embed(&clip, &pictures, side, device));
             facts.extend(pairs.into_iter().map(|pair| pair.facts));
         }
-        Ok((rows, facts))
+        Ok((Tensor::cat(rows, 0), facts))
     };
     let concepts = data.world.corpus().concepts().len();
     let (rows, facts) = embedded(SCENES, FITTED)?;
-    let targets: Vec<Vec<f64>> = facts
-        .iter()
-        .map(|facts| {
-            let there = |concept| f64::from(u8::from(facts.has(concept)));
-            (0..concepts).map(there).collect()
-        })
-        .collect();
-    let probe = Ridge::fit(&rows, &targets, RIDGE * FITTED as f64)
-        .ok_or_else(|| EngineError::Config("noun probe: embeddings that are not numbers".into()))?;
+    let shown = facts.iter().flat_map(|facts| {
+        (0..concepts).map(move |concept| f32::from(u8::from(facts.has(concept))))
+    });
+    let shown = TensorData::new(shown.collect(), [facts.len(), concepts]);
+    let words = class_embeddings(&clip, data, device)? * clip.scale().unsqueeze();
+    let probe = Probe::fit(rows, Tensor::from_data(shown, device), words);
     let (rows, facts) = embedded(0, SCENES)?;
-    let right: Vec<bool> = rows
-        .iter()
+    let right: Vec<bool> = probe
+        .best(rows)
+        .into_iter()
         .zip(&facts)
-        .map(|(row, facts)| {
-            let scores = probe.scores(row);
-            let best = (0..concepts).max_by(|a, b| scores[*a].total_cmp(&scores[*b]));
-            best.is_some_and(|concept| facts.has(concept))
-        })
+        .map(|(best, facts)| facts.has(best))
         .collect();
     Ok(percent(&right))
 }
