@@ -23,8 +23,9 @@ pub struct LanguageTask {
 }
 
 impl LanguageTask {
-    /// An untrained model. Blocks add nothing at first, so that what a token is reaches every layer
-    /// undisturbed; tokens attend to those like themselves.
+    /// An untrained model. MLPs add nothing at first, so that what a token is reaches every layer undisturbed; tokens
+    /// attend to those like themselves, and heads pass on what they attend to: whether two words are the same is there to
+    /// be read from the start.
     pub fn model(config: &LlamaConfig, seed: u64, device: &Device) -> Llama {
         let rules = [
             ("o_proj.weight", Fill::Constant(0.0)),
@@ -34,7 +35,7 @@ impl LanguageTask {
         let mut model = initialize(Llama::new(config, None, device), seed, &rules);
         let layers = std::mem::take(&mut model.model.layers);
         let layers = layers.into_iter().map(|mut layer| {
-            layer.self_attn = layer.self_attn.resembling();
+            layer.self_attn = layer.self_attn.resembling().passing_on(0.5);
             layer
         });
         model.model.layers = layers.collect();

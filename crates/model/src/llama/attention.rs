@@ -1,5 +1,5 @@
 use burn::module::Module;
-use burn::tensor::{Bool, Device, Tensor};
+use burn::tensor::{Bool, Device, Tensor, TensorData};
 use deem_kernels::{AttentionMask, KeyValues, rotary};
 
 use super::LlamaConfig;
@@ -65,15 +65,38 @@ impl LlamaAttention {
     #[must_use]
     pub fn resembling(mut self) -> Self {
         let (keys, queries) = (self.k_proj.weight.val(), self.q_proj.weight.val());
-        let [rows, width] = keys.dims();
-        let (groups, heads) = (rows / self.head_dim, queries.dims()[0] / self.head_dim);
-        let of_heads = keys
-            .reshape([groups, 1, self.head_dim * width])
-            .repeat_dim(1, heads / groups)
-            .reshape(queries.dims());
+        let of_heads = self.of_heads(keys);
         let sum = (queries + of_heads).mul_scalar(std::f32::consts::FRAC_1_SQRT_2);
         self.q_proj.weight = set(self.q_proj.weight, sum.into_data());
         self
+    }
+
+    /// Initial values under which a head passes on what it attends to, as it is: its output projection is its value
+    /// projection's transpose times `share`, with the opposite sign in every other head. Whether a token is the same as
+    /// another one can then be told of any token, instead of being learned for each (Boix-Adserà et al., 2023).
+    #[must_use]
+    pub fn passing_on(mut self, share: f32) -> Self {
+        let values = self.of_heads(self.v_proj.weight.val());
+        let [rows, _] = values.dims();
+        let sign = |row: usize| match (row / self.head_dim).is_multiple_of(2) {
+            true => share,
+            false => -share,
+        };
+        let signs = TensorData::new((0..rows).map(sign).collect(), [rows, 1]);
+        let signs = Tensor::from_data(signs, &values.device());
+        let outputs = (values * signs).transpose();
+        self.o_proj.weight = set(self.o_proj.weight, outputs.into_data());
+        self
+    }
+
+    /// Rows of a projection of keys or values, repeated for the heads that share them.
+    fn of_heads(&self, weight: Tensor<2>) -> Tensor<2> {
+        let [rows, width] = weight.dims();
+        let [queries, _] = self.q_proj.weight.val().dims();
+        weight
+            .reshape([rows / self.head_dim, 1, self.head_dim * width])
+            .repeat_dim(1, queries / rows)
+            .reshape([queries, width])
     }
 
     pub(super) fn new(config: &LlamaConfig, layer: usize, device: &Device) -> Self {
@@ -186,5 +209,26 @@ mod tests {
             assert!((value - expected).abs() < 1e-6, "{at}: {value} {expected}");
         }
         assert_eq!(values(&resembling.k_proj), keys);
+    }
+    #[test]
+    fn heads_pass_on_what_they_attend_to_with_signs_in_turn() {
+        let config: LlamaConfig = serde_json::from_value(serde_json::json!({
+            "vocab_size": 4, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
+            "num_attention_heads": 4, "num_key_value_heads": 2,
+        }))
+        .unwrap();
+        let own = initialize(LlamaAttention::new(&config, 0, &Device::flex()), 3, &[]);
+        let values = |linear: &Linear| -> Vec<f32> {
+            linear.weight.val().into_data().try_into_vec().unwrap()
+        };
+        let of_values = values(&own.v_proj);
+        // [8 outputs, 4 heads of 2]
+        for (at, value) in values(&own.passing_on(0.25).o_proj).into_iter().enumerate() {
+            let (output, row) = (at / 8, at % 8);
+            let (head, within) = (row / 2, row % 2);
+            let sign = if head % 2 == 0 { 0.25 } else { -0.25 };
+            let expected = sign * of_values[(head / 2 * 2 + within) * 8 + output];
+            assert_eq!(value, expected, "{at}");
+        }
     }
 }

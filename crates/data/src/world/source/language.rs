@@ -38,9 +38,6 @@ pub struct LanguageConfig {
     /// Share of such descriptions whose questions come in pairs, what a thing is like and then whether it is: the
     /// comparison that a claim needs is learned where the truth has just been said. In `[0, 1]`.
     pub paired: f32,
-    /// Whether what a yes/no question claims is learned as well as its answer. It teaches to look the truth up, but of
-    /// what nobody can foresee, such as the name of a thing that is not there, it teaches nothing.
-    pub claims: bool,
     /// Share of such descriptions whose answers stand right behind the question mark. A claim is the word before it then,
     /// and what is found where it is read has one step to go.
     pub terse: f32,
@@ -64,16 +61,15 @@ impl Default for LanguageConfig {
             forms: [0.6, 0.25, 0.15],
         };
         Self {
-            captions: 0.1,
+            captions: 0.08,
             introduction: 32_000,
             opening: 48_000,
             descriptions: 0.06,
             turns: 3,
-            plain: 0.6,
+            plain: 0.85,
             plain_turns: 7,
-            paired: 0.0,
-            claims: true,
-            terse: 0.0,
+            paired: 0.5,
+            terse: 0.7,
             category_descriptions: 0.1,
             questions,
         }
@@ -154,14 +150,14 @@ impl LanguageSource {
 
     /// Questions about a scene; `closed` is the share of documents whose questions have their final mix of forms.
     fn questions(&self, facts: &Facts, closed: f32, dice: &mut Dice) -> Vec<Segment> {
-        let plain = dice.chance(self.config.category_descriptions);
+        let names_only = dice.chance(self.config.category_descriptions);
         let captioner = self.feed.captioner();
-        let description = if plain {
+        let description = if names_only {
             captioner.category(facts, dice)
         } else {
             captioner.full(facts, dice)
         };
-        let questioner = match plain {
+        let questioner = match names_only {
             true => &self.presence,
             false if dice.chance(closed) => &self.questioner,
             false => &self.open,
@@ -172,10 +168,8 @@ impl LanguageSource {
             false => 1 + dice.below(self.config.turns.max(1)),
         };
         let mut segments = Vec::new();
-        let pairs =
-            shortly && !plain && self.config.paired > 0.0 && dice.chance(self.config.paired);
-        let terse = shortly && self.config.terse > 0.0 && dice.chance(self.config.terse);
-        let answer = if terse { "" } else { ANSWER };
+        let pairs = shortly && !names_only && dice.chance(self.config.paired);
+        let terse = shortly && dice.chance(self.config.terse);
         let mut asked_next = None;
         for turn in 0..turns {
             let question = asked_next.take().unwrap_or_else(|| {
@@ -189,21 +183,26 @@ impl LanguageSource {
                 }
             });
             let prompt = match (shortly, turn) {
-                (true, 0) => format!("{description} {} {answer}", question.plain()),
-                (true, _) => format!(" {} {answer}", question.plain()),
+                (true, _) => {
+                    let description = if turn == 0 { &*description } else { "" };
+                    let question = question.plain();
+                    match terse {
+                        true => format!("{description} {question}"),
+                        false => format!("{description} {question} {ANSWER}"),
+                    }
+                }
                 (false, 0) => text::text_question_prompt(&description, &question.prompt()),
                 (false, _) => format!(
                     "\n{USER} {LOOK} {}\n{ASSISTANT} {ANSWER}",
                     question.prompt()
                 ),
             };
-            let claim = question.claim.as_deref().filter(|_| {
-                self.config.claims
-                    && !matches!(
-                        question.attribute,
-                        Attribute::Presence | Attribute::MainObject
-                    )
-            });
+            // What nobody can foresee, such as the name of a thing that is not there, teaches nothing.
+            let foreseen = !matches!(
+                question.attribute,
+                Attribute::Presence | Attribute::MainObject
+            );
+            let claim = question.claim.as_deref().filter(|_| foreseen);
             segments.extend(asked(&prompt, claim));
             segments.extend(text::answer(&question.answer));
         }
@@ -285,6 +284,53 @@ impl Source for LanguageSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::world::World;
+    use crate::world::corpus::Subset;
+    use crate::world::scene::SceneConfig;
+
+    fn documents(config: LanguageConfig) -> Vec<String> {
+        let world = World::builtin(Subset::Extended).unwrap();
+        let feed = world.language_feed(SceneConfig::default(), 1).unwrap();
+        let source = LanguageSource::new(feed, config);
+        let text = |segment: Segment| match segment {
+            Segment::Text { text, .. } => text,
+            _ => "|".to_owned(),
+        };
+        (100_000..100_040)
+            .map(|index| source.get(index).unwrap().segments)
+            .map(|segments| segments.into_iter().map(text).collect())
+            .collect()
+    }
+
+    #[test]
+    fn pairs_and_terse_answers_read_as_documented() {
+        let only = |paired, terse| LanguageConfig {
+            captions: 0.0,
+            descriptions: 0.0,
+            category_descriptions: 0.0,
+            plain: 1.0,
+            plain_turns: 4,
+            paired,
+            terse,
+            ..LanguageConfig::default()
+        };
+        for document in documents(only(1.0, 1.0)) {
+            assert!(!document.contains(ANSWER), "{document}");
+            let turns: Vec<&str> = document.trim_end_matches('|').split('|').collect();
+            assert_eq!(turns.len(), 4, "{document}");
+            for pair in turns.chunks(2) {
+                let answer = |turn: &str| turn.rsplit('?').next().unwrap().trim().to_owned();
+                let truth = answer(pair[0]);
+                let claimed = pair[1].split('?').next().unwrap();
+                let said = format!("{claimed} ").contains(&format!(" {truth} "));
+                // A true claim says the answer again.
+                assert!(answer(pair[1]) != "yes" || said, "{document}");
+            }
+        }
+        for document in documents(only(0.0, 0.0)) {
+            assert_eq!(document.matches(ANSWER).count(), 4, "{document}");
+        }
+    }
 
     #[test]
     fn claims_count_and_the_question_around_them_does_not() {
