@@ -16,7 +16,7 @@ pub use encoder::EncoderTokenizer;
 pub use growing::GrowingText;
 pub use protocol::{
     answer, caption_prompt, dialogue_prompt, question_prompt, question_turn, region_prompt,
-    text_question_prompt,
+    short_question, text_question_prompt,
 };
 pub use special::SpecialTokens;
 pub use template::ChatTemplate;

@@ -74,6 +74,13 @@ pub fn question_turn(starts: bool, images: &[usize], question: &str) -> Vec<Segm
         .collect()
 }
 
+/// A question without roles and instructions; the first one of image 0 stands right behind it.
+pub fn short_question(first: bool, question: &str) -> Vec<Segment> {
+    let image = first.then(|| image(0));
+    let question = prompt(format!(" {question} {ANSWER}"));
+    image.into_iter().chain([question]).collect()
+}
+
 /// How a user's turn begins.
 fn opening(starts: bool) -> String {
     if starts {

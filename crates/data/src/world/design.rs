@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::augment::Augmentation;
 use super::corpus::{Style, Subset};
 use super::scene::{SceneConfig, WebCaptions};
+use super::source::InstructConfig;
 
 /// Name of a design, as configurations write it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -62,6 +63,8 @@ pub struct Design {
     pub web_pictures: f32,
     /// How training pictures vary, if they do.
     pub augmentation: Option<Augmentation>,
+    /// How stage 2 asks about pictures.
+    pub instructions: InstructConfig,
     /// Whether styles and concepts that were never trained on are asked about by themselves instead of among the others.
     pub unseen_apart: bool,
 }
@@ -91,6 +94,7 @@ impl Design {
             captions: None,
             web_pictures: 0.0,
             augmentation: None,
+            instructions: InstructConfig::default(),
             unseen_apart: false,
         }
     }
@@ -117,6 +121,10 @@ impl Design {
             captions: Some(WebCaptions::default()),
             web_pictures: 0.3,
             augmentation: Some(Augmentation::default()),
+            instructions: InstructConfig {
+                short: 0.7,
+                ..InstructConfig::default()
+            },
             unseen_apart: true,
         }
     }

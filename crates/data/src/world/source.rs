@@ -125,7 +125,7 @@ impl World {
             )),
             Task::Instruction => Arc::new(InstructSource::new(
                 feed("instruction")?,
-                InstructConfig::default(),
+                self.design().instructions.clone(),
             )),
             Task::Region => Arc::new(RegionSource::new(feed("region")?)),
             Task::Captions => {

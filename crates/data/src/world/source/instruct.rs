@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
-use crate::sample::{Sample, Segment};
+use crate::sample::Sample;
 use crate::source::Source;
 use crate::text;
-use crate::text::protocol::{ANSWER, ASSISTANT, LOOK, USER};
 use crate::world::feed::{SceneFeed, provenance};
 use crate::world::scene::{QuestionMix, Questioner};
 
@@ -22,6 +21,11 @@ pub struct InstructConfig {
     pub turns: usize,
     /// Share of questions asked as people ask, without the protocols' instruction how to answer.
     pub plain: f32,
+    /// Share of conversations whose questions follow the image without roles and instructions: a protocol's turn spends
+    /// forty tokens on one answered word, such a one about ten. In `[0, 1]`.
+    pub short: f32,
+    /// Questions of such a conversation.
+    pub short_turns: usize,
 }
 
 impl Default for InstructConfig {
@@ -44,6 +48,8 @@ impl Default for InstructConfig {
             captions: 0.08,
             turns: 3,
             plain: 0.2,
+            short: 0.0,
+            short_turns: 8,
         }
     }
 }
@@ -81,24 +87,25 @@ impl Source for InstructSource {
             segments.extend(text::caption_prompt(0));
             segments.extend(text::answer(&self.feed.captioner().category_list(&facts)));
         } else {
-            for turn in 0..self.config.turns.max(1) {
-                let question = self
-                    .questioner
-                    .ask(&facts, self.feed.sampler().pool(), &mut dice);
-                let asked = if dice.chance(self.config.plain) {
-                    question.plain()
-                } else {
-                    question.prompt()
-                };
-                if turn == 0 {
-                    segments.extend(text::question_prompt(0, &asked));
-                } else {
-                    let text = format!("\n{USER} {LOOK} {asked}\n{ASSISTANT} {ANSWER}");
-                    segments.push(Segment::Text {
-                        text,
-                        counted: false,
-                    });
-                }
+            let short = self.config.short > 0.0 && dice.chance(self.config.short);
+            let turns = match short {
+                true => self.config.short_turns,
+                false => self.config.turns,
+            };
+            for turn in 0..turns.max(1) {
+                let pool = self.feed.sampler().pool();
+                let question = self.questioner.ask(&facts, pool, &mut dice);
+                segments.extend(match short {
+                    true => text::short_question(turn == 0, &question.plain()),
+                    false => {
+                        let asked = match dice.chance(self.config.plain) {
+                            true => question.plain(),
+                            false => question.prompt(),
+                        };
+                        let images: &[usize] = if turn == 0 { &[0] } else { &[] };
+                        text::question_turn(turn == 0, images, &asked)
+                    }
+                });
                 segments.extend(text::answer(&question.answer));
             }
         }
