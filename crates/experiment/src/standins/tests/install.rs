@@ -172,8 +172,8 @@ fn what_would_open_as_another_model_is_refused() {
     standins.install(&other).unwrap();
     let there = StandIns::open(&other, &[]).unwrap();
     assert_eq!(
-        (there.identity(), scaling_factor(&there)),
-        (standins.identity(), 0.25)
+        (there.listing(), scaling_factor(&there)),
+        (standins.listing(), 0.25)
     );
     assert_eq!(fs::read_to_string(place.root().join(MODEL)).unwrap(), model);
 }
