@@ -55,7 +55,7 @@ pub enum Command {
     Train(Train),
     /// Correct a bare encoder on pictures alone: a CLIP in, the same CLIP with better eyes out.
     Feedback(Feedback),
-    /// Make the stand-in foundation models.
+    /// Make the stand-in foundation models, and put them in place.
     Pretrain(Pretrain),
     /// Evaluate a model on published benchmarks.
     Eval(Eval),
@@ -286,19 +286,24 @@ pub enum Part {
     Connect,
     /// All of them, in order.
     All,
-    /// Compute the gates and write the model cards.
+    /// Compute the gates and write the model card.
     Check,
 }
 
 /// Arguments of `deem pretrain`.
 #[derive(clap::Args, Debug)]
 pub struct Pretrain {
-    /// What to make.
-    #[arg(value_enum)]
-    pub part: Part,
-    /// Where checkpoints and logs go; an existing run is resumed.
+    /// What to make; with --install it may be left out.
+    #[arg(value_enum, required_unless_present = "install")]
+    pub part: Option<Part>,
+    /// Where everything goes: checkpoints and logs, from which an existing run is resumed, and in its folder `standins`
+    /// finished parts, which serve before the preset's own while others are made.
     #[arg(short, long, default_value = "runs/pretrain")]
     pub output: PathBuf,
+    /// Put what has been made into this folder of stand-ins, as a preset's; a new or empty one gets everything. With PART
+    /// once that is made, after `check` only if the gates are passed.
+    #[arg(long, value_name = "DIR")]
+    pub install: Option<PathBuf>,
     /// Seed.
     #[arg(long, default_value_t = 0, value_parser = whole::<u64>, allow_negative_numbers = true)]
     pub seed: u64,

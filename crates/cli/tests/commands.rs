@@ -21,6 +21,8 @@ mod frechet;
 #[path = "../../model/tests/model/support/generated.rs"]
 mod generated;
 
+#[path = "commands/pretrain.rs"]
+mod pretrain;
 #[path = "commands/reproducible.rs"]
 mod reproducible;
 #[path = "commands/results.rs"]

@@ -1,4 +1,4 @@
-//! The shipped stand-in foundation models: where they lie, and how they become a [`Deem`].
+//! The shipped stand-in foundation models: where they lie, and how they become a [`Deem`](deem_model::deem::Deem).
 //!
 //! ```text
 //! assets/standins/<preset>/
@@ -10,49 +10,67 @@
 //!   unet/…, text_encoder/…         diffusers UNet2DConditionModel, transformers CLIPTextModel
 //!   llm/…                          transformers LlamaForCausalLM
 //!   connect/model.safetensors      resamplers, projections, MMFS after the warm start
-//!   */README.md                    model card
+//!   README.md                      model card
 //! ```
 //!
 //! The parts that the model is made of are found and put together by the crate `deem`, as those of any model; here
 //! is what only making and judging them needs. A preset may share another's parts (`shares`).
+//!
+//! What is made anew is never written there, but into an overlay ([`StandIns::with_overlay`]): a folder of the same
+//! layout that holds only what was made, and serves before the folder that it lies upon. [`StandIns::install`] puts it
+//! in place.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs;
+mod install;
+mod networks;
+mod overlay;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use burn::module::Module;
-use burn::tensor::Device;
-use deem_model::autoencoder::Autoencoder;
-use deem_model::clip::pyramid::VisionConfig;
-use deem_model::clip::text::ClipText;
-use deem_model::component::Component;
-use deem_model::deem::Deem;
-use deem_model::llama::Llama;
-use deem_model::unet::UNet;
-use deem_model::weights::{self, Checksum, LoadOptions, StateTensor, WeightsFile, load};
-use safetensors::Dtype;
-
-use deem::{BUILT_IN, Open, Parts, Preset};
-use deem_data::text::TextTokenizer;
+use deem::Preset;
 use deem_engine::config;
 use deem_engine::foundation::{CHECKSUMS, listed, recorded};
-use deem_engine::{DualEncoder, EngineError, Precision};
+use deem_engine::{EngineError, Precision};
+use deem_model::weights::{self, Checksum, WeightsFile};
 
-use crate::built_in::BuiltIn;
+use self::overlay::Overlay;
 use crate::config::Experiment;
-use crate::pretrain::{Clip, EncoderForm};
 
-/// Parts of an image tower that are not CLIP's.
-const PYRAMID: [&str; 1] = ["vision.adapter"];
+/// Every part that is made.
+const PARTS: [&str; 7] = [
+    "clip",
+    "miner",
+    "autoencoder",
+    "unet",
+    "text_encoder",
+    "llm",
+    "connect",
+];
+
+/// The file of a [`Preset`].
+const MODEL: &str = "model.toml";
+
+/// The file of an [`Experiment`].
+const EXPERIMENT: &str = "experiment.toml";
+
+/// The model card.
+const CARD: &str = "README.md";
 
 /// A folder of stand-ins.
 #[derive(Clone, Debug)]
 pub struct StandIns {
     root: PathBuf,
+    /// What was made anew, and serves before what lies in the folder.
+    overlay: Option<Overlay>,
     preset: Preset,
     experiment: Experiment,
-    /// Overrides of the preset.
+    /// Overrides of both files, as they were asked for.
+    stated: Vec<String>,
+    /// Overrides of the preset, with what the overlay says.
     overrides: Vec<String>,
+    /// Of the folder, and of the overlay before it.
     checksums: BTreeMap<String, String>,
     shared: Option<Box<StandIns>>,
 }
@@ -64,13 +82,36 @@ impl StandIns {
     /// # Errors
     /// `Io` or `Config` if one of them cannot be read.
     pub fn open(root: &Path, overrides: &[String]) -> Result<Self, EngineError> {
-        let (own, others): (Vec<String>, Vec<String>) =
-            overrides.iter().cloned().partition(|entry| {
+        Self::upon(root, overrides, None)
+    }
+
+    /// The stand-ins in a folder, with what was made anew in `overlay`, which need not exist yet. What [`Self::save`] and its
+    /// like write goes there, and what lies there serves before the folder's own.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; `File` if the overlay was made upon another preset.
+    pub fn with_overlay(
+        root: &Path,
+        overrides: &[String],
+        overlay: &Path,
+    ) -> Result<Self, EngineError> {
+        Self::upon(root, overrides, Some(Overlay::open(overlay)?))
+    }
+
+    fn upon(root: &Path, stated: &[String], overlay: Option<Overlay>) -> Result<Self, EngineError> {
+        let (mut own, others): (Vec<String>, Vec<String>) =
+            stated.iter().cloned().partition(|entry| {
                 let field = entry.split(['.', '=']).next().unwrap_or_default().trim();
                 Preset::FIELDS.contains(&field)
             });
-        let preset = Preset::open(root, &own).map_err(engine)?;
-        let file = root.join("experiment.toml");
+        let mut preset = Preset::open(root, &own).map_err(engine)?;
+        let mut checksums = recorded(&root.join(CHECKSUMS))?;
+        if let Some(overlay) = &overlay {
+            own = overlay.overrides(root, &preset, own)?;
+            preset = Preset::open(root, &own).map_err(engine)?;
+            checksums.extend(overlay.checksums().clone());
+        }
+        let file = root.join(EXPERIMENT);
         let experiment: Experiment = config::read(&file, &others)?;
         experiment.check().map_err(|problem| EngineError::File {
             path: file,
@@ -80,11 +121,13 @@ impl StandIns {
         let shared = shared.map(|folder| Self::open(&root.join(folder), &[]));
         Ok(Self {
             root: root.into(),
-            checksums: recorded(&root.join(CHECKSUMS))?,
             shared: shared.transpose()?.map(Box::new),
+            overlay,
             preset,
             experiment,
+            stated: stated.into(),
             overrides: own,
+            checksums,
         })
     }
 
@@ -124,7 +167,7 @@ impl StandIns {
     pub fn checksums(&self) -> Result<BTreeMap<String, Checksum>, EngineError> {
         let standins = weights::sha256(self.listing().as_bytes());
         let mut sums = BTreeMap::from([("standins".to_owned(), standins)]);
-        if !self.checksums.contains_key("llm/model.safetensors") {
+        if !self.checksums.contains_key(&file_of("llm")) {
             let description = self.parts()?.describe(Precision::F32).map_err(engine)?;
             sums.extend(description.checksums());
         }
@@ -134,7 +177,7 @@ impl StandIns {
     /// Fingerprint of the stand-ins: their checksums, and which language model they have.
     pub fn identity(&self) -> String {
         let mut own = self.listing();
-        if !self.checksums.contains_key("llm/model.safetensors") {
+        if !self.checksums.contains_key(&file_of("llm")) {
             own.push_str(&self.preset.weights.llama.names().join(" "));
         }
         weights::sha256(own.as_bytes())
@@ -148,15 +191,8 @@ impl StandIns {
 
     /// Recorded checksum of a part's weights; empty if it was never made.
     pub fn identity_of(&self, part: &str) -> String {
-        let name = format!("{part}/model.safetensors");
-        let own = self.checksums.get(&name).cloned();
-        let shared = || Some(self.shared.as_ref()?.identity_of(part));
-        own.or_else(shared).unwrap_or_default()
-    }
-
-    /// Whether the warm start has been made: without it pictures mean nothing to the language model.
-    pub fn is_connected(&self) -> bool {
-        self.checksums.contains_key("connect/model.safetensors")
+        let place = self.place(part);
+        place.map_or_else(String::new, |(_, sum)| sum.to_owned())
     }
 
     /// Opens a part's weights and verifies their checksum.
@@ -164,268 +200,33 @@ impl StandIns {
     /// # Errors
     /// `Weights` if the file is missing or damaged; `File` if its checksum was never recorded.
     pub fn file(&self, part: &str) -> Result<WeightsFile, EngineError> {
-        let name = format!("{part}/model.safetensors");
-        let path = self.root.join(&name);
-        let Some(expected) = self.checksums.get(&name) else {
-            if let Some(shared) = self.shared.as_ref().filter(|_| part != "connect") {
-                return shared.file(part);
-            }
-            return Err(EngineError::File {
-                path: self.root.join(CHECKSUMS),
-                problem: format!(
-                    "no checksum of {name}; make the stand-ins with `deem pretrain all`"
-                ),
-            });
-        };
+        let (path, expected) = self.place(part).ok_or_else(|| EngineError::File {
+            path: self.root.join(CHECKSUMS),
+            problem: format!(
+                "no checksum of {}; make the stand-ins with `deem pretrain all`, and put them here with its --install",
+                file_of(part)
+            ),
+        })?;
         Ok(WeightsFile::open_verified(&path, expected)?)
     }
 
-    /// Writes a part's weights in half precision and records its checksum.
-    ///
-    /// # Errors
-    /// `Io` or `Weights` naming the file.
-    pub fn save(&mut self, part: &str, tensors: &[StateTensor]) -> Result<(), EngineError> {
-        let name = format!("{part}/model.safetensors");
-        let path = self.root.join(&name);
-        let folder = self.root.join(part);
-        fs::create_dir_all(&folder).map_err(EngineError::io(&folder))?;
-        weights::write(tensors, &path, Dtype::F16, HashMap::new())?;
-        let sums = self.root.join(CHECKSUMS);
-        // Another process may have made another part since.
-        self.checksums = recorded(&sums)?;
-        let sum = WeightsFile::open(&path)?.checksum();
-        self.checksums.insert(name, sum);
-        fs::write(&sums, listed(&self.checksums)).map_err(EngineError::io(&sums))
-    }
-
-    /// The contrastive stand-in, the encoder under test.
-    ///
-    /// # Errors
-    /// Those of [`Self::file`], and weights that do not fit.
-    pub fn clip(&self, device: &Device) -> Result<Clip, EngineError> {
-        self.contrastive("clip", &self.preset.model.image_encoder.vision, device)
-    }
-
-    /// The contrastive stand-in of another architecture that mines negatives.
-    ///
-    /// # Errors
-    /// Those of [`Self::file`], and weights that do not fit.
-    pub fn miner(&self, device: &Device) -> Result<Clip, EngineError> {
-        self.contrastive("miner", &self.experiment.miner, device)
-    }
-
-    /// The stand-ins that embed pictures and texts in one space.
-    pub const ENCODERS: [&str; 2] = ["clip", "miner"];
-
-    /// One of [`Self::ENCODERS`], ready to embed.
-    ///
-    /// # Errors
-    /// Those of [`Self::clip`] and of the compiled-in tokenizer.
-    pub fn encoder(&self, name: &str, device: &Device) -> Result<DualEncoder, EngineError> {
-        let clip = match name {
-            "miner" => self.miner(device)?,
-            _ => self.clip(device)?,
-        };
-        let tokenizer = TextTokenizer::builtin()?;
-        let weights = self
-            .file(if name == "miner" { "miner" } else { "clip" })?
-            .checksum()
-            .to_string();
-        let form = EncoderForm {
-            name: name.to_owned(),
-            side: self.preset.model.image_size,
-            longest: self.experiment.clip_text.max_position_embeddings,
-            weights,
-        };
-        Ok(clip.no_grad().encoder(form, tokenizer, device))
-    }
-
-    fn contrastive(
-        &self,
-        part: &str,
-        vision: &VisionConfig,
-        device: &Device,
-    ) -> Result<Clip, EngineError> {
-        let clip = Clip::new(vision, &self.experiment.clip_text, device);
-        let options = LoadOptions {
-            rename: Some(&public_clip_key),
-            allow_missing: &PYRAMID,
-            ..LoadOptions::default()
-        };
-        Ok(load(clip, &self.file(part)?, &options)?)
-    }
-
-    /// Saves a contrastive stand-in under public keys, without the pyramid, which it does not train.
-    ///
-    /// # Errors
-    /// Those of [`Self::save`].
-    pub fn save_clip(&mut self, part: &str, clip: &Clip) -> Result<(), EngineError> {
-        let tensors: Vec<StateTensor> = weights::state(clip)
-            .into_iter()
-            .filter(|tensor| !PYRAMID.iter().any(|part| tensor.name.starts_with(part)))
-            .map(|tensor| StateTensor {
-                name: public_clip_key(&tensor.name),
-                ..tensor
-            })
-            .collect();
-        self.save(part, &tensors)
-    }
-
-    /// The latent space.
-    ///
-    /// # Errors
-    /// Those of [`Self::file`], and weights that do not fit.
-    pub fn autoencoder(&self, device: &Device) -> Result<Autoencoder, EngineError> {
-        let model = Autoencoder::new(&self.preset.model.autoencoder, device);
-        Ok(load(
-            model,
-            &self.file("autoencoder")?,
-            &LoadOptions::default(),
-        )?)
-    }
-
-    /// The denoiser.
-    ///
-    /// # Errors
-    /// Those of [`Self::file`], and weights that do not fit.
-    pub fn unet(&self, device: &Device) -> Result<UNet, EngineError> {
-        let model = UNet::new(&self.preset.model.unet, device);
-        Ok(load(model, &self.file("unet")?, &LoadOptions::default())?)
-    }
-
-    /// The diffusion model's text encoder.
-    ///
-    /// # Errors
-    /// Those of [`Self::file`], and weights that do not fit.
-    pub fn text_encoder(&self, device: &Device) -> Result<ClipText, EngineError> {
-        let model = ClipText::new(&self.experiment.diffusion_text, device);
-        Ok(load(
-            model,
-            &self.file("text_encoder")?,
-            &LoadOptions::default(),
-        )?)
-    }
-
-    /// What the model is made of.
-    ///
-    /// # Errors
-    /// `Config` or `File` naming what is not there.
-    pub fn parts(&self) -> Result<Parts, EngineError> {
-        Open::folder(&self.root)
-            .set(&self.overrides)
-            .find()
-            .map_err(engine)
-    }
-
-    /// A whole model before the warm start: new parts initialised from `seed`, foundation models loaded.
-    ///
-    /// # Errors
-    /// Those of [`Self::parts`], and weights that do not fit.
-    pub fn assemble(&self, seed: u64, device: &Device) -> Result<Deem, EngineError> {
-        let parts = self.parts()?.unconnected();
-        parts.assemble(seed, device).map_err(engine)
-    }
-
-    /// A whole model with random values, see [`Parts::random`].
-    ///
-    /// # Errors
-    /// `Config` if the preset's dimensions do not fit.
-    pub fn random(&self, seed: u64, device: &Device) -> Result<Deem, EngineError> {
-        Parts::random(&self.preset.spec(), seed, device).map_err(engine)
-    }
-
-    /// A whole model after the warm start: what every arm begins with.
-    ///
-    /// # Errors
-    /// `File` if the warm start has not been made, and those of [`Self::assemble`].
-    pub fn connected(&self, device: &Device) -> Result<Deem, EngineError> {
-        self.file("connect")?;
-        self.parts()?.assemble(0, device).map_err(engine)
-    }
-
-    /// The language model, without MMFS layers.
-    ///
-    /// # Errors
-    /// Those of [`Self::parts`], and weights that do not fit.
-    pub fn llm(&self, device: &Device) -> Result<Llama, EngineError> {
-        self.text_parts()?.language_model(device).map_err(engine)
-    }
-
-    /// The language model's tokenizer.
-    ///
-    /// # Errors
-    /// `Config` if a published language model is not there, `Data` if its tokenizer does not fit.
-    pub fn tokenizer(&self) -> Result<TextTokenizer, EngineError> {
-        let names = self.preset.weights.tokenizer.as_ref();
-        // The built-in one is there before any language model is made.
-        if names.is_some_and(|names| names.names() == [BUILT_IN]) {
-            return Ok(TextTokenizer::builtin()?);
+    /// Where the weights of a part lie, with their recorded checksum; nothing if it was never made.
+    fn place(&self, part: &str) -> Option<(PathBuf, &str)> {
+        let name = file_of(part);
+        if let Some(sum) = self.checksums.get(&name) {
+            let overlay = self.overlay.as_ref().filter(|overlay| overlay.has(part));
+            let folder = overlay.map_or(self.root(), Overlay::folder);
+            return Some((folder.join(name), sum));
         }
-        self.text_parts()?.tokenizer().map_err(engine)
-    }
-
-    /// The built-in data in the language model's words.
-    ///
-    /// # Errors
-    /// Those of [`Self::tokenizer`], and ids that do not fit the preset.
-    pub fn data(&self) -> Result<BuiltIn, EngineError> {
-        let design = self.experiment.design;
-        BuiltIn::of(design, &self.preset.spec(), self.tokenizer()?)
-    }
-
-    fn text_parts(&self) -> Result<Parts, EngineError> {
-        Open::folder(&self.root)
-            .set(&self.overrides)
-            .purpose(deem::Purpose::Text)
-            .find()
-            .map_err(engine)
-    }
-
-    /// Saves what the warm start trained.
-    ///
-    /// # Errors
-    /// Those of [`Self::save`].
-    pub fn save_connected(&mut self, model: &Deem) -> Result<(), EngineError> {
-        let tensors: Vec<StateTensor> = weights::state(model)
-            .into_iter()
-            .filter(|tensor| Component::of(&tensor.name).is_some_and(Component::is_carried))
-            .collect();
-        self.save("connect", &tensors)
+        // What connects the parts is each preset's own.
+        let shared = self.shared.as_ref().filter(|_| part != "connect")?;
+        shared.place(part)
     }
 }
 
-/// Records the autoencoder's scaling factor in a folder's `model.toml`, leaving the rest of the file as it
-/// is.
-///
-/// # Errors
-/// `Io` naming the file, `File` if it has no line for it.
-pub fn set_scaling_factor(root: &Path, factor: f64) -> Result<(), EngineError> {
-    let path = root.join("model.toml");
-    let text = fs::read_to_string(&path).map_err(EngineError::io(&path))?;
-    let mut found = false;
-    let lines: Vec<String> = text
-        .lines()
-        .map(|line| {
-            if line.starts_with("scaling_factor") && !found {
-                found = true;
-                format!("scaling_factor = {factor:.5}   # set by `deem pretrain autoencoder`")
-            } else {
-                line.to_owned()
-            }
-        })
-        .collect();
-    if !found {
-        return Err(EngineError::File {
-            path,
-            problem: "expected a line `scaling_factor = …` in [model.autoencoder]".into(),
-        });
-    }
-    fs::write(&path, lines.join("\n") + "\n").map_err(EngineError::io(&path))
-}
-
-/// `vision.visual.trunk.…` → `visual.trunk.…`, as open_clip writes it.
-fn public_clip_key(path: &str) -> String {
-    path.strip_prefix("vision.").unwrap_or(path).to_owned()
+/// The file of a part's weights, below a folder of stand-ins.
+fn file_of(part: &str) -> String {
+    format!("{part}/model.safetensors")
 }
 
 /// The engine's view of an error while a model is opened.

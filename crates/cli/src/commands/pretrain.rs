@@ -19,7 +19,7 @@ use deem_experiment::pretrain::{
     AutoencoderTask, Clip, ClipTask, DiffusionTask, LanguageTask, Pairs, TextToImage, check,
     latent_scale,
 };
-use deem_experiment::standins::{StandIns, set_scaling_factor};
+use deem_experiment::standins::StandIns;
 use deem_model::autoencoder::Autoencoder;
 use deem_model::scheduler::NoiseSchedule;
 use deem_model::weights::init::initialize;
@@ -30,10 +30,14 @@ use super::setup::Setup;
 use crate::args::{Part, Pretrain};
 use crate::progress::TrainProgress;
 
+/// Folder of finished parts, in that of the run.
+const STAND_INS: &str = "standins";
+
 /// Runs the command.
 pub fn run(setup: &Setup, args: &Pretrain) -> Result<()> {
     let parts: &[Part] = match args.part {
-        Part::All => &[
+        None => &[],
+        Some(Part::All) => &[
             Part::Autoencoder,
             Part::Clip,
             Part::Miner,
@@ -42,12 +46,13 @@ pub fn run(setup: &Setup, args: &Pretrain) -> Result<()> {
             Part::Connect,
             Part::Check,
         ],
-        ref one => std::slice::from_ref(one),
+        Some(ref one) => std::slice::from_ref(one),
     };
+    let overlay = args.output.join(STAND_INS);
     for part in parts {
-        // The autoencoder's scaling factor is written into the preset, so it is read again.
+        // Another part, and the autoencoder's scaling factor, may have been made since.
         let mut maker = Maker {
-            standins: setup.open()?,
+            standins: setup.open_with(&overlay)?,
             compute: Compute {
                 precision: Precision::F32,
                 ..setup.compute()?
@@ -91,6 +96,19 @@ pub fn run(setup: &Setup, args: &Pretrain) -> Result<()> {
             }
             Part::All => unreachable!("expanded above"),
         }
+    }
+    let standins = setup.open_with(&overlay)?;
+    let made = standins.made().join(", ");
+    match &args.install {
+        Some(folder) => match standins.install(folder)?.as_slice() {
+            [] => eprintln!("{}: all is there already", folder.display()),
+            written => eprintln!("{}: wrote {}", folder.display(), written.join(", ")),
+        },
+        None if made.is_empty() => {}
+        None => eprintln!(
+            "{} holds {made}; `deem pretrain --install DIR`, with the same options, puts this into a folder of stand-ins",
+            overlay.display()
+        ),
     }
     Ok(())
 }
@@ -183,8 +201,8 @@ impl Maker {
         };
         let trained = trained(&task, model, identity, &output.join("autoencoder"))?;
         let model = trained.model.valid();
-        set_scaling_factor(self.standins.root(), latent_scale(&model, &task, 16)?)?;
-        Ok(self.standins.save("autoencoder", &state(&model))?)
+        let scale = latent_scale(&model, &task, 16)?;
+        Ok(self.standins.save_autoencoder(&model, scale)?)
     }
 
     fn diffusion(&mut self, output: &Path) -> Result<()> {

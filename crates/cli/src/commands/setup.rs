@@ -49,6 +49,12 @@ impl Setup {
         Ok(StandIns::open(&self.preset_folder()?, &self.overrides)?)
     }
 
+    /// The same with what was made anew in a folder that lies upon theirs.
+    pub fn open_with(&self, overlay: &Path) -> Result<StandIns> {
+        let (folder, overrides) = (self.preset_folder()?, &self.overrides);
+        Ok(StandIns::with_overlay(&folder, overrides, overlay)?)
+    }
+
     /// The folder of the preset.
     pub fn preset_folder(&self) -> Result<PathBuf> {
         match (&self.preset, &self.folder) {
@@ -120,7 +126,7 @@ impl Setup {
             },
             Connection::Untrained => eprintln!(
                 "note: what connects pictures to this language model is untrained (`deem pretrain connect` trains \
-                 it for presets, --model names trained weights); text works"
+                 it for presets, its --install puts it there, --model names trained weights); text works"
             ),
             Connection::Trained => {}
         }

@@ -75,8 +75,9 @@ fn everything(folder: &Path, set: InstructionSet, threads: usize) {
         "connect",
     ];
     let pretrain = parts.map(|part| vec!["pretrain", part, "-o", "pretrain"]);
+    let install = vec!["pretrain", "--install", "standins", "-o", "pretrain"];
     let reproduce = vec!["reproduce", "--arms", "feedback", "-o", "study"];
-    for command in pretrain.into_iter().chain([reproduce]) {
+    for command in pretrain.into_iter().chain([install, reproduce]) {
         let output = Command::new(env!("CARGO_BIN_EXE_deem"))
             .args(&command)
             .args(["--standins", "standins"])
@@ -156,6 +157,8 @@ fn all_that_is_trained_and_evaluated_is_the_same_with_any_instructions_and_threa
         let found = left(folder.path());
         for some in [
             "pretrain/clip/checkpoint/model.safetensors",
+            "pretrain/standins/unet/model.safetensors",
+            "standins/connect/model.safetensors",
             "pretrain/connect-diffusion/checkpoint/optimizer.safetensors",
             "study/feedback/seed-1/stage3/metrics.jsonl",
             "study/feedback/seed-1/records.jsonl",

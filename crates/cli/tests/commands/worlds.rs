@@ -49,7 +49,7 @@ fn a_world_whose_captions_leave_things_out_is_trained_on_judged_and_studied() {
     }
 
     // Two steps make no stand-in that may ship.
-    let output = deem(folder, &["pretrain", "check"]);
+    let output = deem(folder, &["pretrain", "check", "-o", "pretrain"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("no card is written"), "{said}");
@@ -67,7 +67,15 @@ fn a_world_whose_captions_leave_things_out_is_trained_on_judged_and_studied() {
         printed.contains("the never-seen style") && printed.contains("160 classes"),
         "{printed}"
     );
-    assert!(!standins.join("README.md").exists());
+    for made in [&standins, &folder.join("pretrain/standins")] {
+        assert!(!made.join("README.md").exists());
+    }
+
+    assert_eq!(fs::read_dir(&standins).unwrap().count(), 2, "as it was");
+    succeeds(
+        folder,
+        &["pretrain", "--install", "standins", "-o", "pretrain"],
+    );
 
     let arms = [
         "reproduce",

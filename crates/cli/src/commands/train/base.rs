@@ -47,7 +47,7 @@ impl Base {
         let published = args.config.is_some();
         if !published && parts.connection() == Connection::Untrained {
             bail!(
-                "nothing connects the preset's parts yet; `deem pretrain connect` makes the warm start"
+                "nothing connects the preset's parts yet; `deem pretrain connect` makes the warm start, its --install puts it there"
             );
         }
         let compute = setup.compute()?;

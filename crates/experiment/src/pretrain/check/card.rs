@@ -1,7 +1,6 @@
 //! The gates as a model card has them.
 
 use std::fmt::Write as _;
-use std::fs;
 
 use deem_metrics::statistics::Interval;
 
@@ -101,15 +100,14 @@ impl std::fmt::Display for Gates {
     }
 }
 
-/// Writes the gates into the stand-ins' card.
+/// Writes the gates into the stand-ins' card, which goes into their overlay.
 ///
 /// # Errors
-/// `Io` naming the file.
+/// Those of [`StandIns::save_card`].
 pub fn write_cards(standins: &StandIns, gates: &Gates) -> Result<(), EngineError> {
-    let path = standins.root().join("README.md");
-    let old = fs::read_to_string(&path).unwrap_or_default();
+    let old = standins.card();
     let head = old.split("## Gates").next().unwrap_or_default().trim_end();
     let mut text = String::new();
     let _ = write!(text, "{head}\n\n{gates}");
-    fs::write(&path, text.trim_start()).map_err(EngineError::io(&path))
+    standins.save_card(text.trim_start())
 }
