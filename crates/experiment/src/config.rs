@@ -162,7 +162,6 @@ mod tests {
     use std::path::Path;
 
     use deem_data::world::DesignName;
-    use deem_data::world::source::LanguageConfig;
     use deem_engine::EngineError;
 
     use crate::standins::StandIns;

@@ -54,7 +54,7 @@ impl Default for LanguageConfig {
             main_object: 1.2,
             quantity: 1.2,
             colour: 1.6,
-            position: 2.5,
+            position: 6.0,
             orientation: 1.6,
             background: 1.0,
             structure: 1.0,
