@@ -28,7 +28,6 @@ impl LanguageTask {
     /// be read from the start.
     pub fn model(config: &LlamaConfig, seed: u64, device: &Device) -> Llama {
         let rules = [
-            ("o_proj.weight", Fill::Constant(0.0)),
             ("down_proj.weight", Fill::Constant(0.0)),
             ("embed_tokens.weight", Fill::Normal(0.05)),
         ];

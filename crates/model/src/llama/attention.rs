@@ -189,17 +189,23 @@ mod tests {
     use super::*;
     use crate::weights::init::initialize;
 
-    #[test]
-    fn queries_resemble_the_keys_of_their_group() {
+    /// Four heads of two numbers, in pairs that share keys and values.
+    fn layer() -> LlamaAttention {
         let config: LlamaConfig = serde_json::from_value(serde_json::json!({
             "vocab_size": 4, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
             "num_attention_heads": 4, "num_key_value_heads": 2,
         }))
         .unwrap();
-        let own = initialize(LlamaAttention::new(&config, 0, &Device::flex()), 3, &[]);
-        let values = |linear: &Linear| -> Vec<f32> {
-            linear.weight.val().into_data().try_into_vec().unwrap()
-        };
+        initialize(LlamaAttention::new(&config, 0, &Device::flex()), 3, &[])
+    }
+
+    fn values(linear: &Linear) -> Vec<f32> {
+        linear.weight.val().into_data().try_into_vec().unwrap()
+    }
+
+    #[test]
+    fn queries_resemble_the_keys_of_their_group() {
+        let own = layer();
         let (queries, keys) = (values(&own.q_proj), values(&own.k_proj));
         let resembling = own.resembling();
         // Two rows of eight numbers a head; heads 0 and 1 share the keys of group 0, 2 and 3 those of group 1.
@@ -210,17 +216,10 @@ mod tests {
         }
         assert_eq!(values(&resembling.k_proj), keys);
     }
+
     #[test]
     fn heads_pass_on_what_they_attend_to_with_signs_in_turn() {
-        let config: LlamaConfig = serde_json::from_value(serde_json::json!({
-            "vocab_size": 4, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
-            "num_attention_heads": 4, "num_key_value_heads": 2,
-        }))
-        .unwrap();
-        let own = initialize(LlamaAttention::new(&config, 0, &Device::flex()), 3, &[]);
-        let values = |linear: &Linear| -> Vec<f32> {
-            linear.weight.val().into_data().try_into_vec().unwrap()
-        };
+        let own = layer();
         let of_values = values(&own.v_proj);
         // [8 outputs, 4 heads of 2]
         for (at, value) in values(&own.passing_on(0.25).o_proj).into_iter().enumerate() {

@@ -30,19 +30,40 @@ impl Questioner {
 
     /// A random question by the mix; attributes that the scene does not have are left out.
     pub fn ask(&self, facts: &Facts, pool: &Pool, dice: &mut Dice) -> Question {
-        let mut weights: Vec<f32> = Attribute::ALL.iter().map(|a| self.mix.weight(*a)).collect();
+        let asked = self.by_weight(
+            |_| true,
+            dice,
+            |attribute, dice| {
+                let form = match dice.weighted(&self.mix.forms) {
+                    Some(1) => Form::Open,
+                    Some(2) => Form::TwoOption,
+                    _ => Form::YesNo,
+                };
+                self.ask_about(attribute, form, facts, pool, dice)
+            },
+        );
+        asked.unwrap_or_else(|| self.presence(facts, pool, dice))
+    }
+
+    /// What is asked about an attribute drawn by the mix from those that are `allowed`, and can be asked of the scene.
+    fn by_weight<T>(
+        &self,
+        allowed: impl Fn(Attribute) -> bool,
+        dice: &mut Dice,
+        ask: impl Fn(Attribute, &mut Dice) -> Option<T>,
+    ) -> Option<T> {
+        let weight = |attribute| match allowed(attribute) {
+            true => self.mix.weight(attribute),
+            false => 0.0,
+        };
+        let mut weights = Attribute::ALL.map(weight);
         while let Some(index) = dice.weighted(&weights) {
-            let form = match dice.weighted(&self.mix.forms) {
-                Some(1) => Form::Open,
-                Some(2) => Form::TwoOption,
-                _ => Form::YesNo,
-            };
-            if let Some(question) = self.ask_about(Attribute::ALL[index], form, facts, pool, dice) {
-                return question;
+            if let Some(asked) = ask(Attribute::ALL[index], dice) {
+                return Some(asked);
             }
             weights[index] = 0.0;
         }
-        self.presence(facts, pool, dice)
+        None
     }
 
     /// A question about one attribute; `None` if the scene does not have it. Presence and main object
@@ -68,23 +89,13 @@ impl Questioner {
     /// What one thing is like, and whether it is: an open question and a yes/no question about the same attribute of the
     /// same group. `None` if the scene has none of the attributes that the mix asks about.
     pub fn ask_twice(&self, facts: &Facts, dice: &mut Dice) -> Option<[Question; 2]> {
-        let weight = |attribute: &Attribute| match attribute {
-            Attribute::Presence | Attribute::MainObject => 0.0,
-            _ => self.mix.weight(*attribute),
-        };
-        let mut weights: Vec<f32> = Attribute::ALL.iter().map(weight).collect();
-        while let Some(index) = dice.weighted(&weights) {
-            let attribute = Attribute::ALL[index];
+        let described =
+            |attribute| !matches!(attribute, Attribute::Presence | Attribute::MainObject);
+        self.by_weight(described, dice, |attribute, dice| {
             let group = facts.groups.get(dice.below(facts.groups.len()))?;
-            if let Some(values) = values(attribute, facts, group, dice) {
-                return Some([
-                    self.pose(attribute, Form::Open, &values, dice),
-                    self.pose(attribute, Form::YesNo, &values, dice),
-                ]);
-            }
-            weights[index] = 0.0;
-        }
-        None
+            let values = values(attribute, facts, group, dice)?;
+            Some([Form::Open, Form::YesNo].map(|form| self.pose(attribute, form, &values, dice)))
+        })
     }
 
     /// Whether one concept is there, in the protocol's wording.

@@ -170,18 +170,15 @@ impl LanguageSource {
         let mut segments = Vec::new();
         let pairs = shortly && !names_only && dice.chance(self.config.paired);
         let terse = shortly && dice.chance(self.config.terse);
-        let mut asked_next = None;
-        for turn in 0..turns {
-            let question = asked_next.take().unwrap_or_else(|| {
-                let pair = pairs.then(|| questioner.ask_twice(facts, dice)).flatten();
-                match pair {
-                    Some([first, second]) => {
-                        asked_next = Some(second);
-                        first
-                    }
-                    None => questioner.ask(facts, self.feed.sampler().pool(), dice),
-                }
-            });
+        let mut questions = Vec::new();
+        while questions.len() < turns {
+            match pairs.then(|| questioner.ask_twice(facts, dice)).flatten() {
+                Some(pair) => questions.extend(pair),
+                None => questions.push(questioner.ask(facts, self.feed.sampler().pool(), dice)),
+            }
+        }
+        questions.truncate(turns);
+        for (turn, question) in questions.into_iter().enumerate() {
             let prompt = match (shortly, turn) {
                 (true, _) => {
                     let description = if turn == 0 { &*description } else { "" };

@@ -1,15 +1,18 @@
 //! What the encoder knows by name: single things by style, and things in scenes.
 
+use std::ops::Range;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use deem_data::world::corpus::{Part, Role};
 use deem_data::world::scene::{Facts, SceneConfig};
-use deem_data::world::{Casting, SceneFeed, ScenePair};
+use deem_data::world::{Casting, SceneFeed};
 use deem_metrics::statistics::Interval;
 
 use super::probe::Probe;
 use super::{CHUNK, SCENES, SEED, percent};
 use crate::built_in::BuiltIn;
+use crate::pretrain::Clip;
 use crate::pretrain::clip::{class_embeddings, embed};
 use crate::standins::StandIns;
 use deem_engine::EngineError;
@@ -68,12 +71,7 @@ pub(super) fn zero_shot(
                 design.casting(drawing.style) == *casting && (known || !design.unseen_apart)
             });
             let feed = data.world.feed(pool, single.clone(), "gate", SEED, side)?;
-            Ok((
-                *name,
-                accuracy(standins, data, &feed, device, &|pair, best| {
-                    pair.facts.has(best)
-                })?,
-            ))
+            Ok((*name, accuracy(standins, data, &feed, device, &Facts::has)?))
         })
         .collect()
 }
@@ -84,24 +82,42 @@ fn accuracy(
     data: &BuiltIn,
     feed: &SceneFeed,
     device: &Device,
-    is_right: &dyn Fn(&ScenePair, usize) -> bool,
+    is_right: &dyn Fn(&Facts, usize) -> bool,
 ) -> Result<Interval, EngineError> {
     let clip = standins.clip(device)?.no_grad();
     let texts = class_embeddings(&clip, data, device)?;
-    let mut right = Vec::new();
-    for start in (0..SCENES).step_by(CHUNK) {
+    let (images, facts) = embedded(&clip, feed, 0..SCENES, device)?;
+    let scores = deem_kernels::linear(images, texts, None);
+    let best = scores.argmax(1).into_data();
+    let best = best.iter::<i64>().map(|class| class as usize);
+    let right: Vec<bool> = facts
+        .iter()
+        .zip(best)
+        .map(|(facts, best)| is_right(facts, best))
+        .collect();
+    Ok(percent(&right))
+}
+
+/// Embeddings of scenes of a feed, `[scenes, width]`, and what they show; the pictures are dropped as they are seen.
+fn embedded(
+    clip: &Clip,
+    feed: &SceneFeed,
+    scenes: Range<u64>,
+    device: &Device,
+) -> Result<(Tensor<2>, Vec<Facts>), EngineError> {
+    let (mut rows, mut facts) = (Vec::new(), Vec::new());
+    for start in scenes.step_by(CHUNK) {
         let pairs = (start..start + CHUNK as u64)
             .map(|i| feed.pair(i, false))
             .collect::<Result<Vec<_>, _>>()?;
-        let pictures: Vec<_> = pairs.iter().map(|p| p.image.clone()).collect();
-        let images = embed(&clip, &pictures, feed.resolution(), device);
-        let scores = deem_kernels::linear(images, texts.clone(), None);
-        let best: Vec<i64> = scores.argmax(1).into_data().iter::<i64>().collect();
-        for (pair, best) in pairs.iter().zip(best) {
-            right.push(is_right(pair, best as usize));
-        }
+        let (pictures, shown): (Vec<_>, Vec<_>) = pairs
+            .into_iter()
+            .map(|pair| (pair.image, pair.facts))
+            .unzip();
+        rows.push(embed(clip, &pictures, feed.resolution(), device));
+        facts.extend(shown);
     }
-    Ok(percent(&right))
+    Ok((Tensor::cat(rows, 0), facts))
 }
 
 /// Scenes of two and three things in captioned styles; `None` where the design singles none out.
@@ -126,8 +142,8 @@ pub(super) fn in_scenes(
     let feed = data
         .world
         .feed(pool, scenes, "gate scenes", SEED, data.resolution())?;
-    let main_thing = accuracy(standins, data, &feed, device, &|pair, best| {
-        pair.facts.groups[pair.facts.main].concept == best
+    let main_thing = accuracy(standins, data, &feed, device, &|facts, best| {
+        facts.groups[facts.main].concept == best
     })?;
     Ok(Some(InScenes {
         main_thing,
@@ -144,28 +160,15 @@ fn noun_probe(
     device: &Device,
 ) -> Result<Interval, EngineError> {
     let clip = standins.clip(device)?.no_grad();
-    let side = feed.resolution();
-    let embedded = |from: u64, count: u64| -> Result<(Tensor<2>, Vec<Facts>), EngineError> {
-        let (mut rows, mut facts) = (Vec::new(), Vec::new());
-        for start in (from..from + count).step_by(CHUNK) {
-            let pairs = (start..start + CHUNK as u64)
-                .map(|i| feed.pair(i, false))
-                .collect::<Result<Vec<_>, _>>()?;
-            let pictures: Vec<_> = pairs.iter().map(|p| p.image.clone()).collect();
-            rows.push(embed(&clip, &pictures, side, device));
-            facts.extend(pairs.into_iter().map(|pair| pair.facts));
-        }
-        Ok((Tensor::cat(rows, 0), facts))
-    };
     let concepts = data.world.corpus().concepts().len();
-    let (rows, facts) = embedded(SCENES, FITTED)?;
+    let (rows, facts) = embedded(&clip, feed, SCENES..SCENES + FITTED, device)?;
     let shown = facts.iter().flat_map(|facts| {
         (0..concepts).map(move |concept| f32::from(u8::from(facts.has(concept))))
     });
     let shown = TensorData::new(shown.collect(), [facts.len(), concepts]);
     let words = class_embeddings(&clip, data, device)? * clip.scale().unsqueeze();
     let probe = Probe::fit(rows, Tensor::from_data(shown, device), words);
-    let (rows, facts) = embedded(0, SCENES)?;
+    let (rows, facts) = embedded(&clip, feed, 0..SCENES, device)?;
     let right: Vec<bool> = probe
         .best(rows)
         .into_iter()

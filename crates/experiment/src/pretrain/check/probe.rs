@@ -4,6 +4,7 @@
 //! scenes as the text tower's own words, which are a linear classifier too.
 
 use burn::tensor::Tensor;
+use deem_kernels::{AdamW, adamw_step};
 
 /// Steps of full-batch gradient descent.
 const STEPS: usize = 100;
@@ -48,8 +49,9 @@ impl Probe {
             let wrong = wrong.div_scalar(count as f64).transpose();
             let slope = deem_kernels::linear(wrong.clone(), across.clone(), None);
             let slope = slope + weight.value.clone().mul_scalar(DECAY);
-            weight.step(slope, rate, step);
-            bias.step(deem_kernels::linear(wrong, ones.clone(), None), rate, step);
+            weight.step(slope, rate, step as u64 + 1);
+            let slope = deem_kernels::linear(wrong, ones.clone(), None);
+            bias.step(slope, rate, step as u64 + 1);
         }
         Self {
             mean,
@@ -96,17 +98,28 @@ impl Adam {
         }
     }
 
-    fn step(&mut self, slope: Tensor<2>, rate: f64, step: usize) {
-        let (beta1, beta2) = (0.9, 0.999);
-        let mix = |old: &Tensor<2>, new: Tensor<2>, beta: f64| {
-            old.clone().mul_scalar(beta) + new.mul_scalar(1.0 - beta)
+    fn step(&mut self, slope: Tensor<2>, lr: f64, step: u64) {
+        let options = AdamW {
+            lr,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.0,
+            step,
         };
-        self.first = mix(&self.first, slope.clone(), beta1);
-        self.second = mix(&self.second, slope.clone() * slope, beta2);
-        let passed = |beta: f64| 1.0 - libm::pow(beta, step as f64 + 1.0);
-        let first = self.first.clone().div_scalar(passed(beta1));
-        let second = deem_kernels::sqrt(self.second.clone().div_scalar(passed(beta2)));
-        self.value = self.value.clone() - first.mul_scalar(rate) / second.add_scalar(1e-8);
+        let shape = self.value.dims();
+        let [value, first, second] = [&self.value, &self.first, &self.second];
+        let flat = |tensor: &Tensor<2>| tensor.clone().flatten(0, 1);
+        let (value, first, second) = adamw_step(
+            flat(value),
+            flat(&slope),
+            flat(first),
+            flat(second),
+            options,
+        );
+        self.value = value.reshape(shape);
+        self.first = first.reshape(shape);
+        self.second = second.reshape(shape);
     }
 }
 
