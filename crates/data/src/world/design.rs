@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::augment::Augmentation;
 use super::corpus::{Style, Subset};
-use super::scene::{SceneConfig, WebCaptions};
+use super::scene::{Places, SceneConfig, WebCaptions};
 use super::source::InstructConfig;
 
 /// Name of a design, as configurations write it.
@@ -59,6 +59,8 @@ pub struct Design {
     /// What the captions of the encoder's pre-training and of stage 1 leave out; `None`: they name everything that is
     /// there.
     pub captions: Option<WebCaptions>,
+    /// Where full captions say where things are.
+    pub places: Places,
     /// Share of stage-1 pictures in web styles, `[0, 1]`.
     pub web_pictures: f32,
     /// How training pictures vary, if they do.
@@ -92,6 +94,7 @@ impl Design {
             ],
             scenes: SceneConfig::default(),
             captions: None,
+            places: Places::Inline,
             web_pictures: 0.0,
             augmentation: None,
             instructions: InstructConfig::default(),
@@ -119,6 +122,7 @@ impl Design {
                 ..SceneConfig::default()
             },
             captions: Some(WebCaptions::default()),
+            places: Places::Apart,
             web_pictures: 0.3,
             augmentation: Some(Augmentation::default()),
             instructions: InstructConfig {

@@ -85,7 +85,7 @@ impl World {
 
     /// A captioner for the corpus.
     pub fn captioner(&self) -> Captioner {
-        Captioner::new(self.corpus.clone())
+        Captioner::new(self.corpus.clone(), self.design.places)
     }
 
     /// What the style of a drawing is for.
@@ -300,6 +300,14 @@ impl SceneFeed {
         let scene = self.sampler.sample(&mut dice);
         let facts = Facts::new(&scene, self.sampler.renderer().corpus())?;
         Ok((scene, facts, dice))
+    }
+
+    /// What is true of scene number `index`, which is not drawn.
+    ///
+    /// # Errors
+    /// As [`Facts::new`].
+    pub fn facts(&self, index: u64) -> Result<Facts, DataError> {
+        Ok(self.scene(index)?.1)
     }
 
     /// The picture of a scene, as it varies in training if the feed is for training: the same for the same name.

@@ -12,6 +12,9 @@ use deem_engine::EngineError;
 use deem_engine::objective::{counted_cross_entropy, deem_counts};
 use deem_engine::train::{Counts, Loss, Piece, Shares, Task};
 
+/// Layers whose heads pass something on at first.
+const SPEAKING: usize = 3;
+
 /// Predicts the next token of text documents.
 pub struct LanguageTask {
     /// Makes batches without images.
@@ -24,17 +27,26 @@ pub struct LanguageTask {
 
 impl LanguageTask {
     /// An untrained model. MLPs add nothing at first, so that what a token is reaches every layer undisturbed; tokens
-    /// attend to those like themselves, and heads pass on what they attend to: whether two words are the same is there to
-    /// be read from the start.
+    /// attend to those like themselves, or, in the first layer, to those right before them, and heads pass on what they
+    /// attend to: whether two words are the same, and what stood beside a word, is there to be read from the start.
     pub fn model(config: &LlamaConfig, seed: u64, device: &Device) -> Llama {
         let rules = [
             ("down_proj.weight", Fill::Constant(0.0)),
-            ("embed_tokens.weight", Fill::Normal(0.05)),
+            ("embed_tokens.weight", Fill::NormalAround(0.05, 0.05)),
         ];
         let mut model = initialize(Llama::new(config, None, device), seed, &rules);
+        // Once normalised, half of an input's square is common to all.
+        let common = config.hidden_size as f32 * std::f32::consts::FRAC_1_SQRT_2;
+        let theta = config.rope().rope_theta.unwrap_or(10_000.0);
         let layers = std::mem::take(&mut model.model.layers);
-        let layers = layers.into_iter().map(|mut layer| {
-            layer.self_attn = layer.self_attn.resembling().passing_on(0.5);
+        let layers = layers.into_iter().enumerate().map(|(index, mut layer)| {
+            let heads = config.num_attention_heads;
+            let share = if index < SPEAKING { 0.5 } else { 0.0 };
+            let attention = layer.self_attn.resembling(1.5).passing_on(share);
+            layer.self_attn = match index {
+                0 => attention.looking_back(heads - 1, theta, common),
+                _ => attention,
+            };
             layer
         });
         model.model.layers = layers.collect();

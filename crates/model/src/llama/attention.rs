@@ -59,15 +59,16 @@ pub(super) enum Past<'a> {
 }
 
 impl LlamaAttention {
-    /// Initial values under which a token attends to others like itself ("mimetic initialization", Trockman and
-    /// Kolter, 2023): each head's queries become the sum of their own values and its keys', at the same scale. A
-    /// small model trained from scratch finds back to what was said before much sooner.
+    /// Initial values under which a token attends to others like itself (after "mimetic initialization", Trockman and
+    /// Kolter, 2023): queries are made as the keys of their head are, both `sharpness` times as large as they were, and
+    /// what all entries of an input have in common counts for neither.
     #[must_use]
-    pub fn resembling(mut self) -> Self {
-        let (keys, queries) = (self.k_proj.weight.val(), self.q_proj.weight.val());
-        let of_heads = self.of_heads(keys);
-        let sum = (queries + of_heads).mul_scalar(std::f32::consts::FRAC_1_SQRT_2);
-        self.q_proj.weight = set(self.q_proj.weight, sum.into_data());
+    pub fn resembling(mut self, sharpness: f32) -> Self {
+        let keys = self.k_proj.weight.val();
+        let keys = (keys.clone() - keys.mean_dim(1)).mul_scalar(sharpness);
+        let queries = self.of_heads(keys.clone());
+        self.q_proj.weight = set(self.q_proj.weight, queries.into_data());
+        self.k_proj.weight = set(self.k_proj.weight, keys.into_data());
         self
     }
 
@@ -86,6 +87,49 @@ impl LlamaAttention {
         let signs = Tensor::from_data(signs, &values.device());
         let outputs = (values * signs).transpose();
         self.o_proj.weight = set(self.o_proj.weight, outputs.into_data());
+        self
+    }
+
+    /// Initial values under which the first `heads` heads attend to what stands one, two, … tokens before, whatever it is:
+    /// to know what stood before each token is the half of finding back to it that is learned last (induction heads,
+    /// Olsson et al., 2022).
+    ///
+    /// Queries and keys are made from what all inputs have in common, so that they turn with positions only: entries that
+    /// add up to `common`. In head `n` the keys are ahead of the queries by `n + 1` positions of the four fastest
+    /// frequencies of base `theta`.
+    #[must_use]
+    pub fn looking_back(mut self, heads: usize, theta: f64, common: f32) -> Self {
+        const PAIRS: usize = 4;
+        /// Scores where a head looks; 0.7 of it beside that.
+        const SCORE: f64 = 14.0;
+        let pairs = PAIRS.min(self.head_dim / 2);
+        let size =
+            (SCORE / pairs as f64 * (self.head_dim as f64).sqrt()).sqrt() / f64::from(common);
+        let aimed = |mut linear: Linear, ahead: bool| {
+            let [rows, width] = linear.weight.val().dims();
+            let data = linear.weight.val().into_data();
+            let mut values: Vec<f32> = data.iter::<f32>().collect();
+            for head in 0..heads.min(rows / self.head_dim) {
+                let at = head * self.head_dim;
+                values[at * width..(at + self.head_dim) * width].fill(0.0);
+                for pair in 0..pairs {
+                    let frequency = libm::pow(theta, -((2 * pair) as f64) / self.head_dim as f64);
+                    let turned = if ahead { (head + 1) as f64 } else { 0.0 };
+                    let (sine, cosine) = libm::sincos(turned * frequency);
+                    for (row, value) in [(pair, cosine), (pair + self.head_dim / 2, sine)] {
+                        let start = (at + row) * width;
+                        values[start..start + width].fill((size * value) as f32);
+                    }
+                }
+            }
+            linear.weight = set(
+                linear.weight.clone(),
+                TensorData::new(values, [rows, width]),
+            );
+            linear
+        };
+        self.q_proj = aimed(self.q_proj, false);
+        self.k_proj = aimed(self.k_proj, true);
         self
     }
 
@@ -204,17 +248,58 @@ mod tests {
     }
 
     #[test]
-    fn queries_resemble_the_keys_of_their_group() {
+    fn queries_are_made_as_the_keys_of_their_group() {
         let own = layer();
-        let (queries, keys) = (values(&own.q_proj), values(&own.k_proj));
-        let resembling = own.resembling();
+        let keys = values(&own.k_proj);
+        let resembling = own.resembling(1.5);
+        let (queries, sharp) = (values(&resembling.q_proj), values(&resembling.k_proj));
         // Two rows of eight numbers a head; heads 0 and 1 share the keys of group 0, 2 and 3 those of group 1.
-        for (at, value) in values(&resembling.q_proj).into_iter().enumerate() {
+        for (at, query) in queries.into_iter().enumerate() {
             let (head, within) = (at / 16, at % 16);
-            let expected = (queries[at] + keys[head / 2 * 16 + within]) * 0.5_f32.sqrt();
-            assert!((value - expected).abs() < 1e-6, "{at}: {value} {expected}");
+            assert_eq!(query, sharp[head / 2 * 16 + within], "{at}");
         }
-        assert_eq!(values(&resembling.k_proj), keys);
+        for (row, sharp) in keys.chunks(8).zip(sharp.chunks(8)) {
+            let mean = row.iter().sum::<f32>() / 8.0;
+            for (key, sharp) in row.iter().zip(sharp) {
+                assert!(((key - mean) * 1.5 - sharp).abs() < 1e-6, "{key} {sharp}");
+            }
+        }
+    }
+
+    #[test]
+    fn heads_look_back_by_their_number() {
+        let config: LlamaConfig = serde_json::from_value(serde_json::json!({
+            "vocab_size": 4, "hidden_size": 64, "intermediate_size": 8, "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+        }))
+        .unwrap();
+        let attention = initialize(LlamaAttention::new(&config, 0, &Device::flex()), 3, &[]);
+        let attention = attention.looking_back(2, 10_000.0, 64.0);
+        // Inputs of ones: their entries add up to 64.
+        let input = Tensor::<3>::ones([1, 12, 64], &Device::flex());
+        let rope = config.rope();
+        let rotary = super::super::rope::Rotary::new(rope, 32, false);
+        let (cos, sin) = rotary.at(&(0..12).collect::<Vec<_>>(), &input);
+        let turned = |linear: &Linear| {
+            let heads = split_heads(linear.forward(input.clone()), 2);
+            deem_kernels::rotary(heads, cos.clone(), sin.clone())
+        };
+        let (queries, keys) = (turned(&attention.q_proj), turned(&attention.k_proj));
+        let scores = queries
+            .matmul(keys.swap_dims(2, 3))
+            .div_scalar(32_f32.sqrt());
+        for head in 0..2 {
+            for query in 4..12 {
+                let row =
+                    scores
+                        .clone()
+                        .slice([0..1, head..head + 1, query..query + 1, 0..query + 1]);
+                let row: Vec<f32> = row.into_data().iter::<f32>().collect();
+                let best = row.iter().copied().fold(f32::MIN, f32::max);
+                assert_eq!(row[query - head - 1], best, "{row:?}");
+                assert!((best - 14.0).abs() < 1e-3, "{best}");
+            }
+        }
     }
 
     #[test]

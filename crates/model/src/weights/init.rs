@@ -20,6 +20,8 @@ pub enum Fill {
     Constant(f32),
     /// Independent normal entries with mean zero.
     Normal(f32),
+    /// Independent normal entries: mean, standard deviation.
+    NormalAround(f32, f32),
     /// Independent uniform entries in ± the bound.
     Uniform(f32),
     /// Normal with standard deviation `gain / √fan_in`.
@@ -95,6 +97,10 @@ impl ModuleMapper for Initializer<'_> {
             Fill::Keep => return param,
             Fill::Constant(value) => vec![value; count],
             Fill::Normal(std) => normal(&mut rng, count, std),
+            Fill::NormalAround(mean, std) => {
+                let entries = normal(&mut rng, count, std).into_iter();
+                entries.map(|entry| mean + entry).collect()
+            }
             Fill::Uniform(bound) => (0..count)
                 .map(|_| (rng.random::<f32>() * 2.0 - 1.0) * bound)
                 .collect(),

@@ -13,10 +13,23 @@ use crate::dice::Dice;
 use crate::text::protocol::fill;
 use crate::world::corpus::Corpus;
 
+/// Where a full caption says where things are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Places {
+    /// Behind each thing: "a red cat upside down at the top left and a bus at the top right".
+    #[default]
+    Inline,
+    /// In a clause at the end, right behind each noun again: "a red cat upside down and a bus, the cat at the top left
+    /// and the bus at the top right". What a place belongs to stands at a fixed distance before it, as what a color
+    /// belongs to stands behind it.
+    Apart,
+}
+
 /// Writes captions about scenes of one corpus.
 #[derive(Clone, Debug)]
 pub struct Captioner {
     corpus: Arc<Corpus>,
+    places: Places,
 }
 
 /// Wording choices, drawn before any fact is looked at: two captions made with equal dice differ in
@@ -43,8 +56,8 @@ impl Choices {
 
 impl Captioner {
     /// A captioner for a corpus.
-    pub fn new(corpus: Arc<Corpus>) -> Self {
-        Self { corpus }
+    pub fn new(corpus: Arc<Corpus>, places: Places) -> Self {
+        Self { corpus, places }
     }
 
     /// Singular noun of a concept.
@@ -83,14 +96,12 @@ impl Captioner {
             .relation
             .then(|| self.related(facts, &choices))
             .flatten();
+        let inline = self.places == Places::Inline;
         let (list, arrangement) = match related {
             Some(sentence) => (sentence, ""),
             None => {
-                let groups: Vec<String> = facts
-                    .groups
-                    .iter()
-                    .map(|g| self.describe(g, choices.upright, choices.order, true))
-                    .collect();
+                let describe = |g| self.describe(g, choices.upright, choices.order, inline);
+                let groups: Vec<String> = facts.groups.iter().map(describe).collect();
                 (join(&groups), arrangement_phrase(facts.arrangement))
             }
         };
@@ -99,7 +110,7 @@ impl Captioner {
         } else {
             format!(" {arrangement}")
         };
-        fill(
+        let caption = fill(
             FULL[choices.template],
             &[
                 ("list", &list),
@@ -107,7 +118,32 @@ impl Captioner {
                 ("a_background", &with_article(facts.background.words())),
                 ("background", facts.background.words()),
             ],
-        )
+        );
+        match inline {
+            true => caption,
+            false => caption + &self.layout(facts),
+        }
+    }
+
+    /// Where the things are, as a clause: ", the cat at the top left and the bus at the top right"; empty if nothing has
+    /// a place.
+    fn layout(&self, facts: &Facts) -> String {
+        let placed = facts.groups.iter().filter_map(|group| {
+            let at = position_phrase(group.position?);
+            Some(format!("the {} {at}", self.name(group)))
+        });
+        match join(&placed.collect::<Vec<_>>()) {
+            places if places.is_empty() => places,
+            places => format!(", {places}"),
+        }
+    }
+
+    /// The noun of a group, in its number.
+    fn name(&self, group: &Group) -> &str {
+        match group.count {
+            1 => self.noun(group.concept),
+            _ => self.plural(group.concept),
+        }
     }
 
     /// Describes one group by itself, as asked for a region: "a red cat upside down at the top left".
@@ -128,11 +164,7 @@ impl Captioner {
         turned_first: bool,
         say_position: bool,
     ) -> String {
-        let noun = if group.count == 1 {
-            self.noun(group.concept)
-        } else {
-            self.plural(group.concept)
-        };
+        let noun = self.name(group);
         let colour = if group.tint == Tint::Natural {
             ""
         } else {
@@ -223,7 +255,7 @@ mod tests {
     #[test]
     fn captions_read_well_and_say_everything() {
         let corpus = Arc::new(Corpus::builtin(Subset::Core).unwrap());
-        let captioner = Captioner::new(corpus.clone());
+        let captioner = Captioner::new(corpus.clone(), Places::Inline);
         let mut facts = Facts {
             groups: vec![
                 group(&corpus, "owl", Position::Left),
@@ -264,9 +296,37 @@ mod tests {
     }
 
     #[test]
+    fn places_apart_stand_right_behind_their_nouns() {
+        let corpus = Arc::new(Corpus::builtin(Subset::Core).unwrap());
+        let captioner = Captioner::new(corpus.clone(), Places::Apart);
+        let mut facts = Facts {
+            groups: vec![
+                group(&corpus, "owl", Position::TopLeft),
+                group(&corpus, "bus", Position::Right),
+            ],
+            main: 0,
+            background: Background::Pink,
+            arrangement: Arrangement::Diagonal,
+        };
+        facts.groups[1].count = 2;
+        let end = ", the owl at the top left and the buses on the right";
+        for index in 0..50 {
+            let caption = captioner.full(&facts, &mut Dice::new(1, "caption", index));
+            assert!(caption.ends_with(end), "{caption}");
+            assert_eq!(caption.matches("left").count(), 1, "{caption}");
+        }
+        facts.groups[0].position = None;
+        let caption = captioner.full(&facts, &mut Dice::new(1, "caption", 0));
+        assert!(caption.ends_with(", the buses on the right"), "{caption}");
+        facts.groups[1].position = None;
+        let caption = captioner.full(&facts, &mut Dice::new(1, "caption", 0));
+        assert!(!caption.contains(", the"), "{caption}");
+    }
+
+    #[test]
     fn equal_dice_give_captions_that_differ_in_the_fact_only() {
         let corpus = Arc::new(Corpus::builtin(Subset::Core).unwrap());
-        let captioner = Captioner::new(corpus.clone());
+        let captioner = Captioner::new(corpus.clone(), Places::Inline);
         let facts = Facts {
             groups: vec![group(&corpus, "owl", Position::Center)],
             main: 0,

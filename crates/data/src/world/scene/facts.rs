@@ -156,6 +156,25 @@ impl Facts {
         Some(wrong)
     }
 
+    /// Whether things differ in an attribute: the value of one of them is found by its name only.
+    pub fn tells_apart(&self, attribute: Attribute) -> bool {
+        let differ = |value: &dyn Fn(&Group) -> Option<String>| {
+            let mut values = self.groups.iter().filter_map(value);
+            let first = values.next();
+            values.any(|value| Some(value) != first)
+        };
+        match attribute {
+            Attribute::Quantity => differ(&|group| Some(group.count.to_string())),
+            Attribute::Colour => differ(&|group| {
+                let tinted = group.tint != Tint::Natural;
+                tinted.then(|| group.tint.words().to_owned())
+            }),
+            Attribute::Position => differ(&|group| Some(group.position?.words().to_owned())),
+            Attribute::Orientation => differ(&|group| Some(group.orientation?.words().to_owned())),
+            _ => false,
+        }
+    }
+
     /// The same without positions, which would give the arrangement away.
     #[must_use]
     pub fn unplaced(&self) -> Self {

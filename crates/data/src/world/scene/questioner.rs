@@ -262,7 +262,7 @@ fn yes_no(attribute: Attribute, text: String, claim: &str, answer: &str) -> Ques
 mod tests {
     use super::*;
     use crate::world::corpus::{Corpus, Subset};
-    use crate::world::scene::{Arrangement, Background, Orientation, Tint};
+    use crate::world::scene::{Arrangement, Background, Orientation, Places, Tint};
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
@@ -288,7 +288,10 @@ mod tests {
             arrangement: Arrangement::Grid,
         };
         (
-            Questioner::new(Captioner::new(corpus), QuestionMix::default()),
+            Questioner::new(
+                Captioner::new(corpus, Places::Inline),
+                QuestionMix::default(),
+            ),
             pool,
             facts,
         )

@@ -12,7 +12,9 @@ use crate::text::protocol::{
     ANSWER, ASSISTANT, CAPTION_ANSWER, CAPTION_REQUEST, LOOK, REGION_REQUEST, SYSTEM, USER,
 };
 use crate::world::feed::SceneFeed;
-use crate::world::scene::{Attribute, Facts, QuestionMix, Questioner};
+use crate::world::scene::{
+    Attribute, Draft, Facts, Orientation, Question, QuestionMix, Questioner, Tint,
+};
 
 /// Shares of the kinds of documents.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,11 +23,13 @@ pub struct LanguageConfig {
     /// Share of bare captions: two to five of the same scene in different words. Saying a thing again is
     /// how a small model learns to look back.
     pub captions: f32,
-    /// The first documents are bare captions only; their share falls to the above over this many.
+    /// So many documents come first that only ask what things of a crowd are like, answers right behind the questions;
+    /// the first half of them about colors and directions, which stand right beside a noun. To find a thing by its name is
+    /// learned in few hundred steps where nothing else is to be learned, and not in ten thousand among everything else.
     pub introduction: u64,
     /// Share of requests for a caption or a region description, answered.
     pub descriptions: f32,
-    /// Over this many documents closed questions come in place of open ones: what is to be compared with a claim must
+    /// Over this many documents after those closed questions come in place of open ones: what is to be compared with a claim must
     /// first be found.
     pub opening: u64,
     /// Most questions about one description, as turns of a conversation; 1 to this many.
@@ -43,6 +47,9 @@ pub struct LanguageConfig {
     pub terse: f32,
     /// Share of descriptions that only name categories (with presence questions only).
     pub category_descriptions: f32,
+    /// Share of documents about crowds: three to five things, no two alike in color, number, place or direction. In most
+    /// scenes one value is all there is, and what it belongs to need not be learned. In `[0, 1]`.
+    pub crowded: f32,
     /// Weights of attributes and forms; what is learned last is asked most.
     pub questions: QuestionMix,
 }
@@ -62,8 +69,8 @@ impl Default for LanguageConfig {
         };
         Self {
             captions: 0.08,
-            introduction: 32_000,
-            opening: 48_000,
+            introduction: 64_000,
+            opening: 64_000,
             descriptions: 0.06,
             turns: 3,
             plain: 0.85,
@@ -71,6 +78,7 @@ impl Default for LanguageConfig {
             paired: 0.5,
             terse: 0.7,
             category_descriptions: 0.1,
+            crowded: 0.5,
             questions,
         }
     }
@@ -84,6 +92,8 @@ pub struct LanguageSource {
     questioner: Questioner,
     open: Questioner,
     presence: Questioner,
+    /// Of things, all that can be asked; what stands right beside their nouns.
+    drills: [Questioner; 2],
 }
 
 impl LanguageSource {
@@ -103,6 +113,20 @@ impl LanguageSource {
             forms: [1.0, 0.0, 0.0],
         };
         let presence = Questioner::new(feed.captioner().clone(), only);
+        let of_things = QuestionMix {
+            presence: 0.0,
+            main_object: 0.0,
+            background: 0.0,
+            structure: 0.0,
+            forms: [0.0, 1.0, 0.0],
+            ..QuestionMix::default()
+        };
+        let beside = QuestionMix {
+            quantity: 0.0,
+            position: 0.0,
+            ..of_things.clone()
+        };
+        let drills = [of_things, beside].map(|mix| Questioner::new(feed.captioner().clone(), mix));
         let mostly_open = QuestionMix {
             forms: [0.1, 0.9, 0.0],
             ..config.questions.clone()
@@ -114,7 +138,33 @@ impl LanguageSource {
             questioner,
             open,
             presence,
+            drills,
         }
+    }
+
+    /// Three to five things that differ in everything that can be asked about them.
+    fn crowd(&self, dice: &mut Dice) -> Result<Facts, DataError> {
+        let draft = Draft {
+            counts: Some(vec![1; 3 + dice.below(3)]),
+            ..Draft::default()
+        };
+        let sampler = self.feed.sampler();
+        let scene = sampler.sample_like(&draft, dice);
+        let mut facts = Facts::new(&scene, sampler.renderer().corpus())?;
+        let mut tints = Tint::COLOURS.to_vec();
+        let mut orientations = Orientation::ALL.to_vec();
+        let mut counts: Vec<usize> = (1..=facts.groups.len().min(4)).collect();
+        dice.shuffle(&mut tints);
+        dice.shuffle(&mut orientations);
+        dice.shuffle(&mut counts);
+        let groups = facts.groups.iter_mut().enumerate();
+        for (index, group) in groups {
+            group.tint = tints[index % tints.len()];
+            let turned = orientations[index % orientations.len()];
+            group.orientation = group.orientation.map(|_| turned);
+            group.count = counts[index % counts.len()];
+        }
+        Ok(facts)
     }
 
     /// A caption that names the groups in any order: to say again what is true of a thing, it has to be found by the
@@ -146,6 +196,19 @@ impl LanguageSource {
             );
             conversation(&prompt, &captioner.region_reference(group))
         }
+    }
+
+    /// What things of a crowd are like, one question after the other.
+    fn drilled(&self, facts: &Facts, drill: &Questioner, dice: &mut Dice) -> Vec<Segment> {
+        let description = self.feed.captioner().full(facts, dice);
+        let mut segments = Vec::new();
+        for turn in 0..self.config.plain_turns.max(1) {
+            let question = drill.ask(facts, self.feed.sampler().pool(), dice);
+            let description = if turn == 0 { &*description } else { "" };
+            segments.extend(asked(&plain_turn(description, &question, true), None));
+            segments.extend(text::answer(&question.answer));
+        }
+        segments
     }
 
     /// Questions about a scene; `closed` is the share of documents whose questions have their final mix of forms.
@@ -180,14 +243,8 @@ impl LanguageSource {
         questions.truncate(turns);
         for (turn, question) in questions.into_iter().enumerate() {
             let prompt = match (shortly, turn) {
-                (true, _) => {
-                    let description = if turn == 0 { &*description } else { "" };
-                    let question = question.plain();
-                    match terse {
-                        true => format!("{description} {question}"),
-                        false => format!("{description} {question} {ANSWER}"),
-                    }
-                }
+                (true, 0) => plain_turn(&description, &question, terse),
+                (true, _) => plain_turn("", &question, terse),
                 (false, 0) => text::text_question_prompt(&description, &question.prompt()),
                 (false, _) => format!(
                     "\n{USER} {LOOK} {}\n{ASSISTANT} {ANSWER}",
@@ -204,6 +261,15 @@ impl LanguageSource {
             segments.extend(text::answer(&question.answer));
         }
         segments
+    }
+}
+
+/// A question without roles and instructions, with what it is about before it.
+fn plain_turn(description: &str, question: &Question, terse: bool) -> String {
+    let question = question.plain();
+    match terse {
+        true => format!("{description} {question}"),
+        false => format!("{description} {question} {ANSWER}"),
     }
 }
 
@@ -241,16 +307,24 @@ impl Source for LanguageSource {
     }
 
     fn get(&self, index: u64) -> Result<Sample, DataError> {
-        let (_, facts, mut dice) = self.feed.scene(index)?;
-        let passed = |documents: u64| (index as f32 / documents.max(1) as f32).min(1.0);
-        let read = passed(self.config.introduction);
-        let later = 1.0 - self.config.captions;
-        let shares = [
-            1.0 - read * later,
-            read * self.config.descriptions,
-            read * (later - self.config.descriptions),
-        ];
+        let (_, mut facts, mut dice) = self.feed.scene(index)?;
+        let introduced = index >= self.config.introduction;
+        if !introduced || dice.chance(self.config.crowded) {
+            facts = self.crowd(&mut dice)?;
+        }
+        let later = index.saturating_sub(self.config.introduction);
+        let closed = (later as f32 / self.config.opening.max(1) as f32).min(1.0);
+        let LanguageConfig {
+            captions,
+            descriptions,
+            ..
+        } = self.config;
+        let shares = [captions, descriptions, 1.0 - captions - descriptions];
         let segments = match dice.weighted(&shares) {
+            _ if !introduced => {
+                let beside = index < self.config.introduction / 2;
+                self.drilled(&facts, &self.drills[usize::from(beside)], &mut dice)
+            }
             Some(0) => {
                 // The first one says what nobody can foresee.
                 let mut segments = vec![Segment::Text {
@@ -267,7 +341,7 @@ impl Source for LanguageSource {
                 segments
             }
             Some(1) => self.description(&facts, &mut dice),
-            _ => self.questions(&facts, passed(self.config.opening), &mut dice),
+            _ => self.questions(&facts, closed, &mut dice),
         };
         Ok(Sample {
             id: self.feed.id(index),
@@ -281,9 +355,10 @@ impl Source for LanguageSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::World;
     use crate::world::corpus::Subset;
-    use crate::world::scene::SceneConfig;
+    use crate::world::scene::{Group, SceneConfig};
+    use crate::world::{Design, World};
+    use std::collections::BTreeSet;
 
     fn documents(config: LanguageConfig) -> Vec<String> {
         let world = World::builtin(Subset::Extended).unwrap();
@@ -327,6 +402,58 @@ mod tests {
         for document in documents(only(0.0, 0.0)) {
             assert_eq!(document.matches(ANSWER).count(), 4, "{document}");
         }
+    }
+
+    #[test]
+    fn the_first_documents_ask_what_things_of_a_crowd_are_like() {
+        let world = World::of(Design::web()).unwrap();
+        let feed = world.language_feed(SceneConfig::default(), 1).unwrap();
+        let source = LanguageSource::new(feed, LanguageConfig::default());
+        for index in 0..20 {
+            let segments = source.get(index).unwrap().segments;
+            let answers = segments
+                .iter()
+                .filter(|s| matches!(s, Segment::Eos { .. }))
+                .count();
+            assert_eq!(
+                answers,
+                LanguageConfig::default().plain_turns,
+                "{segments:?}"
+            );
+            let counted = |segment: &Segment| match segment {
+                Segment::Text { text, counted } if *counted => Some(text.clone()),
+                _ => None,
+            };
+            let answers: Vec<String> = segments.iter().filter_map(counted).collect();
+            assert!(
+                !answers
+                    .iter()
+                    .any(|a| a.contains("yes") || a.contains("no")),
+                "{answers:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn things_of_a_crowd_differ_in_all_that_is_asked_about_them() {
+        let world = World::of(Design::web()).unwrap();
+        let feed = world.language_feed(SceneConfig::default(), 1).unwrap();
+        let source = LanguageSource::new(feed, LanguageConfig::default());
+        let mut sizes = BTreeSet::new();
+        for index in 0..60 {
+            let facts = source.crowd(&mut Dice::new(1, "crowd", index)).unwrap();
+            let things = facts.groups.len();
+            sizes.insert(things);
+            let different = |value: &dyn Fn(&Group) -> String| {
+                let values: BTreeSet<String> = facts.groups.iter().map(value).collect();
+                values.len()
+            };
+            assert_eq!(different(&|g| format!("{:?}", g.tint)), things);
+            assert_eq!(different(&|g| format!("{:?}", g.position)), things);
+            assert_eq!(different(&|g| g.concept.to_string()), things);
+            assert_eq!(different(&|g| g.count.to_string()), things.min(4));
+        }
+        assert_eq!(sizes, BTreeSet::from([3, 4, 5]));
     }
 
     #[test]

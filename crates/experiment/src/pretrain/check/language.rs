@@ -15,6 +15,16 @@ use crate::pretrain::llm::LanguageTask;
 use crate::standins::StandIns;
 use deem_engine::EngineError;
 
+/// Questions of each attribute and form.
+const QUESTIONS: usize = 96;
+
+/// Whether an attribute is one of a single thing. Such questions are asked where another thing differs in it: where there
+/// is only one value, it can be found without knowing whose it is.
+fn of_one_thing(attribute: Attribute) -> bool {
+    use Attribute::{Colour, Orientation, Position, Quantity};
+    matches!(attribute, Quantity | Colour | Position | Orientation)
+}
+
 /// Accuracy in percent for each attribute and form.
 pub(super) fn language(
     standins: &StandIns,
@@ -36,8 +46,14 @@ pub(super) fn language(
         .flat_map(|attribute| forms(attribute).iter().map(move |form| (attribute, *form)));
     for (attribute, form) in asked {
         let mut right = Vec::new();
-        for index in 0..SCENES / 2 {
-            let facts = feed.pair(index, true)?.facts;
+        for index in 0..SCENES * 8 {
+            if right.len() == QUESTIONS {
+                break;
+            }
+            let facts = feed.facts(index)?;
+            if of_one_thing(attribute) && !facts.tells_apart(attribute) {
+                continue;
+            }
             let mut dice = Dice::new(SEED, "language", index);
             let pool = feed.sampler().pool();
             let question = questioner.ask_about(attribute, form, &facts, pool, &mut dice);
