@@ -308,7 +308,7 @@ impl Maker {
             before = Some(trained.weights);
             model = trained.model;
         }
-        Ok(self.standins.save_connected(&model)?)
+        Ok(self.standins.save_connected(&model, before.as_deref())?)
     }
 
     /// Checksums of stand-ins that others are made with.

@@ -239,14 +239,26 @@ impl StandIns {
         self.save(part, &tensors)
     }
 
-    /// Saves what the warm start trained.
+    /// Saves what connects the parts of a model, and what else the warm start trained: all that `trained`, the weights
+    /// of its last phase, holds.
     ///
     /// # Errors
-    /// Those of [`Self::save`].
-    pub fn save_connected(&mut self, model: &Deem) -> Result<(), EngineError> {
+    /// Those of [`Self::save`], and of a file that does not hold weights.
+    pub fn save_connected(
+        &mut self,
+        model: &Deem,
+        trained: Option<&Path>,
+    ) -> Result<(), EngineError> {
+        let trained = trained.map(WeightsFile::open).transpose()?;
+        let is_trained = |name: &str| {
+            trained
+                .as_ref()
+                .is_some_and(|file| file.shape(name).is_some())
+        };
+        let connects = |name: &str| Component::of(name).is_some_and(Component::is_carried);
         let tensors: Vec<StateTensor> = state(model)
             .into_iter()
-            .filter(|tensor| Component::of(&tensor.name).is_some_and(Component::is_carried))
+            .filter(|tensor| connects(&tensor.name) || is_trained(&tensor.name))
             .collect();
         self.save("connect", &tensors)
     }
