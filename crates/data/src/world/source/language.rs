@@ -13,7 +13,7 @@ use crate::text::protocol::{
 };
 use crate::world::feed::SceneFeed;
 use crate::world::scene::{
-    Attribute, Draft, Facts, Orientation, Question, QuestionMix, Questioner, Tint,
+    Attribute, Draft, Facts, Orientation, Position, Question, QuestionMix, Questioner, Tint,
 };
 
 /// Shares of the kinds of documents.
@@ -142,7 +142,8 @@ impl LanguageSource {
         }
     }
 
-    /// Three to five things that differ in everything that can be asked about them.
+    /// Three to five things that differ in everything that can be asked about them. Nobody draws them, so each place may
+    /// be that of anyone.
     fn crowd(&self, dice: &mut Dice) -> Result<Facts, DataError> {
         let draft = Draft {
             counts: Some(vec![1; 3 + dice.below(3)]),
@@ -154,15 +155,18 @@ impl LanguageSource {
         let mut tints = Tint::COLOURS.to_vec();
         let mut orientations = Orientation::ALL.to_vec();
         let mut counts: Vec<usize> = (1..=facts.groups.len().min(4)).collect();
+        let mut positions = Position::ALL.to_vec();
         dice.shuffle(&mut tints);
         dice.shuffle(&mut orientations);
         dice.shuffle(&mut counts);
+        dice.shuffle(&mut positions);
         let groups = facts.groups.iter_mut().enumerate();
         for (index, group) in groups {
             group.tint = tints[index % tints.len()];
             let turned = orientations[index % orientations.len()];
             group.orientation = group.orientation.map(|_| turned);
             group.count = counts[index % counts.len()];
+            group.position = Some(positions[index % positions.len()]);
         }
         Ok(facts)
     }
