@@ -24,8 +24,9 @@ pub struct LanguageConfig {
     /// how a small model learns to look back.
     pub captions: f32,
     /// So many documents come first that only ask what things of a crowd are like, answers right behind the questions;
-    /// the first half of them about colors and directions, which stand right beside a noun. To find a thing by its name is
-    /// learned in few hundred steps where nothing else is to be learned, and not in ten thousand among everything else.
+    /// a third of them about places, which are learned last where there is anything else, a third about colors and
+    /// directions, a third about all. To find a thing by its name is learned in few hundred steps where nothing else is to
+    /// be learned, and not in ten thousand among everything else.
     pub introduction: u64,
     /// Share of requests for a caption or a region description, answered.
     pub descriptions: f32,
@@ -69,7 +70,7 @@ impl Default for LanguageConfig {
         };
         Self {
             captions: 0.08,
-            introduction: 64_000,
+            introduction: 96_000,
             opening: 64_000,
             descriptions: 0.06,
             turns: 3,
@@ -92,8 +93,8 @@ pub struct LanguageSource {
     questioner: Questioner,
     open: Questioner,
     presence: Questioner,
-    /// Of things, all that can be asked; what stands right beside their nouns.
-    drills: [Questioner; 2],
+    /// What the thirds of the introduction ask about.
+    drills: [Questioner; 3],
 }
 
 impl LanguageSource {
@@ -126,7 +127,14 @@ impl LanguageSource {
             position: 0.0,
             ..of_things.clone()
         };
-        let drills = [of_things, beside].map(|mix| Questioner::new(feed.captioner().clone(), mix));
+        let places = QuestionMix {
+            colour: 0.0,
+            orientation: 0.0,
+            quantity: 0.0,
+            ..of_things.clone()
+        };
+        let drills =
+            [places, beside, of_things].map(|mix| Questioner::new(feed.captioner().clone(), mix));
         let mostly_open = QuestionMix {
             forms: [0.1, 0.9, 0.0],
             ..config.questions.clone()
@@ -326,8 +334,8 @@ impl Source for LanguageSource {
         let shares = [captions, descriptions, 1.0 - captions - descriptions];
         let segments = match dice.weighted(&shares) {
             _ if !introduced => {
-                let beside = index < self.config.introduction / 2;
-                self.drilled(&facts, &self.drills[usize::from(beside)], &mut dice)
+                let third = 3 * index / self.config.introduction;
+                self.drilled(&facts, &self.drills[third as usize], &mut dice)
             }
             Some(0) => {
                 // The first one says what nobody can foresee.
