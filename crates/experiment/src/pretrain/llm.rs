@@ -37,14 +37,14 @@ impl LanguageTask {
         let mut model = initialize(Llama::new(config, None, device), seed, &rules);
         // Once normalised, half of an input's square is common to all.
         let common = config.hidden_size as f32 * std::f32::consts::FRAC_1_SQRT_2;
-        let theta = config.rope().rope_theta.unwrap_or(10_000.0);
+        let rope = config.rope();
         let layers = std::mem::take(&mut model.model.layers);
         let layers = layers.into_iter().enumerate().map(|(index, mut layer)| {
             let heads = config.num_attention_heads;
             let share = if index < SPEAKING { 0.5 } else { 0.0 };
             let attention = layer.self_attn.resembling(1.5).passing_on(share);
             layer.self_attn = match index {
-                0 => attention.looking_back(heads - 1, theta, common),
+                0 => attention.looking_back(heads - 1, &rope, common),
                 _ => attention,
             };
             layer

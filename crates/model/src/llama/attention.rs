@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use deem_kernels::{AttentionMask, KeyValues, rotary};
 
-use super::LlamaConfig;
+use super::{LlamaConfig, RopeParameters};
 use crate::attention::{join_heads, mix_heads, score_scale, split_heads};
 use crate::nn::{Linear, RmsNorm};
 use crate::weights::set;
@@ -95,14 +95,15 @@ impl LlamaAttention {
     /// Olsson et al., 2022).
     ///
     /// Queries and keys are made from what all inputs have in common, so that they turn with positions only: entries that
-    /// add up to `common`. In head `n` the keys are ahead of the queries by `n + 1` positions of the four fastest
-    /// frequencies of base `theta`.
+    /// add up to `common`. In head `n` the keys are ahead of the queries by `n + 1` positions, in the four fastest
+    /// frequencies of `rope`.
     #[must_use]
-    pub fn looking_back(mut self, heads: usize, theta: f64, common: f32) -> Self {
+    pub fn looking_back(mut self, heads: usize, rope: &RopeParameters, common: f32) -> Self {
         const PAIRS: usize = 4;
         /// Scores where a head looks; 0.7 of it beside that.
         const SCORE: f64 = 14.0;
-        let pairs = PAIRS.min(self.head_dim / 2);
+        let (frequencies, _) = rope.frequencies(self.head_dim, 0);
+        let pairs = PAIRS.min(frequencies.len());
         let size =
             (SCORE / pairs as f64 * (self.head_dim as f64).sqrt()).sqrt() / f64::from(common);
         let aimed = |mut linear: Linear, ahead: bool| {
@@ -112,10 +113,9 @@ impl LlamaAttention {
             for head in 0..heads.min(rows / self.head_dim) {
                 let at = head * self.head_dim;
                 values[at * width..(at + self.head_dim) * width].fill(0.0);
-                for pair in 0..pairs {
-                    let frequency = libm::pow(theta, -((2 * pair) as f64) / self.head_dim as f64);
+                for (pair, frequency) in frequencies[..pairs].iter().enumerate() {
                     let turned = if ahead { (head + 1) as f64 } else { 0.0 };
-                    let (sine, cosine) = libm::sincos(turned * frequency);
+                    let (sine, cosine) = libm::sincos(turned * f64::from(*frequency));
                     for (row, value) in [(pair, cosine), (pair + self.head_dim / 2, sine)] {
                         let start = (at + row) * width;
                         values[start..start + width].fill((size * value) as f32);
@@ -231,6 +231,7 @@ impl LlamaAttention {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::llama::rope::Rotary;
     use crate::weights::init::initialize;
 
     /// Four heads of two numbers, in pairs that share keys and values.
@@ -274,11 +275,10 @@ mod tests {
         }))
         .unwrap();
         let attention = initialize(LlamaAttention::new(&config, 0, &Device::flex()), 3, &[]);
-        let attention = attention.looking_back(2, 10_000.0, 64.0);
+        let attention = attention.looking_back(2, &config.rope(), 64.0);
         // Inputs of ones: their entries add up to 64.
         let input = Tensor::<3>::ones([1, 12, 64], &Device::flex());
-        let rope = config.rope();
-        let rotary = super::super::rope::Rotary::new(rope, 32, false);
+        let rotary = Rotary::new(config.rope(), 32, false);
         let (cos, sin) = rotary.at(&(0..12).collect::<Vec<_>>(), &input);
         let turned = |linear: &Linear| {
             let heads = split_heads(linear.forward(input.clone()), 2);

@@ -14,10 +14,9 @@ use crate::text::protocol::fill;
 use crate::world::corpus::Corpus;
 
 /// Where a full caption says where things are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Places {
     /// Behind each thing: "a red cat upside down at the top left and a bus at the top right".
-    #[default]
     Inline,
     /// In a clause at the end, right behind each noun again: "a red cat upside down and a bus, the cat at the top left
     /// and the bus at the top right". What a place belongs to stands at a fixed distance before it, as what a color
@@ -252,19 +251,24 @@ mod tests {
         }
     }
 
+    /// An owl somewhere and a bus on the right, on pink.
+    fn owl_and_bus(corpus: &Corpus, owl: Position, arrangement: Arrangement) -> Facts {
+        Facts {
+            groups: vec![
+                group(corpus, "owl", owl),
+                group(corpus, "bus", Position::Right),
+            ],
+            main: 0,
+            background: Background::Pink,
+            arrangement,
+        }
+    }
+
     #[test]
     fn captions_read_well_and_say_everything() {
         let corpus = Arc::new(Corpus::builtin(Subset::Core).unwrap());
         let captioner = Captioner::new(corpus.clone(), Places::Inline);
-        let mut facts = Facts {
-            groups: vec![
-                group(&corpus, "owl", Position::Left),
-                group(&corpus, "bus", Position::Right),
-            ],
-            main: 0,
-            background: Background::Pink,
-            arrangement: Arrangement::Row,
-        };
+        let mut facts = owl_and_bus(&corpus, Position::Left, Arrangement::Row);
         facts.groups[1].tint = Tint::Natural;
         assert_eq!(captioner.category_list(&facts), "an owl and a bus");
         assert_eq!(
@@ -299,15 +303,7 @@ mod tests {
     fn places_apart_stand_right_behind_their_nouns() {
         let corpus = Arc::new(Corpus::builtin(Subset::Core).unwrap());
         let captioner = Captioner::new(corpus.clone(), Places::Apart);
-        let mut facts = Facts {
-            groups: vec![
-                group(&corpus, "owl", Position::TopLeft),
-                group(&corpus, "bus", Position::Right),
-            ],
-            main: 0,
-            background: Background::Pink,
-            arrangement: Arrangement::Diagonal,
-        };
+        let mut facts = owl_and_bus(&corpus, Position::TopLeft, Arrangement::Diagonal);
         facts.groups[1].count = 2;
         let end = ", the owl at the top left and the buses on the right";
         for index in 0..50 {

@@ -156,22 +156,19 @@ impl Facts {
         Some(wrong)
     }
 
-    /// Whether things differ in an attribute: the value of one of them is found by its name only.
-    pub fn tells_apart(&self, attribute: Attribute) -> bool {
-        let differ = |value: &dyn Fn(&Group) -> Option<String>| {
-            let mut values = self.groups.iter().filter_map(value);
-            let first = values.next();
-            values.any(|value| Some(value) != first)
-        };
+    /// Whether things differ in an attribute, so that the value of one of them is found by its name only; `None` if it is
+    /// not an attribute of single things.
+    pub fn tells_apart(&self, attribute: Attribute) -> Option<bool> {
+        let groups = self.groups.iter();
         match attribute {
-            Attribute::Quantity => differ(&|group| Some(group.count.to_string())),
-            Attribute::Colour => differ(&|group| {
-                let tinted = group.tint != Tint::Natural;
-                tinted.then(|| group.tint.words().to_owned())
-            }),
-            Attribute::Position => differ(&|group| Some(group.position?.words().to_owned())),
-            Attribute::Orientation => differ(&|group| Some(group.orientation?.words().to_owned())),
-            _ => false,
+            Attribute::Quantity => Some(differ(groups.map(|g| g.count))),
+            Attribute::Colour => {
+                let tints = groups.map(|g| g.tint);
+                Some(differ(tints.filter(|tint| *tint != Tint::Natural)))
+            }
+            Attribute::Position => Some(differ(groups.filter_map(|g| g.position))),
+            Attribute::Orientation => Some(differ(groups.filter_map(|g| g.orientation))),
+            _ => None,
         }
     }
 
@@ -182,6 +179,12 @@ impl Facts {
         facts.groups.iter_mut().for_each(|g| g.position = None);
         facts
     }
+}
+
+/// Whether values are not all the same.
+fn differ<T: PartialEq>(mut values: impl Iterator<Item = T>) -> bool {
+    let first = values.next();
+    first.is_some_and(|first| values.any(|value| value != first))
 }
 
 /// One of `all` that is not `this`.

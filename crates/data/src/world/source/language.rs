@@ -30,8 +30,8 @@ pub struct LanguageConfig {
     pub introduction: u64,
     /// Share of requests for a caption or a region description, answered.
     pub descriptions: f32,
-    /// Over this many documents after those closed questions come in place of open ones: what is to be compared with a claim must
-    /// first be found.
+    /// Over this many documents after those closed questions come in place of open ones: what is to be compared with a
+    /// claim must first be found.
     pub opening: u64,
     /// Most questions about one description, as turns of a conversation; 1 to this many.
     pub turns: usize,
@@ -213,14 +213,10 @@ impl LanguageSource {
     /// What things of a crowd are like, one question after the other.
     fn drilled(&self, facts: &Facts, drill: &Questioner, dice: &mut Dice) -> Vec<Segment> {
         let description = self.feed.captioner().full(facts, dice);
-        let mut segments = Vec::new();
-        for turn in 0..self.config.plain_turns.max(1) {
-            let question = drill.ask(facts, self.feed.sampler().pool(), dice);
-            let description = if turn == 0 { &*description } else { "" };
-            segments.extend(asked(&plain_turn(description, &question, true), None));
-            segments.extend(text::answer(&question.answer));
-        }
-        segments
+        let pool = self.feed.sampler().pool();
+        let turns = 0..self.config.plain_turns.max(1);
+        let questions = turns.map(|_| drill.ask(facts, pool, dice)).collect();
+        conversation_about(&description, questions, Style::Terse)
     }
 
     /// Questions about a scene; `closed` is the share of documents whose questions have their final mix of forms.
@@ -242,9 +238,12 @@ impl LanguageSource {
             true => self.config.plain_turns.max(1),
             false => 1 + dice.below(self.config.turns.max(1)),
         };
-        let mut segments = Vec::new();
         let pairs = shortly && !names_only && dice.chance(self.config.paired);
-        let terse = shortly && dice.chance(self.config.terse);
+        let style = match shortly {
+            true if dice.chance(self.config.terse) => Style::Terse,
+            true => Style::Plain,
+            false => Style::Protocol,
+        };
         let mut questions = Vec::new();
         while questions.len() < turns {
             match pairs.then(|| questioner.ask_twice(facts, dice)).flatten() {
@@ -253,36 +252,47 @@ impl LanguageSource {
             }
         }
         questions.truncate(turns);
-        for (turn, question) in questions.into_iter().enumerate() {
-            let prompt = match (shortly, turn) {
-                (true, 0) => plain_turn(&description, &question, terse),
-                (true, _) => plain_turn("", &question, terse),
-                (false, 0) => text::text_question_prompt(&description, &question.prompt()),
-                (false, _) => format!(
-                    "\n{USER} {LOOK} {}\n{ASSISTANT} {ANSWER}",
-                    question.prompt()
-                ),
-            };
-            // What nobody can foresee, such as the name of a thing that is not there, teaches nothing.
-            let foreseen = !matches!(
-                question.attribute,
-                Attribute::Presence | Attribute::MainObject
-            );
-            let claim = question.claim.as_deref().filter(|_| foreseen);
-            segments.extend(asked(&prompt, claim));
-            segments.extend(text::answer(&question.answer));
-        }
-        segments
+        conversation_about(&description, questions, style)
     }
 }
 
-/// A question without roles and instructions, with what it is about before it.
-fn plain_turn(description: &str, question: &Question, terse: bool) -> String {
-    let question = question.plain();
-    match terse {
-        true => format!("{description} {question}"),
-        false => format!("{description} {question} {ANSWER}"),
+/// How questions are put.
+#[derive(Clone, Copy)]
+enum Style {
+    /// With roles and instructions.
+    Protocol,
+    /// Without.
+    Plain,
+    /// Without, answers right behind the question mark.
+    Terse,
+}
+
+/// Questions and answers about what a description says.
+fn conversation_about(description: &str, questions: Vec<Question>, style: Style) -> Vec<Segment> {
+    let mut segments = Vec::new();
+    for (turn, question) in questions.into_iter().enumerate() {
+        let before = if turn == 0 { description } else { "" };
+        let prompt = match style {
+            Style::Terse => format!("{before} {}", question.plain()),
+            Style::Plain => format!("{before} {} {ANSWER}", question.plain()),
+            Style::Protocol if turn == 0 => {
+                text::text_question_prompt(description, &question.prompt())
+            }
+            Style::Protocol => format!(
+                "\n{USER} {LOOK} {}\n{ASSISTANT} {ANSWER}",
+                question.prompt()
+            ),
+        };
+        // What nobody can foresee, such as the name of a thing that is not there, teaches nothing.
+        let foreseen = !matches!(
+            question.attribute,
+            Attribute::Presence | Attribute::MainObject
+        );
+        let claim = question.claim.as_deref().filter(|_| foreseen);
+        segments.extend(asked(&prompt, claim));
+        segments.extend(text::answer(&question.answer));
     }
+    segments
 }
 
 /// What comes before an answer. Of a yes/no question its claim is learned as well as its answer: half of the claims

@@ -18,13 +18,6 @@ use deem_engine::EngineError;
 /// Questions of each attribute and form.
 const QUESTIONS: usize = 96;
 
-/// Whether an attribute is one of a single thing. Such questions are asked where another thing differs in it: where there
-/// is only one value, it can be found without knowing whose it is.
-fn of_one_thing(attribute: Attribute) -> bool {
-    use Attribute::{Colour, Orientation, Position, Quantity};
-    matches!(attribute, Quantity | Colour | Position | Orientation)
-}
-
 /// Accuracy in percent for each attribute and form.
 pub(super) fn language(
     standins: &StandIns,
@@ -51,7 +44,8 @@ pub(super) fn language(
                 break;
             }
             let facts = feed.facts(index)?;
-            if of_one_thing(attribute) && !facts.tells_apart(attribute) {
+            // Where there is only one value, it can be found without knowing whose it is.
+            if facts.tells_apart(attribute) == Some(false) {
                 continue;
             }
             let mut dice = Dice::new(SEED, "language", index);
