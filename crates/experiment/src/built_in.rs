@@ -6,7 +6,7 @@ use deem_data::Batches;
 use deem_data::image::{Crop, ImageLimits};
 use deem_data::source::{Source, SourceContext, SourceRegistry, SourceSpec};
 use deem_data::text::TextTokenizer;
-use deem_data::world::corpus::{Role, Subset};
+use deem_data::world::corpus::{Corpus, Subset};
 use deem_data::world::scene::SceneConfig;
 use deem_data::world::source::{ClipSource, DiffusionSource, LanguageConfig, LanguageSource};
 use deem_data::world::{Design, DesignName, SceneFeed, World};
@@ -83,15 +83,14 @@ impl BuiltIn {
             .training_feed(self.scenes(), purpose, seed, self.resolution)?)
     }
 
-    /// Training scenes drawn as they are, in all styles that are trained on, for measuring.
+    /// Training scenes drawn as they are, in all styles that are trained on: for the diffusion model, and for measuring.
     ///
     /// # Errors
     /// As [`Self::feed`].
     pub fn plain_feed(&self, purpose: &'static str, seed: u64) -> Result<SceneFeed, EngineError> {
-        let pool = self.world.pool(Role::Train, |_| true);
         Ok(self
             .world
-            .feed(pool, self.scenes(), purpose, seed, self.resolution)?)
+            .described_feed(self.scenes(), purpose, seed, self.resolution)?)
     }
 
     /// Pictures with captions that name what is there, or some of it.
@@ -107,9 +106,7 @@ impl BuiltIn {
     /// # Errors
     /// As [`Self::feed`].
     pub fn diffusion(&self, seed: u64) -> Result<Arc<dyn Source>, EngineError> {
-        let feed = self
-            .world
-            .described_feed(self.scenes(), "diffusion", seed, self.resolution)?;
+        let feed = self.plain_feed("diffusion", seed)?;
         Ok(Arc::new(DiffusionSource::new(feed)))
     }
 
@@ -122,10 +119,32 @@ impl BuiltIn {
         documents: LanguageConfig,
         seed: u64,
     ) -> Result<Arc<dyn Source>, EngineError> {
-        // Every noun there is, in scenes of their own: what a language model knows depends on no design of pictures.
-        let every = World::builtin(Subset::Extended)?;
+        // Every noun there is, in scenes of their own: of a design of pictures, only how it puts things matters here.
+        let every = World::of(Design {
+            phrasing: self.world.design().phrasing,
+            ..Design::categories(Subset::Extended)
+        })?;
         let feed = every.language_feed(SceneConfig::default(), seed)?;
         Ok(Arc::new(LanguageSource::new(feed, documents)))
+    }
+
+    /// Token ids of singular and plural of each concept's noun, where they are words of their own.
+    ///
+    /// # Errors
+    /// Those of the tokenizer.
+    pub fn word_forms(&self) -> Result<Vec<(usize, usize)>, EngineError> {
+        let mut forms = Vec::new();
+        let every = Corpus::builtin(Subset::Extended)?;
+        for concept in every.concepts() {
+            let [noun, plural] =
+                [&concept.noun, &concept.plural].map(|word| self.tokenizer.encode(word));
+            if let ([noun], [plural]) = (&noun?[..], &plural?[..])
+                && noun != plural
+            {
+                forms.push((*noun as usize, *plural as usize));
+            }
+        }
+        Ok(forms)
     }
 
     /// Batches of a stage of the whole model; `seed` chooses the samples.

@@ -70,10 +70,8 @@ impl Experiment {
                 }
             }
         }
-        match self.pretrain.min_snr_gamma {
-            Some(gamma) if !(gamma > 0.0 && gamma.is_finite()) => Err(format!(
-                "pretrain.min_snr_gamma: expected a number above 0, found {gamma}"
-            )),
+        match self.pretrain.noises {
+            0 => Err("pretrain.noises: expected at least 1, found 0".into()),
             _ => Ok(()),
         }
     }
@@ -107,13 +105,21 @@ pub struct GateLimits {
     pub answered: Option<f64>,
 }
 
+fn one() -> usize {
+    1
+}
+
+fn is_one(noises: &usize) -> bool {
+    *noises == 1
+}
+
 /// Pre-training of each stand-in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainConfig {
-    /// Of the denoiser: weighs errors by min-SNR with this γ, above 0 (Hang et al. 2023); without it all steps alike.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min_snr_gamma: Option<f64>,
+    /// Of the denoiser: noises that each picture of a step is denoised from, at least 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub noises: usize,
     /// Contrastive encoder.
     pub clip: PretrainStage,
     /// Contrastive encoder that mines negatives.
@@ -177,7 +183,7 @@ mod tests {
         for preset in ["tiny", "small", "smol"] {
             let experiment = open(preset, &[]).unwrap().experiment().clone();
             assert!(experiment.design.is_default() && experiment.gates.is_none());
-            assert_eq!(experiment.pretrain.min_snr_gamma, None);
+            assert_eq!(experiment.pretrain.noises, 1);
         }
         let standins = open("tiny-web", &[]).unwrap();
         assert_eq!(standins.experiment().design, DesignName::Web);
@@ -195,7 +201,7 @@ mod tests {
         );
         // What a run's results depend on.
         let text = standins.to_toml().unwrap();
-        assert!(text.contains("design = \"web\"") && text.contains("min_snr_gamma = 5.0"));
+        assert!(text.contains("design = \"web\"") && text.contains("noises = 4"));
         let older = open("tiny", &[]).unwrap().to_toml().unwrap();
         assert!(!older.contains("design") && !older.contains("gates"));
     }
@@ -214,7 +220,7 @@ mod tests {
         );
         let error = refused("tiny", &["design=\"web\""]);
         assert!(error.contains("pretrain.connect, stage words"), "{error}");
-        let error = refused("tiny-web", &["pretrain.min_snr_gamma=0.0"]);
-        assert!(error.contains("min_snr_gamma"), "{error}");
+        let error = refused("tiny-web", &["pretrain.noises=0"]);
+        assert!(error.contains("pretrain.noises"), "{error}");
     }
 }

@@ -216,7 +216,7 @@ impl Maker {
             autoencoder: self.standins.autoencoder(&self.compute.device)?.no_grad(),
             schedule: NoiseSchedule::new(&preset.model.scheduler)?,
             caption_length: check::CAPTION_LENGTH,
-            min_snr_gamma: experiment.pretrain.min_snr_gamma,
+            noises: experiment.pretrain.noises,
             seed: self.seed,
             device: self.device(),
         };
@@ -231,8 +231,8 @@ impl Maker {
             "autoencoder": preset.model.autoencoder, "image_size": side,
             "caption_length": check::CAPTION_LENGTH,
         });
-        if let Some(gamma) = experiment.pretrain.min_snr_gamma {
-            networks["min_snr_gamma"] = json!(gamma);
+        if experiment.pretrain.noises > 1 {
+            networks["noises"] = json!(experiment.pretrain.noises);
         }
         let identity = RunIdentity {
             sample_seed: samples,
@@ -259,7 +259,12 @@ impl Maker {
             tokens: preset.model.tokens,
             device: self.device(),
         };
-        let model = LanguageTask::model(&preset.model.llama, self.seed, &self.device());
+        let model = LanguageTask::model(
+            &preset.model.llama,
+            &data.word_forms()?,
+            self.seed,
+            &self.device(),
+        );
         let mut networks = json!({ "llama": preset.model.llama, "tokens": preset.model.tokens });
         if let Some(documents) = documents {
             networks["documents"] = json!(documents);

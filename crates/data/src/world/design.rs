@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::augment::Augmentation;
 use super::corpus::{Style, Subset};
-use super::scene::{Places, SceneConfig, WebCaptions};
+use super::scene::{Phrasing, SceneConfig, WebCaptions};
 use super::source::InstructConfig;
 
 /// Name of a design, as configurations write it.
@@ -59,11 +59,11 @@ pub struct Design {
     /// What the captions of the encoder's pre-training and of stage 1 leave out; `None`: they name everything that is
     /// there.
     pub captions: Option<WebCaptions>,
-    /// Where full captions say where things are.
-    pub places: Places,
+    /// How captions that say everything tell where things are.
+    pub phrasing: Phrasing,
     /// Share of stage-1 pictures in web styles, `[0, 1]`.
     pub web_pictures: f32,
-    /// How training pictures vary, if they do.
+    /// How training pictures vary, if they do; not those of the diffusion model, which is to draw things as they are.
     pub augmentation: Option<Augmentation>,
     /// How stage 2 asks about pictures.
     pub instructions: InstructConfig,
@@ -94,7 +94,7 @@ impl Design {
             ],
             scenes: SceneConfig::default(),
             captions: None,
-            places: Places::Inline,
+            phrasing: Phrasing::Related,
             web_pictures: 0.0,
             augmentation: None,
             instructions: InstructConfig::default(),
@@ -117,12 +117,14 @@ impl Design {
                 (Style::Emojione, Casting::Captioned),
                 (Style::Fxemoji, Casting::NeverSeen),
             ],
+            // No caption says which way a thing looks, and nothing asks: mirrored drawings would be twice the shapes to learn.
             scenes: SceneConfig {
                 others: 0.7,
+                mirrored: 0.0,
                 ..SceneConfig::default()
             },
             captions: Some(WebCaptions::default()),
-            places: Places::Apart,
+            phrasing: Phrasing::Placed,
             web_pictures: 0.3,
             augmentation: Some(Augmentation::default()),
             instructions: InstructConfig {

@@ -85,7 +85,7 @@ impl World {
 
     /// A captioner for the corpus.
     pub fn captioner(&self) -> Captioner {
-        Captioner::new(self.corpus.clone(), self.design.places)
+        Captioner::new(self.corpus.clone(), self.design.phrasing)
     }
 
     /// What the style of a drawing is for.
@@ -140,8 +140,8 @@ impl World {
         self.varied(captioned, scenes, purpose, seed, resolution)
     }
 
-    /// An endless feed of training scenes in all styles that are trained on, mixed within a scene: what the diffusion
-    /// model has described.
+    /// An endless feed of training scenes in all styles that are trained on, mixed within a scene and drawn as they are:
+    /// what the diffusion model has described.
     ///
     /// # Errors
     /// As [`SceneSampler::new`].
@@ -152,7 +152,13 @@ impl World {
         seed: u64,
         resolution: u32,
     ) -> Result<SceneFeed, DataError> {
-        self.varied(|_| true, scenes, purpose, seed, resolution)
+        self.feed(
+            self.pool(Role::Train, |_| true),
+            scenes,
+            purpose,
+            seed,
+            resolution,
+        )
     }
 
     /// An endless feed of training scenes in web styles, whose captions name nothing unless the design's say so; `None` if
@@ -333,14 +339,14 @@ impl SceneFeed {
         }
     }
 
-    /// Scene number `index` with a caption, a usual one or one that says everything.
+    /// Scene number `index` with a caption, a usual one or a dense one, which says everything.
     ///
     /// # Errors
     /// `Config` for an impossible resolution.
-    pub fn pair(&self, index: u64, full: bool) -> Result<ScenePair, DataError> {
+    pub fn pair(&self, index: u64, dense: bool) -> Result<ScenePair, DataError> {
         let (scene, facts, mut dice) = self.scene(index)?;
-        let caption = if full {
-            self.captioner.full(&facts, &mut dice)
+        let caption = if dense {
+            self.captioner.dense(&facts, &mut dice)
         } else {
             self.usual_caption(&facts, &mut dice)
         };

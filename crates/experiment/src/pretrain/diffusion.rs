@@ -4,7 +4,7 @@
 //! [`super::check`] measures whether it listens.
 
 use burn::module::Module;
-use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor};
 use deem_model::autoencoder::Autoencoder;
 use deem_model::clip::config::ClipTextConfig;
 use deem_model::clip::text::ClipText;
@@ -83,8 +83,9 @@ pub struct DiffusionTask {
     pub schedule: NoiseSchedule,
     /// Tokens of a caption, bos and eos included.
     pub caption_length: usize,
-    /// Weighs errors by min-SNR with this γ (Hang et al. 2023); `None`: all steps alike.
-    pub min_snr_gamma: Option<f64>,
+    /// Noises, each with a timestep of its own, that a picture is denoised from in one step; at least 1. What a picture
+    /// costs beyond the denoiser, its drawing, its latents and its caption's states, is paid once for all of them.
+    pub noises: usize,
     /// Seed of noise, timesteps and caption dropout.
     pub seed: u64,
     /// Where to compute.
@@ -99,27 +100,6 @@ impl DiffusionTask {
     }
 }
 
-/// Min-SNR weight of each picture's error, `[pictures, 1, 1, 1]`.
-///
-/// # Panics
-/// If a timestep lies outside the schedule.
-fn min_snr_weights(
-    schedule: &NoiseSchedule,
-    timesteps: &[usize],
-    gamma: f64,
-    device: &Device,
-) -> Tensor<4> {
-    let weights: Vec<f32> = timesteps
-        .iter()
-        .map(|step| {
-            let weight = schedule.min_snr_weight(*step, gamma);
-            weight.expect("timesteps of this schedule") as f32
-        })
-        .collect();
-    let shape = [weights.len(), 1, 1, 1];
-    Tensor::from_data(TensorData::new(weights, shape), device)
-}
-
 impl Task for DiffusionTask {
     type Model = TextToImage;
     type Batch = PairBatch;
@@ -130,10 +110,14 @@ impl Task for DiffusionTask {
 
     fn loss(&self, model: &TextToImage, batch: &PairBatch, piece: &Piece, shares: &Shares) -> Loss {
         let mut draws = Draws::new(self.seed, piece.index);
-        let latents = Tensor::from_inner(self.latents(batch));
-        let noise = draws.noise(latents.dims(), &self.device);
         let count = batch.ids.len();
-        let timesteps = draws.timesteps(TimestepSampler::Uniform, count, self.schedule.steps());
+        let latents = Tensor::from_inner(self.latents(batch)).repeat_dim(0, self.noises);
+        let noise = draws.noise(latents.dims(), &self.device);
+        let timesteps = draws.timesteps(
+            TimestepSampler::Uniform,
+            count * self.noises,
+            self.schedule.steps(),
+        );
         let special = self.pairs.tokenizer.special();
         let (bos, end) = (i64::from(special.bos), i64::from(special.pad));
         let rows: Vec<Vec<i64>> = draws
@@ -149,32 +133,10 @@ impl Task for DiffusionTask {
             self.caption_length,
             &self.device,
         );
-        let condition = Condition::of_tokens(condition);
+        let condition = Condition::of_tokens(condition.repeat_dim(0, self.noises));
         let diffusion = model.diffusion(&self.autoencoder, &self.schedule);
-        let mut error = diffusion.error(latents, noise, &timesteps, condition);
-        if let Some(gamma) = self.min_snr_gamma {
-            error = error * min_snr_weights(&self.schedule, &timesteps, gamma, &self.device);
-        }
+        let error = diffusion.error(latents, noise, &timesteps, condition);
         let denoising = deem_kernels::mean(error);
         Loss::sum([("denoising", 1.0, denoising)], shares, &self.device)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use deem_model::scheduler::NoiseConfig;
-
-    #[test]
-    fn each_picture_is_weighed_by_its_own_timestep() {
-        let schedule = NoiseSchedule::new(&NoiseConfig {
-            trained_betas: Some(vec![0.25, 0.0, 0.75]), // ᾱ = 3/4, 3/4, 3/16: snr = 3, 3, 3/13
-            ..NoiseConfig::default()
-        })
-        .unwrap();
-        let weights = min_snr_weights(&schedule, &[2, 0, 1], 1.5, &Device::flex());
-        assert_eq!(weights.dims(), [3, 1, 1, 1]);
-        let values: Vec<f32> = weights.into_data().iter::<f32>().collect();
-        assert_eq!(values, [1.0, 0.5, 0.5]);
     }
 }

@@ -1,7 +1,8 @@
 //! Pre-training of the language model on text alone: scenes described in words, questions about
 //! them and answers.
 
-use burn::tensor::{Device, Tensor};
+use burn::module::Param;
+use burn::tensor::{Device, Tensor, TensorData};
 use deem_data::Batch;
 use deem_data::Batches;
 use deem_model::layout::{Layout, StructureTokens};
@@ -15,6 +16,30 @@ use deem_engine::train::{Counts, Loss, Piece, Shares, Task};
 /// Layers whose heads pass something on at first.
 const SPEAKING: usize = 3;
 
+/// What all embeddings have in common at first.
+const COMMON: f32 = 0.05;
+/// How much of its own a form of a word has of what tells the other one from all other words; what is its alone makes
+/// up the rest, so that both are as far from what is common.
+const ALIKE: f32 = 0.8;
+
+/// Embeddings, `[vocabulary, width]`, with those of second forms drawn towards those of the first.
+fn alike(embeddings: Tensor<2>, forms: &[(usize, usize)], device: &Device) -> Param<Tensor<2>> {
+    let [words, width] = embeddings.dims();
+    let mut values: Vec<f32> = embeddings.into_data().iter::<f32>().collect();
+    let own = (1.0 - ALIKE * ALIKE).sqrt();
+    for (first, second) in forms {
+        for channel in 0..width {
+            let [first, second] = [first, second].map(|form| form * width + channel);
+            let shared = ALIKE * (values[first] - COMMON);
+            values[second] = COMMON + shared + own * (values[second] - COMMON);
+        }
+    }
+    Param::from_tensor(Tensor::from_data(
+        TensorData::new(values, [words, width]),
+        device,
+    ))
+}
+
 /// Predicts the next token of text documents.
 pub struct LanguageTask {
     /// Makes batches without images.
@@ -26,15 +51,23 @@ pub struct LanguageTask {
 }
 
 impl LanguageTask {
-    /// An untrained model. MLPs add nothing at first, so that what a token is reaches every layer undisturbed; tokens
+    /// An untrained model; `forms` are token ids of two forms of one word, which begin alike, as they would if they shared a
+    /// piece. MLPs add nothing at first, so that what a token is reaches every layer undisturbed; tokens
     /// attend to those like themselves, or, in the first layer, to those right before them, and heads pass on what they
     /// attend to: whether two words are the same, and what stood beside a word, is there to be read from the start.
-    pub fn model(config: &LlamaConfig, seed: u64, device: &Device) -> Llama {
+    pub fn model(
+        config: &LlamaConfig,
+        forms: &[(usize, usize)],
+        seed: u64,
+        device: &Device,
+    ) -> Llama {
         let rules = [
             ("down_proj.weight", Fill::Constant(0.0)),
-            ("embed_tokens.weight", Fill::NormalAround(0.05, 0.05)),
+            ("embed_tokens.weight", Fill::NormalAround(COMMON, 0.05)),
         ];
         let mut model = initialize(Llama::new(config, None, device), seed, &rules);
+        let embeddings = &mut model.model.embed_tokens;
+        embeddings.weight = alike(embeddings.weight.val(), forms, device);
         // Once normalised, half of an input's square is common to all.
         let common = config.hidden_size as f32 * std::f32::consts::FRAC_1_SQRT_2;
         let rope = config.rope();
@@ -95,5 +128,24 @@ impl Task for LanguageTask {
             &self.device,
         );
         Loss::sum([("text", 1.0, text)], shares, &self.device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_of_a_word_begin_alike_and_others_do_not() {
+        let device = Device::flex();
+        let rows = [[0.15, 0.05], [0.05, 0.25], [0.05, 0.05]];
+        let tensor = Tensor::from_data(rows, &device);
+        let values = alike(tensor, &[(0, 1)], &device).val().into_data();
+        let values: Vec<f32> = values.iter::<f32>().collect();
+        // The second: 0.05 + 0.8 · (0.1, 0) + 0.6 · (0, 0.2).
+        let expected = [0.15, 0.05, 0.13, 0.17, 0.05, 0.05];
+        for (value, expected) in values.iter().zip(expected) {
+            assert!((value - expected).abs() < 1e-6, "{values:?}");
+        }
     }
 }

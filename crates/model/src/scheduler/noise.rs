@@ -185,31 +185,6 @@ impl NoiseSchedule {
         }
     }
 
-    /// Min-SNR weight of the squared error at a timestep (Hang et al. 2023): `min(snr, γ)` of the clean sample's error,
-    /// with `snr = ᾱ / (1 − ᾱ)`, seen from what is predicted. Steps with little noise, which say little about what is
-    /// in a picture, weigh less: `min(snr, γ) / snr` for the noise, `min(snr, γ) / (snr + 1)` for the velocity.
-    ///
-    /// # Errors
-    /// `Timestep` for a step outside the schedule.
-    pub fn min_snr_weight(&self, timestep: usize, gamma: f64) -> Result<f64, SchedulerError> {
-        let steps = self.steps();
-        let alpha = *self
-            .alphas_cumprod
-            .get(timestep)
-            .ok_or(SchedulerError::Timestep {
-                found: timestep,
-                steps,
-            })?;
-        let snr = alpha / (1.0 - alpha);
-        Ok(match self.config.prediction_type {
-            // Without the quotient 0 / 0 of pure noise.
-            PredictionType::Epsilon if snr <= gamma => 1.0,
-            PredictionType::Epsilon => gamma / snr,
-            PredictionType::Sample => snr.min(gamma),
-            PredictionType::VPrediction => snr.min(gamma) / (snr + 1.0),
-        })
-    }
-
     /// The clean sample that a prediction implies; shapes and errors as in [`Self::add_noise`].
     pub fn predict_sample<const D: usize>(
         &self,
@@ -371,29 +346,6 @@ mod tests {
         assert_eq!(values(noisy), [2.0, 1.0 + 4.0 * root]);
         let target = schedule.target(x.clone(), noise.clone(), &[0, 1]).unwrap();
         assert_eq!(values(target), [4.0, 2.0 - 2.0 * root]);
-    }
-
-    #[test]
-    fn min_snr_weighs_little_noise_less() {
-        // ᾱ = 1, 1/4, 1/8: snr = ∞, 1/3, 1/7.
-        let weights = |prediction, gamma| -> Vec<f64> {
-            let schedule = three_steps(prediction);
-            let weight = |t| schedule.min_snr_weight(t, gamma).unwrap();
-            (0..3).map(weight).collect()
-        };
-        assert_eq!(weights(PredictionType::Epsilon, 5.0), [0.0, 1.0, 1.0]);
-        let close = |found: Vec<f64>, wanted: [f64; 3]| {
-            let near = found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-12);
-            assert!(near, "{found:?} {wanted:?}");
-        };
-        close(weights(PredictionType::Epsilon, 0.2), [0.0, 0.6, 1.0]);
-        close(weights(PredictionType::Sample, 0.2), [0.2, 0.2, 1.0 / 7.0]);
-        close(
-            weights(PredictionType::VPrediction, 0.2),
-            [0.0, 0.15, 0.125],
-        );
-        let late = three_steps(PredictionType::Epsilon).min_snr_weight(3, 5.0);
-        assert_eq!(late, Err(SchedulerError::Timestep { found: 3, steps: 3 }));
     }
 
     #[test]

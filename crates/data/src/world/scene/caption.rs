@@ -13,22 +13,22 @@ use crate::dice::Dice;
 use crate::text::protocol::fill;
 use crate::world::corpus::Corpus;
 
-/// Where a full caption says where things are.
+/// How captions that say everything tell where things are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Places {
-    /// Behind each thing: "a red cat upside down at the top left and a bus at the top right".
-    Inline,
-    /// In a clause at the end, right behind each noun again: "a red cat upside down and a bus, the cat at the top left
-    /// and the bus at the top right". What a place belongs to stands at a fixed distance before it, as what a color
-    /// belongs to stands behind it.
-    Apart,
+pub enum Phrasing {
+    /// By each thing's place, or, of two single things, by how one stands to the other: "a red cat left of a bus".
+    Related,
+    /// By each thing's place. Dense captions say everything before the noun: "at the top left an upside down red cat". A
+    /// causal text encoder knows of a word only what stood before it, so its state at a noun can say all that is true of
+    /// the thing.
+    Placed,
 }
 
 /// Writes captions about scenes of one corpus.
 #[derive(Clone, Debug)]
 pub struct Captioner {
     corpus: Arc<Corpus>,
-    places: Places,
+    phrasing: Phrasing,
 }
 
 /// Wording choices, drawn before any fact is looked at: two captions made with equal dice differ in
@@ -55,8 +55,8 @@ impl Choices {
 
 impl Captioner {
     /// A captioner for a corpus.
-    pub fn new(corpus: Arc<Corpus>, places: Places) -> Self {
-        Self { corpus, places }
+    pub fn new(corpus: Arc<Corpus>, phrasing: Phrasing) -> Self {
+        Self { corpus, phrasing }
     }
 
     /// Singular noun of a concept.
@@ -91,50 +91,30 @@ impl Captioner {
     /// colours are not mentioned, uprightness in three captions of five.
     pub fn full(&self, facts: &Facts, dice: &mut Dice) -> String {
         let choices = Choices::draw(dice);
-        let related = choices
-            .relation
+        let related = (choices.relation && self.phrasing == Phrasing::Related)
             .then(|| self.related(facts, &choices))
             .flatten();
-        let inline = self.places == Places::Inline;
-        let (list, arrangement) = match related {
-            Some(sentence) => (sentence, ""),
+        match related {
+            Some(sentence) => whole(&choices, facts, &sentence, ""),
             None => {
-                let describe = |g| self.describe(g, choices.upright, choices.order, inline);
+                let describe = |g| self.describe(g, choices.upright, choices.order, true);
                 let groups: Vec<String> = facts.groups.iter().map(describe).collect();
-                (join(&groups), arrangement_phrase(facts.arrangement))
+                let arrangement = arrangement_phrase(facts.arrangement);
+                whole(&choices, facts, &join(&groups), arrangement)
             }
-        };
-        let arrangement = if arrangement.is_empty() {
-            String::new()
-        } else {
-            format!(" {arrangement}")
-        };
-        let caption = fill(
-            FULL[choices.template],
-            &[
-                ("list", &list),
-                ("arrangement", &arrangement),
-                ("a_background", &with_article(facts.background.words())),
-                ("background", facts.background.words()),
-            ],
-        );
-        match inline {
-            true => caption,
-            false => caption + &self.layout(facts),
         }
     }
 
-    /// Where the things are, as a clause: ", the cat at the top left and the bus at the top right"; empty if nothing has
-    /// a place.
-    fn layout(&self, facts: &Facts) -> String {
-        let placed = facts.groups.iter().filter_map(|group| {
-            let at = position_phrase(group.position?);
-            Some(format!("the {} {at}", self.name(group)))
-        });
-        match join(&placed.collect::<Vec<_>>()) {
-            places if places.is_empty() => places,
-            places => format!(", {places}"),
+    /// As [`Self::full`], for the diffusion model's text encoder.
+    pub fn dense(&self, facts: &Facts, dice: &mut Dice) -> String {
+        if self.phrasing == Phrasing::Related {
+            return self.full(facts, dice);
         }
+        let choices = Choices::draw(dice);
+        let describe = |group| self.noun_last(group, choices.upright);
+        let groups: Vec<String> = facts.groups.iter().map(describe).collect();
+        let arrangement = arrangement_phrase(facts.arrangement);
+        whole(&choices, facts, &join(&groups), arrangement)
     }
 
     /// The noun of a group, in its number.
@@ -163,17 +143,7 @@ impl Captioner {
         turned_first: bool,
         say_position: bool,
     ) -> String {
-        let noun = self.name(group);
-        let colour = if group.tint == Tint::Natural {
-            ""
-        } else {
-            group.tint.words()
-        };
-        let turned = match group.orientation {
-            Some(Orientation::Upright) if !say_upright => "",
-            Some(orientation) => orientation.words(),
-            None => "",
-        };
+        let turned = turn(group, say_upright);
         // "an upside down cat" reads well, "a turned left cat" does not.
         let before = turned_first
             && matches!(
@@ -189,19 +159,22 @@ impl Captioner {
         if before {
             words.push(turned);
         }
-        words.extend([colour, noun]);
+        words.extend([tint(group), self.name(group)]);
         if !before {
             words.push(turned);
         }
         words.extend(position.as_deref());
-        words.retain(|w| !w.is_empty());
-        let count = match group.count {
-            1 => wording::article(words[0]).to_owned(),
-            n => NUMBERS
-                .get(n)
-                .map_or_else(|| n.to_string(), |w| (*w).to_owned()),
-        };
-        format!("{count} {}", words.join(" "))
+        counted(group, words)
+    }
+
+    /// "at the top left an upside down red cat".
+    fn noun_last(&self, group: &Group, say_upright: bool) -> String {
+        let words = vec![turn(group, say_upright), tint(group), self.name(group)];
+        let thing = counted(group, words);
+        match group.position {
+            Some(position) => format!("{} {thing}", position_phrase(position)),
+            None => thing,
+        }
     }
 
     /// "a red cat above a bus", for two single things in a row or column.
@@ -232,6 +205,52 @@ impl Captioner {
         let say = |g: &Group| self.describe(g, choices.upright, choices.order, false);
         Some(format!("{} {relation} {}", say(subject), say(object)))
     }
+}
+
+/// A caption about things, in one of the templates.
+fn whole(choices: &Choices, facts: &Facts, list: &str, arrangement: &str) -> String {
+    let arrangement = match arrangement {
+        "" => String::new(),
+        arrangement => format!(" {arrangement}"),
+    };
+    fill(
+        FULL[choices.template],
+        &[
+            ("list", list),
+            ("arrangement", &arrangement),
+            ("a_background", &with_article(facts.background.words())),
+            ("background", facts.background.words()),
+        ],
+    )
+}
+
+/// The color of a group in words; empty if it is its own.
+fn tint(group: &Group) -> &'static str {
+    match group.tint {
+        Tint::Natural => "",
+        tint => tint.words(),
+    }
+}
+
+/// Which way a group is turned, in words; empty if that cannot be said, or is not.
+fn turn(group: &Group, say_upright: bool) -> &'static str {
+    match group.orientation {
+        Some(Orientation::Upright) if !say_upright => "",
+        Some(orientation) => orientation.words(),
+        None => "",
+    }
+}
+
+/// Words behind their number or article; empty ones are left out.
+fn counted(group: &Group, mut words: Vec<&str>) -> String {
+    words.retain(|w| !w.is_empty());
+    let count = match group.count {
+        1 => wording::article(words[0]).to_owned(),
+        n => NUMBERS
+            .get(n)
+            .map_or_else(|| n.to_string(), |w| (*w).to_owned()),
+    };
+    format!("{count} {}", words.join(" "))
 }
 
 #[cfg(test)]
@@ -267,7 +286,7 @@ mod tests {
     #[test]
     fn captions_read_well_and_say_everything() {
         let corpus = Arc::new(Corpus::builtin(Subset::Core).unwrap());
-        let captioner = Captioner::new(corpus.clone(), Places::Inline);
+        let captioner = Captioner::new(corpus.clone(), Phrasing::Related);
         let mut facts = owl_and_bus(&corpus, Position::Left, Arrangement::Row);
         facts.groups[1].tint = Tint::Natural;
         assert_eq!(captioner.category_list(&facts), "an owl and a bus");
@@ -300,29 +319,50 @@ mod tests {
     }
 
     #[test]
-    fn places_apart_stand_right_behind_their_nouns() {
+    fn dense_captions_may_end_with_the_nouns() {
         let corpus = Arc::new(Corpus::builtin(Subset::Core).unwrap());
-        let captioner = Captioner::new(corpus.clone(), Places::Apart);
+        let captioner = Captioner::new(corpus.clone(), Phrasing::Placed);
         let mut facts = owl_and_bus(&corpus, Position::TopLeft, Arrangement::Diagonal);
         facts.groups[1].count = 2;
-        let end = ", the owl at the top left and the buses on the right";
+        facts.groups[1].orientation = Some(Orientation::TurnedLeft);
+        let list = "at the top left an upside down red owl and on the right two turned left red buses in a diagonal";
         for index in 0..50 {
-            let caption = captioner.full(&facts, &mut Dice::new(1, "caption", index));
-            assert!(caption.ends_with(end), "{caption}");
-            assert_eq!(caption.matches("left").count(), 1, "{caption}");
+            let caption = captioner.dense(&facts, &mut Dice::new(1, "caption", index));
+            assert!(caption.contains(list), "{caption}");
         }
+        facts.groups.truncate(1);
         facts.groups[0].position = None;
-        let caption = captioner.full(&facts, &mut Dice::new(1, "caption", 0));
-        assert!(caption.ends_with(", the buses on the right"), "{caption}");
-        facts.groups[1].position = None;
-        let caption = captioner.full(&facts, &mut Dice::new(1, "caption", 0));
-        assert!(!caption.contains(", the"), "{caption}");
+        let caption = captioner.dense(&facts, &mut Dice::new(1, "caption", 0));
+        assert!(!caption.contains("left"), "{caption}");
+        let related = Captioner::new(corpus, Phrasing::Related);
+        let dice = || Dice::new(1, "caption", 3);
+        assert_eq!(
+            natural.dense(&facts, &mut dice()),
+            natural.full(&facts, &mut dice())
+        );
+    }
+
+    #[test]
+    fn places_are_said_where_things_are_not_told_by_each_other() {
+        let corpus = Arc::new(Corpus::builtin(Subset::Core).unwrap());
+        let facts = owl_and_bus(&corpus, Position::Left, Arrangement::Row);
+        let related = |phrasing| {
+            let captioner = Captioner::new(corpus.clone(), phrasing);
+            (0..50)
+                .filter(|index| {
+                    let dice = &mut Dice::new(1, "caption", *index);
+                    !captioner.full(&facts, dice).contains("on the right")
+                })
+                .count()
+        };
+        assert!(related(Phrasing::Related) > 0);
+        assert_eq!(related(Phrasing::Placed), 0);
     }
 
     #[test]
     fn equal_dice_give_captions_that_differ_in_the_fact_only() {
         let corpus = Arc::new(Corpus::builtin(Subset::Core).unwrap());
-        let captioner = Captioner::new(corpus.clone(), Places::Inline);
+        let captioner = Captioner::new(corpus.clone(), Phrasing::Related);
         let facts = Facts {
             groups: vec![group(&corpus, "owl", Position::Center)],
             main: 0,

@@ -262,7 +262,7 @@ fn yes_no(attribute: Attribute, text: String, claim: &str, answer: &str) -> Ques
 mod tests {
     use super::*;
     use crate::world::corpus::{Corpus, Subset};
-    use crate::world::scene::{Arrangement, Background, Orientation, Places, Tint};
+    use crate::world::scene::{Arrangement, Background, Orientation, Phrasing, Tint};
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
@@ -289,7 +289,7 @@ mod tests {
         };
         (
             Questioner::new(
-                Captioner::new(corpus, Places::Inline),
+                Captioner::new(corpus, Phrasing::Related),
                 QuestionMix::default(),
             ),
             pool,

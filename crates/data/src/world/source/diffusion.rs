@@ -1,4 +1,4 @@
-//! Pairs of a picture and a full caption, for the text-conditioned diffusion model: it can teach only
+//! Pairs of a picture and a dense caption, for the text-conditioned diffusion model: it can teach only
 //! what its captions made it listen to.
 
 use super::clip::captioned;
@@ -7,7 +7,7 @@ use crate::sample::Sample;
 use crate::source::Source;
 use crate::world::feed::{SceneFeed, ScenePair};
 
-/// Picture and full caption.
+/// Picture and dense caption.
 #[derive(Clone, Debug)]
 pub struct DiffusionSource(SceneFeed);
 

@@ -77,7 +77,7 @@ pub(super) fn listening(
         let latents = diffusion.latents(pixels(&pictures, side, device));
         // The same words for the true and the wrong caption.
         let caption = |facts: &Facts, index: usize| {
-            captioner.full(facts, &mut Dice::new(SEED, "wording", index as u64))
+            captioner.dense(facts, &mut Dice::new(SEED, "wording", index as u64))
         };
         let truth: Vec<String> = pairs
             .iter()
