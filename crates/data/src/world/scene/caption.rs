@@ -337,8 +337,8 @@ mod tests {
         let related = Captioner::new(corpus, Phrasing::Related);
         let dice = || Dice::new(1, "caption", 3);
         assert_eq!(
-            natural.dense(&facts, &mut dice()),
-            natural.full(&facts, &mut dice())
+            related.dense(&facts, &mut dice()),
+            related.full(&facts, &mut dice())
         );
     }
 
