@@ -96,12 +96,9 @@ impl Captioner {
             .flatten();
         match related {
             Some(sentence) => whole(&choices, facts, &sentence, ""),
-            None => {
-                let describe = |g| self.describe(g, choices.upright, choices.order, true);
-                let groups: Vec<String> = facts.groups.iter().map(describe).collect();
-                let arrangement = arrangement_phrase(facts.arrangement);
-                whole(&choices, facts, &join(&groups), arrangement)
-            }
+            None => listed(&choices, facts, |group| {
+                self.describe(group, choices.upright, choices.order, true)
+            }),
         }
     }
 
@@ -111,10 +108,9 @@ impl Captioner {
             return self.full(facts, dice);
         }
         let choices = Choices::draw(dice);
-        let describe = |group| self.noun_last(group, choices.upright);
-        let groups: Vec<String> = facts.groups.iter().map(describe).collect();
-        let arrangement = arrangement_phrase(facts.arrangement);
-        whole(&choices, facts, &join(&groups), arrangement)
+        listed(&choices, facts, |group| {
+            self.noun_last(group, choices.upright)
+        })
     }
 
     /// The noun of a group, in its number.
@@ -205,6 +201,13 @@ impl Captioner {
         let say = |g: &Group| self.describe(g, choices.upright, choices.order, false);
         Some(format!("{} {relation} {}", say(subject), say(object)))
     }
+}
+
+/// A caption that describes one group after the other and says how they stand.
+fn listed(choices: &Choices, facts: &Facts, describe: impl Fn(&Group) -> String) -> String {
+    let groups: Vec<String> = facts.groups.iter().map(describe).collect();
+    let arrangement = arrangement_phrase(facts.arrangement);
+    whole(choices, facts, &join(&groups), arrangement)
 }
 
 /// A caption about things, in one of the templates.
