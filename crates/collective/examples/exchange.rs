@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         after.push(started.elapsed().as_secs_f64());
         processes.barrier()?;
         let started = Instant::now();
-        let together = meanwhile(made(), reduce)?;
+        let together = meanwhile(1, made(), reduce)?;
         during.push(started.elapsed().as_secs_f64());
         assert_eq!(one_by_one, together);
     }

@@ -5,8 +5,8 @@ use std::thread;
 
 use crate::CollectiveError;
 
-/// Exchanges what an iterator makes, in its order, on a thread of its own: the next one is made meanwhile. Nothing else may be
-/// exchanged until it returns.
+/// Exchanges what an iterator makes, in its order, on a thread of its own: the next ones are made meanwhile. At most
+/// `ahead` of them wait, beside one that is made and one that is exchanged. Nothing else may be exchanged until it returns.
 ///
 /// # Errors
 /// The first one of `exchange`; then nothing more is made.
@@ -14,12 +14,12 @@ use crate::CollectiveError;
 /// # Panics
 /// If `exchange` does.
 pub fn meanwhile<A: Send, B: Send>(
+    ahead: usize,
     made: impl Iterator<Item = A>,
     exchange: impl FnMut(A) -> Result<B, CollectiveError> + Send,
 ) -> Result<Vec<B>, CollectiveError> {
     thread::scope(|scope| {
-        // One waits, so that no more than three are held at a time.
-        let (sender, receiver) = sync_channel(1);
+        let (sender, receiver) = sync_channel(ahead);
         let exchanged = scope.spawn(move || receiver.into_iter().map(exchange).collect());
         for item in made {
             if sender.send(item).is_err() {
@@ -42,7 +42,7 @@ mod tests {
             for member in Threads::team(2) {
                 scope.spawn(move || {
                     let made = (0..20).map(|i| vec![i as f32; 2]);
-                    let sums = meanwhile(made, |values| {
+                    let sums = meanwhile(1, made, |values| {
                         reduce_scatter(&member, &values, Width::Float32)
                     });
                     let expected: Vec<Vec<f32>> = (0..20).map(|i| vec![2.0 * i as f32]).collect();
@@ -59,7 +59,7 @@ mod tests {
         second.abort("no pictures");
         let mut made = 0;
         let endless = std::iter::repeat_with(|| made += 1);
-        let failed = meanwhile(endless, |()| first.barrier()).unwrap_err();
+        let failed = meanwhile(1, endless, |()| first.barrier()).unwrap_err();
         assert!(failed.to_string().contains("no pictures"), "{failed}");
         assert!(made > 0);
     }

@@ -3,6 +3,7 @@
 use burn::tensor::Device;
 use deem_data::Batch;
 use deem_data::Batches;
+use deem_model::clip::levels::Pyramid;
 use deem_model::component::Component;
 use deem_model::deem::{Deem, DeemConfig};
 use serde::Deserialize;
@@ -11,7 +12,7 @@ use serde_json::Value;
 use crate::config::StageConfig;
 use crate::flops::{Load, Operations};
 use crate::objective::{DeemBatch, LossWeights, NoiseOf, alignment_loss, deem_counts, deem_loss};
-use crate::train::{Counts, GradientSet, Loss, ParameterInfo, Piece, Shares, Task};
+use crate::train::{Counts, Cut, Loss, ParameterInfo, Piece, Shares, Task};
 use crate::{Compute, EngineError, Precision};
 
 /// Trains a [`Deem`] on batches of a loader.
@@ -71,6 +72,10 @@ impl Task for DeemTask {
         self.weighted(model, batch, piece, shares, &self.weights)
     }
 
+    fn before_cut(&self, path: &str) -> bool {
+        Component::ImageTower.contains(path)
+    }
+
     fn load(&self, batch: &Batch) -> Load {
         Load::new(batch, &self.weights)
     }
@@ -93,11 +98,8 @@ impl Task for DeemTask {
             ..self.weights
         };
         let norm = |weights: LossWeights| {
-            let loss = self
-                .weighted(model, batch, piece, &Shares::whole(), &weights)
-                .total;
-            let gradients = loss.backward();
-            GradientSet::collect(model, &gradients)
+            self.weighted(model, batch, piece, &Shares::whole(), &weights)
+                .gradients(model)
                 .norm(|path| Component::ImageTower.contains(path))
         };
         let text = norm(only(1.0, 0.0));
@@ -137,10 +139,16 @@ impl DeemTask {
             seed: self.seed,
             first_row: piece.first_row(),
         };
-        let terms = deem_loss(model, &device_batch, weights, noise, &self.device);
+        let mut cut = Cut::default();
+        let encoded = device_batch.encode_through(model, |features| Pyramid {
+            levels: features.levels.map(|level| cut.at(level)),
+            sequence: cut.at(features.sequence),
+        });
+        let encoded = encoded.as_ref();
+        let terms = deem_loss(model, &device_batch, encoded, weights, noise, &self.device);
         let mut weighted = terms.weighted(weights);
         if self.align > 0.0
-            && let Some(encoded) = &terms.encoded
+            && let Some(encoded) = encoded
         {
             let align = alignment_loss(
                 model,
@@ -151,6 +159,6 @@ impl DeemTask {
             );
             weighted.push(("align", self.align, align));
         }
-        Loss::sum(weighted, shares, &self.device)
+        Loss::sum(weighted, shares, &self.device).with_cut(cut)
     }
 }

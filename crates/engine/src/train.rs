@@ -4,6 +4,7 @@ mod batch_file;
 mod checkpoint;
 mod config;
 mod cost;
+mod cut;
 mod exchange;
 mod frozen;
 mod identity;
@@ -26,6 +27,7 @@ mod trainer;
 pub use batch_file::{BatchFile, HostBatch, flags, floats, integers};
 pub use checkpoint::{Checkpoint, Contents, Saved, State};
 pub use config::TrainConfig;
+pub use cut::Cut;
 pub use frozen::{FrozenShards, block_of};
 pub use identity::{
     Difference, MAY_DIFFER, RunIdentity, WEIGHTS_FROM, tokenizer_checksum, weights_checksum,

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
-use deem_engine::objective::LossWeights;
+use deem_engine::objective::{DeemBatch, LossWeights, NoiseOf, deem_loss};
 use deem_engine::train::parameters::{list, select};
-use deem_engine::train::{AdamW, GradientSet, ParameterGroup, Shares, Task};
+use deem_engine::train::{AdamW, GradientSet, Loss, ParameterGroup, Shares, Task};
 use deem_model::checkpointing::CheckpointBlocks;
 use deem_model::component::Component;
 use deem_model::weights::state;
@@ -36,7 +36,7 @@ fn feedback_reaches_the_whole_encoder_and_nothing_frozen() {
     task.weights = feedback_only(task.weights);
     let (piece, batch) = common::first(&task);
     let loss = task.loss(&model, &batch, &piece, &Shares::whole());
-    let gradients = GradientSet::collect(&model, &loss.total.backward());
+    let gradients = loss.gradients(&model);
 
     // The LLM-side projection and the pyramid levels that only MMFS reads are not on the path from
     // the image to the condition; the CLIP head is carried along unused.
@@ -88,6 +88,37 @@ fn the_probe_reports_the_ratio_that_lambda_makes() {
     assert!((tripled / ratio - 3.0).abs() < 1e-3, "{ratio} {tripled}");
 }
 
+/// The backward pass of a task pauses behind the image tower.
+#[test]
+fn a_pause_changes_no_gradient() {
+    let device = Device::flex().autodiff();
+    let preset = common::preset();
+    let model = common::model(&preset, &device);
+    let (model, _) = select(model, &preset.stages[0].train.groups).unwrap();
+    let task = common::task(&preset, 0, &device);
+    let (piece, batch) = common::first(&task);
+    let paused = task.loss(&model, &batch, &piece, &Shares::whole());
+    let paused = paused.gradients(&model);
+
+    let batch = DeemBatch::new(&batch, &model, &device);
+    let noise = NoiseOf {
+        seed: task.seed,
+        first_row: piece.first_row(),
+    };
+    let encoded = batch.encode(&model);
+    let weights = &task.weights;
+    let terms = deem_loss(&model, &batch, encoded.as_ref(), weights, noise, &device);
+    let whole = Loss::sum(terms.weighted(weights), &Shares::whole(), &device);
+    let whole = GradientSet::collect(&model, &whole.total.backward());
+
+    assert!(paused.paths().eq(whole.paths()));
+    let of = |set: &GradientSet, path: &str| set.get(path).unwrap().to_data();
+    for path in whole.paths() {
+        assert_eq!(of(&paused, path), of(&whole, path), "{path}");
+    }
+    assert!(whole.paths().any(|path| task.before_cut(path)));
+}
+
 /// All three losses, with everything trained that a stage trains.
 #[test]
 fn checkpointed_blocks_give_the_same_losses_and_gradients() {
@@ -100,8 +131,8 @@ fn checkpointed_blocks_give_the_same_losses_and_gradients() {
         let task = common::task(&preset, 0, &device);
         let (piece, batch) = common::first(&task);
         let loss = task.loss(&model, &batch, &piece, &Shares::whole());
-        let gradients = GradientSet::collect(&model, &loss.total.backward());
-        (loss.total.into_scalar::<f32>(), gradients)
+        let total = loss.total.clone().into_scalar::<f32>();
+        (total, loss.gradients(&model))
     };
     let (plain, again) = (
         step(CheckpointBlocks::default()),

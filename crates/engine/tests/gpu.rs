@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor};
 use deem_engine::generate::{ImageOptions, restore};
 use deem_engine::objective::DeemBatch;
 use deem_engine::train::parameters::select;
-use deem_engine::train::{GradientSet, Shares, Task};
+use deem_engine::train::{Shares, Task};
 use deem_model::deem::Deem;
 use deem_model::weights::{LoadOptions, WeightsFile, load, state, write};
 use safetensors::Dtype;
@@ -57,17 +57,14 @@ fn a_step_of_every_stage_is_the_same() {
             let task = common::task(&preset, stage, device);
             let (piece, batch) = common::first(&task);
             let (model, _) = select(model, &preset.stages[stage].train.groups).unwrap();
-            let loss = task.loss(&model, &batch, &piece, &Shares::whole()).total;
-            let gradients = GradientSet::collect(&model, &loss.clone().backward());
+            let loss = task.loss(&model, &batch, &piece, &Shares::whole());
+            let total = values(loss.total.clone())[0];
+            let gradients = loss.gradients(&model);
             let paths: Vec<String> = gradients.paths().map(str::to_owned).collect();
             let all = paths
                 .iter()
                 .flat_map(|path| values(gradients.get(path).unwrap().clone()));
-            (
-                values(loss)[0],
-                gradients.norm(|_| true),
-                all.collect::<Vec<_>>(),
-            )
+            (total, gradients.norm(|_| true), all.collect::<Vec<_>>())
         });
         let results: Vec<_> = results.collect();
         let [(loss, norm, expected), (gpu_loss, gpu_norm, found)] = &results[..] else {

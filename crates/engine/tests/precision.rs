@@ -53,11 +53,12 @@ fn step(stage: usize, precision: Precision, rounded: bool) -> Step {
     let model = common::model(&preset, &device).map(&mut change);
     let (model, _) = select(model, groups).unwrap();
     let model = task.prepare(model);
-    let loss = task.loss(&model, &batch, &piece, &Shares::whole()).total;
-    let gradients = GradientSet::collect(&model, &loss.clone().backward());
+    let loss = task.loss(&model, &batch, &piece, &Shares::whole());
+    let total = loss.total.clone().into_scalar::<f32>();
+    let gradients = loss.gradients(&model);
     Step {
         model,
-        loss: loss.into_scalar::<f32>().into(),
+        loss: total.into(),
         gradients,
     }
 }

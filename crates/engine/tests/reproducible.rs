@@ -246,11 +246,11 @@ fn stages(config: &DeemConfig, batch: &Batch, device: &Device, bits: &mut Bits) 
             seed: 5,
             first_row: step,
         };
-        let terms = deem_loss(model, &batch, &weights, noise, device);
-        let encoded = terms.encoded.as_ref().expect("pictures");
+        let encoded = batch.encode(model).expect("pictures");
+        let terms = deem_loss(model, &batch, Some(&encoded), &weights, noise, device);
         let (layout, labels) = (&batch.layout, &batch.host.labels);
         let mut weighted = terms.weighted(&weights);
-        let align = alignment_loss(model, layout, labels, encoded, device);
+        let align = alignment_loss(model, layout, labels, &encoded, device);
         weighted.push(("align", 1.0, align));
         Loss::sum(weighted, &Shares::whole(), device).total
     })

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor};
 use deem_engine::train::parameters::select;
-use deem_engine::train::{GradientSet, Shares, Task};
+use deem_engine::train::{Shares, Task};
 use deem_model::deem::Deem;
 use deem_model::weights::{LoadOptions, WeightsFile, load, state, widen, write};
 use safetensors::Dtype;
@@ -49,15 +49,16 @@ fn a_step_is_the_same_as_in_32_bits() {
         let (model, _) = select(model, &preset.stages[0].train.groups).unwrap();
         let mut types = Types::default();
         model.visit(&mut types);
-        let loss = task.loss(&model, &batch, &piece, &Shares::whole()).total;
-        let gradients = GradientSet::collect(&model, &loss.clone().backward());
+        let loss = task.loss(&model, &batch, &piece, &Shares::whole());
+        let total = loss.total.clone().into_scalar::<f32>();
+        let gradients = loss.gradients(&model);
         let paths: Vec<String> = gradients.paths().map(str::to_owned).collect();
         let norms = paths.into_iter().map(|path| {
             let norm = gradients.norm(|own| own == path);
             (path, norm.to_bits())
         });
         let norms: BTreeMap<_, _> = norms.collect();
-        (types.0, loss.into_scalar::<f32>().to_bits(), norms)
+        (types.0, total.to_bits(), norms)
     };
     let (types, loss, norms) = step(narrow);
     assert!(types.contains(&(DType::F16, false)), "frozen matrices stay");

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::autoencoder::{Autoencoder, AutoencoderConfig};
 use crate::checkpointing::CheckpointBlocks;
+use crate::clip::levels::Pyramid;
 use crate::diffusion::Diffusion;
 use crate::image_decoder::{ImageDecoder, ImageDecoderConfig};
 use crate::image_encoder::{ImageEncoder, ImageEncoderConfig};
@@ -259,9 +260,24 @@ impl Deem {
         Layout::new(tokens, batch, self.tokens, self.queries)
     }
 
-    /// What the encoder understands of some images, see [`ImageEncoder::forward`].
+    /// What the encoder understands of some images.
+    ///
+    /// # Shapes
+    /// - `pixels`: `[images, 3, height, width]`, range [0, 1]
+    /// - `mask`: `[images, height, width]`, positive inside the region; `None` is the whole image
     pub fn encode_images(&self, pixels: Tensor<4>, mask: Option<Tensor<3>>) -> EncodedImages {
-        self.image_encoder.forward(self.enter(pixels), mask)
+        self.encode_images_through(pixels, mask, |features| features)
+    }
+
+    /// As [`Self::encode_images`], from what `through` makes of the image tower's features.
+    pub fn encode_images_through(
+        &self,
+        pixels: Tensor<4>,
+        mask: Option<Tensor<3>>,
+        through: impl FnOnce(Pyramid) -> Pyramid,
+    ) -> EncodedImages {
+        let features = self.image_encoder.vision.forward(self.enter(pixels));
+        self.image_encoder.forward(through(features), mask)
     }
 
     /// The language model's last hidden states over interleaved sequences.

@@ -137,11 +137,13 @@ impl ImageEncoder {
         }
     }
 
+    /// What is made of the image tower's features.
+    ///
     /// # Shapes
-    /// - `pixels`: `[images, 3, height, width]`, range [0, 1]
+    /// - `features`: of `[images, 3, height, width]` pixels
     /// - `mask`: `[images, height, width]`, positive inside the region; `None` is the whole image
-    pub fn forward(&self, pixels: Tensor<4>, mask: Option<Tensor<3>>) -> EncodedImages {
-        let Pyramid { levels, sequence } = self.vision.forward(pixels);
+    pub fn forward(&self, features: Pyramid, mask: Option<Tensor<3>>) -> EncodedImages {
+        let Pyramid { levels, sequence } = features;
         let [_, height, width, _] = levels.c4.dims();
         let grid = [height, width];
         let sequence = self.pos_ln.forward(self.pos_proj.forward(sequence));

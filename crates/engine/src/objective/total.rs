@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use deem_data::{Batch, IGNORED};
 use deem_kernels as kernels;
+use deem_model::clip::levels::Pyramid;
 use deem_model::deem::{Deem, EncodedImages};
 use deem_model::layout::{Layout, LayoutParts};
 use deem_model::mask_extractor::mask_to_grid;
@@ -44,8 +45,6 @@ pub struct Terms {
     pub image: Option<Tensor<1>>,
     /// L_CSR.
     pub feedback: Option<Tensor<1>>,
-    /// What the encoder made of the batch's images.
-    pub encoded: Option<EncodedImages>,
 }
 
 impl Terms {
@@ -124,8 +123,17 @@ impl<'a> DeemBatch<'a> {
 
     /// What the encoder makes of the images; `None` without images.
     pub fn encode(&self, model: &Deem) -> Option<EncodedImages> {
+        self.encode_through(model, |features| features)
+    }
+
+    /// As [`Self::encode`], from what `through` makes of the image tower's features.
+    pub fn encode_through(
+        &self,
+        model: &Deem,
+        through: impl FnOnce(Pyramid) -> Pyramid,
+    ) -> Option<EncodedImages> {
         let pixels = self.pixels.clone()?;
-        Some(model.encode_images(pixels, self.masks.clone()))
+        Some(model.encode_images_through(pixels, self.masks.clone(), through))
     }
 }
 
@@ -153,22 +161,21 @@ pub fn deem_counts(batch: &Batch, [height, width]: [usize; 2]) -> Counts {
     ])
 }
 
-/// The terms of the training loss that `weights` asks for. Noise, timesteps and condition dropout of a picture are drawn
+/// The terms of the training loss that `weights` asks for, of what the encoder made of the batch's images. Noise, timesteps and condition dropout of a picture are drawn
 /// for its row.
 pub fn deem_loss(
     model: &Deem,
     batch: &DeemBatch,
+    encoded: Option<&EncodedImages>,
     weights: &LossWeights,
     noise: NoiseOf,
     device: &Device,
 ) -> Terms {
     let draws = |purpose| Draws::of_pictures(noise.seed, purpose, noise.first_row, batch.host);
-    let encoded = batch.encode(model);
     let mut terms = Terms {
         text: None,
         image: None,
         feedback: None,
-        encoded: encoded.clone(),
     };
     let diffusion = model.diffusion();
     let steps = diffusion.schedule.steps();
@@ -179,7 +186,7 @@ pub fn deem_loss(
         (Some(targets), true) => Some(diffusion.latents(targets.clone())),
         _ => None,
     };
-    if let (Some(encoded), Some(latents), true) = (&encoded, &latents, weights.feedback > 0.0) {
+    if let (Some(encoded), Some(latents), true) = (encoded, &latents, weights.feedback > 0.0) {
         let mut draws = draws(Purpose::Feedback);
         let noise = draws.noise(latents.dims(), device);
         let timesteps = draws.timesteps(weights.timesteps, latents.dims()[0], steps);
@@ -197,7 +204,7 @@ pub fn deem_loss(
         ));
     }
     if weights.text > 0.0 || weights.image > 0.0 {
-        let hidden = model.read(&batch.layout, encoded.as_ref());
+        let hidden = model.read(&batch.layout, encoded);
         if weights.text > 0.0 {
             terms.text = Some(next_token_loss(
                 model,
@@ -206,7 +213,7 @@ pub fn deem_loss(
                 device,
             ));
         }
-        if let (Some(encoded), Some(latents), true) = (&encoded, latents, weights.image > 0.0) {
+        if let (Some(encoded), Some(latents), true) = (encoded, latents, weights.image > 0.0) {
             let counted: Vec<bool> = batch.host.images.iter().map(|i| i.counted_nip).collect();
             let targets = image_targets(&batch.layout, &counted);
             if !targets.is_empty() {

@@ -34,65 +34,105 @@ pub(super) struct Exchange {
     paths: Vec<String>,
     /// What each bucket holds, in order.
     buckets: Vec<Vec<Segment>>,
+    /// How many of the buckets are of parameters behind the loss's cut: the first ones.
+    behind: usize,
 }
 
 impl Exchange {
-    /// Of the parameters that are trained.
+    /// Of the parameters that are trained, some of which lie before the loss's cut.
     pub fn new(
         processes: Arc<dyn Collective>,
         width: Width,
         infos: &[ParameterInfo],
+        before_cut: impl Fn(&str) -> bool,
         device: Device,
     ) -> Self {
         let trained = infos.iter().filter(|info| info.group.is_some());
         let lengths: BTreeMap<String, usize> = trained
             .map(|info| (info.path.clone(), info.count))
             .collect();
+        let paths = lengths.keys().cloned().collect();
+        let (before, behind): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            lengths.into_iter().partition(|(path, _)| before_cut(path));
+        let mut all = buckets(&behind, BUCKET);
+        let behind = all.len();
+        all.extend(buckets(&before, BUCKET));
         Self {
             processes,
             width,
             device,
-            paths: lengths.keys().cloned().collect(),
-            buckets: buckets(&lengths, BUCKET),
+            paths,
+            buckets: all,
+            behind,
         }
     }
 
-    /// Updates a module with the sum of all processes' gradients; returns it with the gradient's norm.
+    /// Updates a module with the sum of all processes' gradients; returns it with the gradient's norm. `rest` finishes
+    /// the backward pass while what is there is exchanged: `gradients` has all that comes from behind the cut.
     ///
     /// # Errors
-    /// `Processes` if another gave up.
+    /// `Processes` if another gave up, those of `rest`.
+    ///
+    /// # Panics
+    /// If `rest` gives a gradient of a parameter behind the cut.
     pub fn step<M: Module>(
         &self,
         module: M,
-        gradients: GradientSet,
+        mut gradients: GradientSet,
+        rest: impl FnOnce(&M) -> Result<GradientSet, EngineError>,
         optimizer: &mut AdamW,
         (step, factor): (u64, f64),
     ) -> Result<(M, f64), EngineError> {
         let processes = &*self.processes;
-        let mut present: Vec<bool> = self
-            .paths
+        let mut present = vec![false; self.paths.len()];
+        let mut mark = |gradients: &GradientSet| {
+            for (present, path) in present.iter_mut().zip(&self.paths) {
+                *present |= gradients.get(path).is_some();
+            }
+        };
+        mark(&gradients);
+
+        // A bucket's gradients leave the device while those of the one before are exchanged; all that are final do
+        // before the others are computed.
+        let (mut rest, mut failed) = (Some(rest), None);
+        let flat = self
+            .buckets
             .iter()
-            .map(|p| gradients.get(p).is_some())
-            .collect();
+            .enumerate()
+            .map_while(|(place, bucket)| {
+                if place >= self.behind
+                    && let Some(rest) = rest.take()
+                {
+                    match rest(&module) {
+                        Ok(rest) => gradients.add(self.before_cut(rest)),
+                        Err(error) => failed = Some(error),
+                    }
+                    mark(&gradients);
+                }
+                if failed.is_some() {
+                    return None;
+                }
+                let mut values = Vec::new();
+                for segment in bucket {
+                    match gradients.get(&segment.path) {
+                        Some(gradient) => values.extend(numbers(gradient, &segment.range)),
+                        None => values.resize(values.len() + segment.range.len(), 0.0),
+                    }
+                }
+                Some(values)
+            });
+        let (width, ahead) = (self.width, self.behind.max(1));
+        let own = meanwhile(ahead, flat, |values| {
+            reduce_scatter(processes, &values, width)
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
         any(processes, &mut present)?;
         let present = |path: &str| {
             let place = self.paths.binary_search_by(|own| own.as_str().cmp(path));
             place.is_ok_and(|place| present[place])
         };
-
-        // A bucket's gradients leave the device while those of the one before are exchanged.
-        let flat = self.buckets.iter().map(|bucket| {
-            let mut values = Vec::new();
-            for segment in bucket {
-                match gradients.get(&segment.path) {
-                    Some(gradient) => values.extend(numbers(gradient, &segment.range)),
-                    None => values.resize(values.len() + segment.range.len(), 0.0),
-                }
-            }
-            values
-        });
-        let width = self.width;
-        let own = meanwhile(flat, |values| reduce_scatter(processes, &values, width))?;
         let squares = own.iter().map(|part| {
             let squares = part.iter().map(|v| f64::from(*v).powi(2));
             squares.sum::<f64>()
@@ -134,7 +174,7 @@ impl Exchange {
             }
             part
         });
-        let all = meanwhile(parts, |part| all_gather_floats(processes, &part))?;
+        let all = meanwhile(1, parts, |part| all_gather_floats(processes, &part))?;
         let mut updated: BTreeMap<String, Vec<f32>> = BTreeMap::new();
         for (bucket, all) in self.buckets.iter().zip(all) {
             let mut all = all.into_iter();
@@ -149,6 +189,16 @@ impl Exchange {
             path: Vec::new(),
         });
         Ok((module, norm))
+    }
+
+    /// Gradients of parameters of which those exchanged first have none.
+    fn before_cut(&self, gradients: GradientSet) -> GradientSet {
+        let exchanged = self.buckets[..self.behind].iter().flatten();
+        for Segment { path, .. } in exchanged {
+            let late = gradients.get(path).is_some();
+            assert!(!late, "{path} has a gradient from before the loss's cut");
+        }
+        gradients
     }
 
     /// What of the optimizer's state is this process's, by parameter.

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::batch_file::BatchFile;
-use super::optimizer::GradientSet;
 use super::run::Run;
 use super::shares::Shares;
 use super::task::Task;
@@ -51,11 +50,7 @@ pub fn replay<T: Task>(
     let _dropping = training.adapters.during(&file.piece);
     let loss = task.loss(&training.model, &batch, &file.piece, &Shares::whole());
     let mut figures = loss.figures();
-    let gradients = if loss.total.is_tracked() {
-        GradientSet::collect(&training.model, &loss.total.backward())
-    } else {
-        GradientSet::default()
-    };
+    let gradients = loss.gradients(&training.model);
     figures.push(("gradient_norm".into(), gradients.norm(|_| true)));
     let broken = parameters
         .into_iter()

@@ -5,6 +5,8 @@ use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 
 use super::batch_file::HostBatch;
+use super::cut::{Before, Cut, behind};
+use super::optimizer::GradientSet;
 use super::parameters::ParameterInfo;
 use super::piece::Piece;
 use super::shares::{Counts, Shares};
@@ -62,6 +64,12 @@ pub trait Task: Sync {
         shares: &Shares,
     ) -> Loss;
 
+    /// Whether a parameter lies before the loss's [`Cut`], and has all of its gradient from there.
+    fn before_cut(&self, path: &str) -> bool {
+        let _ = path;
+        false
+    }
+
     /// The name that a linear layer has in the published model, for adapters that are written as PEFT does.
     fn published_layer(&self, path: &str) -> String {
         path.to_owned()
@@ -94,6 +102,8 @@ pub struct Loss {
     pub total: Tensor<1>,
     /// Terms without weights by name, and their shares of the step's.
     terms: Vec<(&'static str, f64, Tensor<1>)>,
+    /// Where its backward pass pauses.
+    cut: Cut,
 }
 
 impl Loss {
@@ -117,7 +127,29 @@ impl Loss {
         Self {
             total: total.unwrap_or_else(|| Tensor::zeros([1], device)),
             terms: terms.into_iter().map(shared).collect(),
+            cut: Cut::default(),
         }
+    }
+
+    /// The same loss, computed from what lies on a cut.
+    #[must_use]
+    pub fn with_cut(self, cut: Cut) -> Self {
+        Self { cut, ..self }
+    }
+
+    /// Its gradients by a model's trained parameters.
+    pub fn gradients<M: Module>(self, model: &M) -> GradientSet {
+        let Some((mut gradients, before)) = self.behind_cut(model) else {
+            return GradientSet::default();
+        };
+        gradients.add(before.gradients(model));
+        gradients
+    }
+
+    /// Its gradients as far as they come from behind the cut, and what gives the rest; `None` if no gradient leads from
+    /// it to anything.
+    pub(super) fn behind_cut<M: Module>(self, model: &M) -> Option<(GradientSet, Before)> {
+        behind(&self.total, self.cut, model)
     }
 
     /// The terms without weights, as means over their batch, by name.

@@ -165,7 +165,9 @@ impl<M: Module> Training<M> {
         let device = model.devices().first().map(|device| device.clone().inner());
         let exchange = device.clone().filter(|_| run.processes.size() > 1);
         let exchange = exchange.map(|device| {
-            Exchange::new(run.processes.clone(), config.gradients, &parameters, device)
+            let before_cut = |path: &str| task.before_cut(path);
+            let processes = run.processes.clone();
+            Exchange::new(processes, config.gradients, &parameters, before_cut, device)
         });
         if let (Some(saved), Some(device)) = (&saved, device) {
             let own = exchange.as_ref().map(Exchange::own);
@@ -312,6 +314,8 @@ impl<M: Module> Training<M> {
         sum(processes, &mut counts)?;
         let step = step.with_values(&counts);
         let (mut gradient, mut norm) = (GradientSet::default(), 0.0);
+        // What is left of the last backward pass is computed while gradients are exchanged.
+        let mut left = None;
         let mut reached = self.reached;
         let (own, parts) = (pieces.len(), (pieces.len() * processes.size()) as u64);
         for (number, (piece, batch, counts)) in pieces.into_iter().enumerate() {
@@ -349,15 +353,22 @@ impl<M: Module> Training<M> {
             for (name, value) in figures {
                 add(&name, value);
             }
-            if !loss.total.is_tracked() {
+            let Some((mut gradients, before)) = loss.behind_cut(&self.model) else {
                 continue; // nothing in it counts
-            }
+            };
             reached = true;
-            let gradients = GradientSet::collect(&self.model, &loss.total.backward());
+            let waits = self.exchange.is_some() && number + 1 == own;
+            let before = if waits {
+                Some(before)
+            } else {
+                gradients.add(before.gradients(&self.model));
+                None
+            };
             run.gathered()?;
             norm = gradients.norm(|_| true);
             check("the gradient norm", norm)?;
             gradient.add(gradients);
+            left = before.map(|before| (before, piece, batch));
         }
         if let Some(frozen) = &run.frozen {
             frozen.finish()?;
@@ -377,8 +388,21 @@ impl<M: Module> Training<M> {
         let factor = config.schedule.factor(self.step);
         if let Some(exchange) = &self.exchange {
             let pace = (self.step, factor);
-            let module = self.model;
-            (self.model, norm) = exchange.step(module, gradient, &mut self.optimizer, pace)?;
+            let rest = |model: &M| {
+                let Some((before, piece, batch)) = left else {
+                    return Ok(GradientSet::default());
+                };
+                let _dropping = self.adapters.during(&piece);
+                let gradients = before.gradients(model);
+                let norm = gradients.norm(|_| true);
+                if norm.is_finite() {
+                    return Ok(gradients);
+                }
+                let what = ("the gradient norm", norm);
+                Err(not_finite(task, &batch, run, self.step, &piece, what))
+            };
+            let (module, optimizer) = (self.model, &mut self.optimizer);
+            (self.model, norm) = exchange.step(module, gradient, rest, optimizer, pace)?;
             scalars = cost::totals(processes, &scalars)?;
         } else {
             if own > 1 {

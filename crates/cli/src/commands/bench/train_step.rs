@@ -16,8 +16,8 @@ use deem_engine::objective::{DeemBatch, Draws, Purpose, image_targets};
 use deem_engine::task::DeemTask;
 use deem_engine::train::parameters::{ParameterInfo, prepare};
 use deem_engine::train::{
-    Counts, FrozenShards, GradientSet, Loss, Observer, Piece, Plan, Run, RunIdentity, Shares,
-    StepReport, Task, train,
+    Counts, FrozenShards, Loss, Observer, Piece, Plan, Run, RunIdentity, Shares, StepReport, Task,
+    train,
 };
 use deem_model::deem::Deem;
 use deem_model::scheduler::TimestepSampler;
@@ -386,16 +386,18 @@ fn dump(
         &Piece::whole(0, batch.batch),
         &Shares::whole(),
     );
-    let gradients = GradientSet::collect(&model, &loss.total.backward());
+    let figure = |x: burn::tensor::Tensor<1>| x.into_data().iter::<f64>().sum::<f64>();
+    let total = figure(loss.total.clone());
+    let terms = loss.terms();
+    let terms: std::collections::BTreeMap<_, _> = terms
+        .map(|(name, term)| (name, figure(term.clone())))
+        .collect();
+    let gradients = loss.gradients(&model);
     let flat = parameters.iter().filter_map(|parameter| {
         let gradient = gradients.get(&parameter.path)?.clone();
         Some(tensor(&parameter.path, gradient))
     });
     dump.tensors("gradients", &flat.collect::<Vec<StateTensor>>())?;
-    let figure = |x: burn::tensor::Tensor<1>| x.into_data().iter::<f64>().sum::<f64>();
-    let terms = loss
-        .terms()
-        .map(|(name, term)| (name, figure(term.clone())));
     let groups: serde_json::Map<String, Value> = parameters
         .iter()
         .filter_map(|p| Some((p.path.clone(), json!(p.group?))))
@@ -416,8 +418,8 @@ fn dump(
             "feedback": { "timesteps": feedback_steps },
             "image": { "targets": targets, "timesteps": image_steps, "drop": drop },
             "result": {
-                "total": figure(loss.total.clone()),
-                "terms": terms.collect::<std::collections::BTreeMap<_, _>>(),
+                "total": total,
+                "terms": terms,
                 "gradient_norm": gradients.norm(|_| true),
             },
         }),
