@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use mpi::datatype::{Partition, PartitionMut};
 use mpi::environment::{Universe, processor_name};
+use mpi::request::{Request, Scope, scope};
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives};
 use mpi::{Count, Threading};
@@ -17,6 +18,10 @@ use crate::{Collective, CollectiveError, Traffic};
 const GAVE_UP: i32 = 70;
 /// How often somebody looks whether an exchange takes too long.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long an exchange is asked again and again whether it has ended.
+const EAGER: Duration = Duration::from_millis(1);
+/// How often it is asked after that.
+const NAP: Duration = Duration::from_micros(50);
 
 /// The processes of MPI's world.
 pub struct Mpi {
@@ -94,6 +99,19 @@ impl Mpi {
         state.traffic.bytes += bytes as u64;
         state.traffic.time += started.elapsed();
         result
+    }
+}
+
+/// Waits for an exchange. MPI's own waiting keeps a core to itself, which a thread that computes may need meanwhile.
+fn wait<'a, D: ?Sized, S: Scope<'a>>(mut request: Request<'a, D, S>) {
+    let started = Instant::now();
+    while let Err(pending) = request.test() {
+        request = pending;
+        if started.elapsed() < EAGER {
+            thread::yield_now();
+        } else {
+            thread::sleep(NAP);
+        }
     }
 }
 
@@ -179,14 +197,19 @@ impl Collective for Mpi {
         Ok(self.exchange(sent, || {
             let (out, out_at) = counts(parts.iter().map(|part| part.len()));
             let mut lengths = vec![0 as Count; self.size()];
-            self.world.all_to_all_into(&out[..], &mut lengths[..]);
+            scope(|scope| {
+                let world = &self.world;
+                wait(world.immediate_all_to_all_into(scope, &out[..], &mut lengths[..]));
+            });
             let (_, in_at) = counts(lengths.iter().map(|length| *length as usize));
             let bytes = parts.concat();
             let mut received = room(&lengths);
             let sending = Partition::new(addressed(&bytes), &out[..], &out_at[..]);
             let mut receiving = PartitionMut::new(&mut received[..], &lengths[..], &in_at[..]);
-            self.world
-                .all_to_all_varcount_into(&sending, &mut receiving);
+            scope(|scope| {
+                let world = &self.world;
+                wait(world.immediate_all_to_all_varcount_into(scope, &sending, &mut receiving));
+            });
             cut(&received, &lengths, &in_at)
         }))
     }
@@ -196,18 +219,24 @@ impl Collective for Mpi {
         Ok(self.exchange(sent, || {
             let length = Count::try_from(own.len()).expect("less than 2 GiB at a time");
             let mut lengths = vec![0 as Count; self.size()];
-            self.world.all_gather_into(&length, &mut lengths[..]);
+            scope(|scope| {
+                let world = &self.world;
+                wait(world.immediate_all_gather_into(scope, &length, &mut lengths[..]));
+            });
             let (_, at) = counts(lengths.iter().map(|length| *length as usize));
             let mut received = room(&lengths);
             let mut receiving = PartitionMut::new(&mut received[..], &lengths[..], &at[..]);
-            self.world
-                .all_gather_varcount_into(addressed(own), &mut receiving);
+            let own = addressed(own);
+            scope(|scope| {
+                let world = &self.world;
+                wait(world.immediate_all_gather_varcount_into(scope, own, &mut receiving));
+            });
             cut(&received, &lengths, &at)
         }))
     }
 
     fn barrier(&self) -> Result<(), CollectiveError> {
-        self.exchange(0, || self.world.barrier());
+        self.exchange(0, || wait(self.world.immediate_barrier()));
         Ok(())
     }
 
