@@ -4,6 +4,7 @@ correction of an encoder, the search for pictures of a RobustVQA, the timing of 
 
     tools/cluster/check.py target/release/deem            # a program built with --features mpi
     tools/cluster/check.py target/release/deem --kills 20
+    tools/cluster/check.py target/release/deem --stages 20   # twenty steps of each stage, by one to four processes, and no more
 
 Needs Python 3 alone and an MPI (Debian: openmpi-bin or mpich). Trains a few steps of the built-in experiment.
 """
@@ -34,6 +35,31 @@ STAGE = [
 
 def command(deem, output, processes, *options):
     return shared(processes, deem, "train", "--output", str(output), *STAGE, *options)
+
+
+def stages(deem, folder, steps):
+    """Each stage by one to four processes, from what one process made of the stage before.
+
+    Stages 2 and 3 with the small rates of large models: with the preset's own, rounding doubles at every step.
+    """
+    trained = '["llama.*", "image_encoder.resampler.*", "image_encoder.proj_t.*", "soi_token"]'
+    slow = ["--set", f"train.groups=[{{patterns = {trained}, learning_rate = 4e-5, weight_decay = 0.01}}]"]
+    before = []
+    for stage in ("stage1", "stage2", "stage3"):
+        size = [
+            "--stage", stage, "--seed", "3", "--set", f"train.schedule={{steps = {steps}, warmup = 1}}",
+            "--set", f"train.save_every={steps}", "--set", "train.probe_every=0", "--set", "batch=8",
+        ]
+        expected = None
+        for processes in (1, 2, 3, 4):
+            output = folder / f"{stage}-{processes}"
+            told(shared(processes, deem, "train", "--output", str(output), *size, *before))
+            found = figures(output / stage)
+            assert len(found) == steps, sorted(found)
+            expected = expected or found
+            if processes > 1:
+                compare(f"{stage}, {steps} steps, {processes} processes", expected, found)
+        before = [*slow, "--from", str(folder / f"{stage}-1" / stage)]
 
 
 def shared(processes, *words):
@@ -309,10 +335,13 @@ def main():
     parser.add_argument("deem")
     parser.add_argument("--kills", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--stages", type=int, metavar="STEPS")
     options = parser.parse_args()
     deem = str(Path(options.deem).resolve())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if options.stages:
+            return stages(deem, folder, options.stages)
         expected = train(deem, folder / "alone", 1)
         for processes in (2, 3):
             compare(f"{processes} processes", expected, train(deem, folder / f"of-{processes}", processes))

@@ -2,13 +2,19 @@
 """Trains over several hosts that are network namespaces of one machine, with addresses of their own; cuts one off mid-run.
 
     sudo tools/cluster/hosts.py target/release/deem      # a program built with --features mpi
+    sudo tools/cluster/hosts.py target/release/deem --rate 200mbit [--against OTHER] [--rounds 3]
+
+The second form times steps where each host sends no faster than that, of two programs in turn.
 
 Needs root, Debian's iproute2 and Open MPI. mpirun starts its daemons through this file (as its own rsh agent), which enters
 the namespace that has the address; they and the processes then talk over the virtual network alone.
 """
 
+import argparse
+import json
 import os
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -76,6 +82,27 @@ def command(deem, output, *options):
     ]
 
 
+def timed(programs, rate, rounds):
+    """Seconds of a step, the median of all but the first three of each run."""
+    down()
+    up()
+    try:
+        for name in HOSTS.values():
+            run("tc", "-n", name, "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", rate, "burst", "256kb", "latency", "500ms")
+        steps = 14
+        size = ("--set", f"train.schedule={{steps = {steps}, warmup = 1}}", "--set", f"train.save_every={steps}", "--set", "batch=32")
+        with tempfile.TemporaryDirectory() as folder:
+            for number in range(rounds):
+                for which, program in enumerate(programs):
+                    output = Path(folder) / f"{which}-{number}"
+                    subprocess.run(command(program, output, *size), check=True, capture_output=True)
+                    lines = [json.loads(line) for line in (output / "stage1/metrics.jsonl").read_text().splitlines()][3:]
+                    step, exchange = (statistics.median(line[f] for line in lines) for f in ("seconds", "communication_seconds"))
+                    print(f"round {number + 1}, {program}: {step:.3f} s a step, {exchange:.3f} s in exchanges", flush=True)
+    finally:
+        down()
+
+
 def main(deem):
     down()
     up()
@@ -118,7 +145,15 @@ def main(deem):
 if __name__ == "__main__":
     if len(sys.argv) > 2 and sys.argv[1] in HOSTS:
         agent(sys.argv[1], sys.argv[2:])
-    elif len(sys.argv) == 2:
-        main(str(Path(sys.argv[1]).resolve()))
     else:
-        sys.exit(__doc__)
+        parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("deem", type=Path)
+        parser.add_argument("--rate", help="what a host sends at most, as tc writes it")
+        parser.add_argument("--against", type=Path, help="another program to time in turn")
+        parser.add_argument("--rounds", type=int, default=3)
+        options = parser.parse_args()
+        programs = [str(path.resolve()) for path in (options.deem, options.against) if path]
+        if options.rate:
+            timed(programs, options.rate, options.rounds)
+        else:
+            main(programs[0])

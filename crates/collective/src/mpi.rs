@@ -250,6 +250,8 @@ impl Collective for Mpi {
         // What happened may say itself where.
         let reason = reason.strip_prefix(&format!("{place}: ")).unwrap_or(reason);
         eprintln!("{self:?}, {place}: {reason}");
+        // MPICH's launcher drops what it has not read when a process aborts.
+        thread::sleep(LOOK);
         self.world.abort(GAVE_UP)
     }
 
