@@ -16,6 +16,7 @@ import random
 import re
 import shutil
 import signal
+import statistics
 import struct
 import subprocess
 import sys
@@ -25,12 +26,20 @@ import zlib
 from pathlib import Path
 
 STEPS = 6
+
+
+def of_size(stage, steps, save_every, batch):
+    """Options of a run of a stage."""
+    return [
+        "--stage", stage, "--seed", "3", "--set", f"train.schedule={{steps = {steps}, warmup = 1}}",
+        "--set", f"train.save_every={save_every}", "--set", "train.probe_every=0", "--set", f"batch={batch}",
+    ]
+
+
 # Small, of ragged rows, with all three terms of the loss.
-STAGE = [
-    "--stage", "stage1", "--seed", "3",
-    "--set", f"train.schedule={{steps = {STEPS}, warmup = 1}}", "--set", "train.save_every=2", "--set", "train.probe_every=0",
-    "--set", "batch=6",
-]
+STAGE = of_size("stage1", STEPS, 2, 6)
+# Long enough to be timed.
+TIMED = of_size("stage1", 14, 14, 32)
 
 
 def command(deem, output, processes, *options):
@@ -46,10 +55,7 @@ def stages(deem, folder, steps):
     slow = ["--set", f"train.groups=[{{patterns = {trained}, learning_rate = 4e-5, weight_decay = 0.01}}]"]
     before = []
     for stage in ("stage1", "stage2", "stage3"):
-        size = [
-            "--stage", stage, "--seed", "3", "--set", f"train.schedule={{steps = {steps}, warmup = 1}}",
-            "--set", f"train.save_every={steps}", "--set", "train.probe_every=0", "--set", "batch=8",
-        ]
+        size = of_size(stage, steps, steps, 8)
         expected = None
         for processes in (1, 2, 3, 4):
             output = folder / f"{stage}-{processes}"
@@ -100,6 +106,12 @@ def figures(folder):
     for line in map(json.loads, lines):
         kept[line["step"]] = {k: v for k, v in line.items() if k.startswith("loss")}
     return kept
+
+
+def medians(folder, *names):
+    """Of figures of the last eleven steps; 0 for what a run does not have."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][-11:]
+    return [statistics.median(line.get(name, 0.0) for line in lines) for name in names]
 
 
 def compare(what, expected, found, tolerance=1e-5):

@@ -7,29 +7,21 @@ Needs a machine with two cores that does nothing else, Python 3 and an MPI. A ti
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
 import tempfile
 from pathlib import Path
 
-from check import mpirun
-
-STEPS, SKIPPED = 14, 3
+from check import TIMED, medians, mpirun
 
 
 def seconds(deem, output, processes):
     launcher = [*mpirun(), "-n", str(processes)] if processes > 1 else []
-    command = [
-        *launcher, deem, "train", "--output", str(output), "--stage", "stage1", "--seed", "3", "--set", "train.probe_every=0",
-        "--set", f"train.schedule={{steps = {STEPS}, warmup = 1}}", "--set", f"train.save_every={STEPS}",
-    ]
+    command = [*launcher, deem, "train", "--output", str(output), *TIMED]
     threads = {"RAYON_NUM_THREADS": str(2 // processes)}
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, **threads})
-    lines = [json.loads(line) for line in (output / "stage1/metrics.jsonl").read_text().splitlines()][SKIPPED:]
-    figures = ("seconds", "communication_seconds", "straggler_seconds")
-    return [statistics.median(line.get(figure, 0.0) for line in lines) for figure in figures]
+    return medians(output / "stage1", "seconds", "communication_seconds", "straggler_seconds")
 
 
 def main():

@@ -11,15 +11,15 @@ the namespace that has the address; they and the processes then talk over the vi
 """
 
 import argparse
-import json
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from check import STAGE, TIMED, medians
 
 HOSTS = {"10.231.7.1": "deem-one", "10.231.7.2": "deem-two"}
 BRIDGE = "deem-bridge"
@@ -65,7 +65,7 @@ def up():
         run("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv4.tcp_retries2=5")
 
 
-def command(deem, output, *options):
+def command(deem, output, *options, size=STAGE):
     first = next(iter(HOSTS.values()))
     return [
         # The launcher stands on the first host; names of network devices keep Open MPI off the machine's own network.
@@ -76,28 +76,23 @@ def command(deem, output, *options):
         # Not through shared memory: these are hosts of their own.
         "--mca", "btl", "self,tcp", "--mca", "pml", "ob1",
         "-x", "RAYON_NUM_THREADS=1", "-x", "PATH", "-x", "HOME",
-        deem, "train", "--output", str(output), "--stage", "stage1", "--seed", "3",
-        "--set", "train.schedule={steps = 6, warmup = 1}", "--set", "train.save_every=2", "--set", "train.probe_every=0",
-        "--set", "batch=6", *options,
+        deem, "train", "--output", str(output), *size, *options,
     ]
 
 
 def timed(programs, rate, rounds):
-    """Seconds of a step, the median of all but the first three of each run."""
+    """Seconds of a step."""
     down()
     up()
     try:
         for name in HOSTS.values():
             run("tc", "-n", name, "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", rate, "burst", "256kb", "latency", "500ms")
-        steps = 14
-        size = ("--set", f"train.schedule={{steps = {steps}, warmup = 1}}", "--set", f"train.save_every={steps}", "--set", "batch=32")
         with tempfile.TemporaryDirectory() as folder:
             for number in range(rounds):
                 for which, program in enumerate(programs):
                     output = Path(folder) / f"{which}-{number}"
-                    subprocess.run(command(program, output, *size), check=True, capture_output=True)
-                    lines = [json.loads(line) for line in (output / "stage1/metrics.jsonl").read_text().splitlines()][3:]
-                    step, exchange = (statistics.median(line[f] for line in lines) for f in ("seconds", "communication_seconds"))
+                    subprocess.run(command(program, output, size=TIMED), check=True, capture_output=True)
+                    step, exchange = medians(output / "stage1", "seconds", "communication_seconds")
                     print(f"round {number + 1}, {program}: {step:.3f} s a step, {exchange:.3f} s in exchanges", flush=True)
     finally:
         down()

@@ -161,8 +161,8 @@ pub fn deem_counts(batch: &Batch, [height, width]: [usize; 2]) -> Counts {
     ])
 }
 
-/// The terms of the training loss that `weights` asks for, of what the encoder made of the batch's images. Noise, timesteps and condition dropout of a picture are drawn
-/// for its row.
+/// The terms of the training loss that `weights` asks for, of what the encoder made of the batch's images. Noise,
+/// timesteps and condition dropout of a picture are drawn for its row.
 pub fn deem_loss(
     model: &Deem,
     batch: &DeemBatch,

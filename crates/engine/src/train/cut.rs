@@ -29,7 +29,7 @@ impl Cut {
     }
 
     /// The second part, after the first one gave `gradients`.
-    fn before(self, gradients: &Gradients) -> Before {
+    pub(super) fn before(self, gradients: &Gradients) -> Before {
         let products = self.0.into_iter().filter_map(|product| product(gradients));
         Before(products.reduce(|a, b| a + b))
     }
@@ -47,21 +47,6 @@ impl Before {
         };
         GradientSet::collect(model, &sum.backward())
     }
-}
-
-/// Gradients of a model's trained parameters, as far as they come from behind the cut, and the rest of the backward
-/// pass; `None` if no gradient leads from the loss to anything.
-pub(super) fn behind<M: Module>(
-    total: &Tensor<1>,
-    cut: Cut,
-    model: &M,
-) -> Option<(GradientSet, Before)> {
-    if !total.is_tracked() {
-        return None;
-    }
-    let gradients = total.backward();
-    let set = GradientSet::collect(model, &gradients);
-    Some((set, cut.before(&gradients)))
 }
 
 #[cfg(test)]

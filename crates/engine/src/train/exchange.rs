@@ -84,14 +84,6 @@ impl Exchange {
         (step, factor): (u64, f64),
     ) -> Result<(M, f64), EngineError> {
         let processes = &*self.processes;
-        let mut present = vec![false; self.paths.len()];
-        let mut mark = |gradients: &GradientSet| {
-            for (present, path) in present.iter_mut().zip(&self.paths) {
-                *present |= gradients.get(path).is_some();
-            }
-        };
-        mark(&gradients);
-
         // A bucket's gradients leave the device while those of the one before are exchanged; all that are final do
         // before the others are computed.
         let (mut rest, mut failed) = (Some(rest), None);
@@ -105,12 +97,11 @@ impl Exchange {
                 {
                     match rest(&module) {
                         Ok(rest) => gradients.add(self.before_cut(rest)),
-                        Err(error) => failed = Some(error),
+                        Err(error) => {
+                            failed = Some(error);
+                            return None;
+                        }
                     }
-                    mark(&gradients);
-                }
-                if failed.is_some() {
-                    return None;
                 }
                 let mut values = Vec::new();
                 for segment in bucket {
@@ -128,6 +119,8 @@ impl Exchange {
         if let Some(error) = failed {
             return Err(error);
         }
+        let paths = self.paths.iter();
+        let mut present: Vec<bool> = paths.map(|p| gradients.get(p).is_some()).collect();
         any(processes, &mut present)?;
         let present = |path: &str| {
             let place = self.paths.binary_search_by(|own| own.as_str().cmp(path));

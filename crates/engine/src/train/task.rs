@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 
 use super::batch_file::HostBatch;
-use super::cut::{Before, Cut, behind};
+use super::cut::{Before, Cut};
 use super::optimizer::GradientSet;
 use super::parameters::ParameterInfo;
 use super::piece::Piece;
@@ -149,7 +149,12 @@ impl Loss {
     /// Its gradients as far as they come from behind the cut, and what gives the rest; `None` if no gradient leads from
     /// it to anything.
     pub(super) fn behind_cut<M: Module>(self, model: &M) -> Option<(GradientSet, Before)> {
-        behind(&self.total, self.cut, model)
+        if !self.total.is_tracked() {
+            return None;
+        }
+        let gradients = self.total.backward();
+        let set = GradientSet::collect(model, &gradients);
+        Some((set, self.cut.before(&gradients)))
     }
 
     /// The terms without weights, as means over their batch, by name.

@@ -337,17 +337,7 @@ impl<M: Module> Training<M> {
             let figures = loss.figures();
             run.gathered()?;
             let check = |what: &str, value: f64| {
-                if value.is_finite() {
-                    return Ok(());
-                }
-                Err(not_finite(
-                    task,
-                    &batch,
-                    run,
-                    self.step,
-                    &piece,
-                    (what, value),
-                ))
+                finite(task, &batch, run, self.step, &piece, (what, value))
             };
             check("the loss", figures[0].1)?;
             for (name, value) in figures {
@@ -394,12 +384,9 @@ impl<M: Module> Training<M> {
                 };
                 let _dropping = self.adapters.during(&piece);
                 let gradients = before.gradients(model);
-                let norm = gradients.norm(|_| true);
-                if norm.is_finite() {
-                    return Ok(gradients);
-                }
-                let what = ("the gradient norm", norm);
-                Err(not_finite(task, &batch, run, self.step, &piece, what))
+                let norm = ("the gradient norm", gradients.norm(|_| true));
+                finite(task, &batch, run, self.step, &piece, norm)?;
+                Ok(gradients)
             };
             let (module, optimizer) = (self.model, &mut self.optimizer);
             (self.model, norm) = exchange.step(module, gradient, rest, optimizer, pace)?;
@@ -423,15 +410,18 @@ fn probes(config: &TrainConfig, step: u64) -> bool {
     config.probe_every > 0 && step.is_multiple_of(config.probe_every)
 }
 
-/// Keeps a batch that cannot be trained on; the error says where, or why it could not be kept.
-fn not_finite<T: Task>(
+/// Checks a figure of a batch. One that cannot be trained on is kept; the error says where, or why it could not be.
+fn finite<T: Task>(
     task: &T,
     batch: &T::Batch,
     run: &Run,
     step: u64,
     piece: &Piece,
     (what, value): (&str, f64),
-) -> EngineError {
+) -> Result<(), EngineError> {
+    if value.is_finite() {
+        return Ok(());
+    }
     let saved = run.folder.join(format!("not-finite-step-{step}.json"));
     let file = BatchFile {
         task: run.identity.task.clone(),
@@ -443,13 +433,11 @@ fn not_finite<T: Task>(
         texts: task.texts(batch),
         batch: batch.rest(),
     };
-    match file.write(batch, &saved) {
-        Ok(()) => EngineError::NotFinite {
-            step,
-            what: what.into(),
-            value,
-            saved,
-        },
-        Err(error) => error,
-    }
+    file.write(batch, &saved)?;
+    Err(EngineError::NotFinite {
+        step,
+        what: what.into(),
+        value,
+        saved,
+    })
 }
