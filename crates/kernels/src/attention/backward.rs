@@ -1,7 +1,7 @@
 //! Backward pass of one head: scores are computed again, block by block.
 
 use super::head::{Head, Rows, SoftmaxGradient};
-use crate::host::gemm::{Left, Out, Packed, Start, product};
+use crate::host::gemm::{Left, Out, Packed, Start, product, product_of_columns};
 use crate::host::simd::run;
 
 /// Buffers reused from head to head.
@@ -35,47 +35,33 @@ pub(super) unsafe fn backward(
         .fill(head.v.right_transposed(0), value_dim, keys);
     s.k_rows.fill(head.k.right(0), keys, dim);
     for block in head.blocks() {
-        let (first, rows) = (block.start, block.len());
-        if s.scores.len() < rows * keys {
-            s.scores.resize(rows * keys, 0.0);
-            s.gradients.resize(rows * keys, 0.0);
+        let (first, rows, seen) = (block.queries.start, block.queries.len(), block.keys);
+        if s.scores.len() < block.scores() {
+            s.scores.resize(block.scores(), 0.0);
+            s.gradients.resize(block.scores(), 0.0);
         }
-        let scores = Out {
-            ptr: s.scores.as_mut_ptr(),
-            row: keys,
-        };
-        let gradients = Out {
-            ptr: s.gradients.as_mut_ptr(),
-            row: keys,
-        };
+        let [scores, gradients] = [&mut s.scores, &mut s.gradients].map(|table| Out {
+            ptr: table.as_mut_ptr(),
+            row: seen,
+        });
+        let q = head.q.left(first, dim);
+        let grads = grad.left(first, value_dim);
         // SAFETY: the operands have these rows, the caller's; the buffers have room for them
         unsafe {
-            product(
-                rows,
-                head.q.left(first, dim),
-                &s.k_columns,
-                scores,
-                Start::Zero,
-            );
-            product(
-                rows,
-                grad.left(first, value_dim),
-                &s.v_columns,
-                gradients,
-                Start::Zero,
-            );
+            product_of_columns(rows, q, &s.k_columns, seen, scores, Start::Zero);
+            product_of_columns(rows, grads, &s.v_columns, seen, gradients, Start::Zero);
         }
         run(SoftmaxGradient {
             head,
-            queries: block.clone(),
-            scores: &mut s.scores[..rows * keys],
-            gradients: &mut s.gradients[..rows * keys],
-            log_sums: &log_sums[block],
+            block: block.clone(),
+            scores: &mut s.scores[..block.scores()],
+            gradients: &mut s.gradients[..block.scores()],
+            log_sums: &log_sums[block.queries],
         });
         s.q_rows.fill(head.q.right(first), rows, dim);
         s.grad_rows.fill(grad.right(first), rows, value_dim);
-        let by_query = Left::new(s.gradients.as_ptr(), keys, 1, keys);
-        let by_key = |data: &[f32]| Left::new(data.as_ptr(), 1, keys, rows);
+        let by_query = Left::new(s.gradients.as_ptr(), seen, 1, seen);
+        let by_key = |data: &[f32]| Left::new(data.as_ptr(), 1, seen, rows);
         let dq = Out {
             ptr: dq.wrapping_add(first * dq_stride),
             row: dq_stride,
@@ -91,8 +77,8 @@ pub(super) unsafe fn backward(
         // SAFETY: the buffers have these rows; the gradients room for them, the caller's
         unsafe {
             product(rows, by_query, &s.k_rows, dq, Start::Zero);
-            product(keys, by_key(&s.gradients), &s.q_rows, dk, Start::Accumulate);
-            product(keys, by_key(&s.scores), &s.grad_rows, dv, Start::Accumulate);
+            product(seen, by_key(&s.gradients), &s.q_rows, dk, Start::Accumulate);
+            product(seen, by_key(&s.scores), &s.grad_rows, dv, Start::Accumulate);
         }
     }
 }

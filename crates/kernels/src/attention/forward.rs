@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use super::head::{Head, Softmax};
-use crate::host::gemm::{Left, Out, Packed, Start, product};
+use crate::host::gemm::{Left, Out, Packed, Start, product, product_of_columns};
 use crate::host::simd::run;
 
 /// Buffers reused from head to head.
@@ -29,24 +29,24 @@ pub(super) unsafe fn forward(
     k.fill(head.k.right_transposed(0), head.dim, head.keys);
     v.fill(head.v.right(0), head.keys, head.value_dim);
     for block in head.blocks() {
-        let (first, rows) = (block.start, block.len());
-        if scores.len() < rows * head.keys {
-            scores.resize(rows * head.keys, 0.0);
+        let (first, rows) = (block.queries.start, block.queries.len());
+        if scores.len() < block.scores() {
+            scores.resize(block.scores(), 0.0);
         }
         let left = head.q.left(first, head.dim);
         let target = Out {
             ptr: scores.as_mut_ptr(),
-            row: head.keys,
+            row: block.keys,
         };
         // SAFETY: `head.q` has these rows, the caller's; `scores` has room for them
-        unsafe { product(rows, left, k, target, Start::Zero) };
+        unsafe { product_of_columns(rows, left, k, block.keys, target, Start::Zero) };
         run(Softmax {
             head,
-            queries: block.clone(),
-            scores: &mut scores[..rows * head.keys],
-            log_sums: &mut log_sums[block],
+            block: block.clone(),
+            scores: &mut scores[..block.scores()],
+            log_sums: &mut log_sums[block.queries],
         });
-        let left = Left::new(scores.as_ptr(), head.keys, 1, head.keys);
+        let left = Left::new(scores.as_ptr(), block.keys, 1, block.keys);
         let target = Out {
             ptr: out.wrapping_add(first * stride),
             row: stride,

@@ -63,28 +63,55 @@ pub(super) struct Head<'a> {
 }
 
 impl Head<'_> {
-    /// Blocks of queries whose scores stay in the second-level cache.
-    pub(super) fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (queries, size) = (self.queries, (48 * 1024 / self.keys).clamp(12, 192));
-        (0..queries)
-            .step_by(size)
-            .map(move |first| first..queries.min(first + size))
+    /// Blocks of queries whose scores stay in the second-level cache; where later queries see more, small enough that
+    /// few scores are computed in vain.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = Block> + use<> {
+        let head = (self.causal, self.queries, self.keys);
+        let most = if self.causal { 48 } else { 192 };
+        let size = (48 * 1024 / self.keys).clamp(12, most);
+        (0..self.queries).step_by(size).map(move |first| {
+            let end = head.1.min(first + size);
+            Block {
+                queries: first..end,
+                keys: seen(head, end - 1).max(1),
+            }
+        })
     }
 
     /// Keys that a query may see by its position.
     pub(super) fn limit(&self, query: usize) -> usize {
-        if self.causal {
-            (query + 1 + self.keys).saturating_sub(self.queries)
-        } else {
-            self.keys
-        }
+        seen((self.causal, self.queries, self.keys), query)
+    }
+}
+
+/// Keys that a query sees, of whether a mask is causal, and how many queries and keys there are.
+fn seen((causal, queries, keys): (bool, usize, usize), query: usize) -> usize {
+    if causal {
+        (query + 1 + keys).saturating_sub(queries)
+    } else {
+        keys
+    }
+}
+
+/// Neighbouring queries whose scores are computed at once.
+#[derive(Clone)]
+pub(super) struct Block {
+    pub queries: Range<usize>,
+    /// So many keys at the beginning, at least one, are all that any of them sees.
+    pub keys: usize,
+}
+
+impl Block {
+    /// How many scores there are: one row for each query.
+    pub(super) fn scores(&self) -> usize {
+        self.queries.len() * self.keys
     }
 }
 
 /// Turns rows of raw scores into probabilities, and their log-sum-exps.
 pub(super) struct Softmax<'a> {
     pub head: &'a Head<'a>,
-    pub queries: Range<usize>,
+    pub block: Block,
     pub scores: &'a mut [f32],
     /// All of it is written.
     pub log_sums: &'a mut [MaybeUninit<f32>],
@@ -94,10 +121,11 @@ impl Kernel for Softmax<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        assert!(self.scores.len() == self.queries.len() * self.head.keys);
-        assert!(self.log_sums.len() == self.queries.len());
-        let rows = self.scores.chunks_exact_mut(self.head.keys);
-        for ((query, row), log_sum) in self.queries.zip(rows).zip(self.log_sums) {
+        let Block { queries, keys } = self.block;
+        assert!(self.scores.len() == queries.len() * keys);
+        assert!(self.log_sums.len() == queries.len());
+        let rows = self.scores.chunks_exact_mut(keys);
+        for ((query, row), log_sum) in queries.zip(rows).zip(self.log_sums) {
             // SAFETY: `k` floats are left of the row's first `limit`
             unsafe {
                 let limit = self.head.limit(query);
@@ -132,7 +160,7 @@ impl Kernel for Softmax<'_> {
 /// probabilities into gradients of raw scores.
 pub(super) struct SoftmaxGradient<'a> {
     pub head: &'a Head<'a>,
-    pub queries: Range<usize>,
+    pub block: Block,
     pub scores: &'a mut [f32],
     pub gradients: &'a mut [f32],
     pub log_sums: &'a [f32],
@@ -142,13 +170,13 @@ impl Kernel for SoftmaxGradient<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let keys = self.head.keys;
+        let Block { queries, keys } = self.block;
         assert!(self.gradients.len() == self.scores.len());
         let rows = self
             .scores
             .chunks_exact_mut(keys)
             .zip(self.gradients.chunks_exact_mut(keys));
-        for ((query, (row, gradient)), log_sum) in self.queries.zip(rows).zip(self.log_sums) {
+        for ((query, (row, gradient)), log_sum) in queries.zip(rows).zip(self.log_sums) {
             // SAFETY: `k` floats are left of the rows' first `limit`
             unsafe {
                 let limit = self.head.limit(query);

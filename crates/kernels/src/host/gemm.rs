@@ -108,13 +108,30 @@ unsafe impl Sync for Out {}
 /// Rows that meet each panel while it is in the first-level cache.
 pub(crate) const BLOCK: usize = 96;
 
-/// `c[i, j] = start + Σ_k a[i, k] b[k, j]` for `m` rows, on this thread.
+/// `c[i, j] = start + Σ_k a[i, k] b[k, j]` for `m` rows, on this thread. Where `a` has fewer columns than `b` rows, the
+/// others of `b` count for nothing.
 ///
 /// # Safety
 /// All elements addressed by `a` and `c` are inside live allocations, and nobody else touches `c`.
 pub(crate) unsafe fn product(m: usize, a: Left, b: &Packed, c: Out, start: Start) {
     // SAFETY: the caller's
     unsafe { product_of(m, a, b, 0..b.panels(), c, start) };
+}
+
+/// As [`product`], for the first `n` columns of the right side.
+///
+/// # Safety
+/// As for [`product`].
+pub(crate) unsafe fn product_of_columns(
+    m: usize,
+    a: Left,
+    b: &Packed,
+    n: usize,
+    c: Out,
+    start: Start,
+) {
+    // SAFETY: the caller's
+    unsafe { columns_of(m, a, b, (0..n.div_ceil(LANES), n), c, start) };
 }
 
 /// As [`product`], for the columns of some panels; `c` and a bias begin with the first of all.
@@ -129,6 +146,23 @@ pub(crate) unsafe fn product_of<T: Element>(
     c: Out,
     start: Start,
 ) {
+    // SAFETY: the caller's
+    unsafe { columns_of(m, a, b, (panels, b.n), c, start) };
+}
+
+/// As [`product_of`], without columns from `end` on.
+///
+/// # Safety
+/// As for [`product`].
+unsafe fn columns_of<T: Element>(
+    m: usize,
+    a: Left,
+    b: &Packed<T>,
+    (panels, end): (Range<usize>, usize),
+    c: Out,
+    start: Start,
+) {
+    assert!(end <= b.n);
     let transposed = a.row == 1 && a.step != 1;
     let mut gathered = Gathered::default();
     for first in (0..m).step_by(BLOCK) {
@@ -146,6 +180,7 @@ pub(crate) unsafe fn product_of<T: Element>(
                 gathered,
                 b,
                 panels: panels.clone(),
+                end,
                 c,
                 start,
             });
@@ -172,6 +207,7 @@ pub(crate) unsafe fn product_groups(
         gathered: None,
         b,
         panels: 0..b.panels(),
+        end: b.n,
         c,
         start,
     });
@@ -257,6 +293,8 @@ struct Product<'a, T> {
     b: &'a Packed<T>,
     /// Those of `b` that are multiplied.
     panels: Range<usize>,
+    /// Columns of `b` from here on are not.
+    end: usize,
     c: Out,
     start: Start<'a>,
 }
@@ -272,10 +310,12 @@ impl<T: Element> Kernel for Product<'_, T> {
             gathered,
             b,
             panels,
+            end,
             c,
             start,
         } = self;
-        assert!(a.segment * a.segments == b.k);
+        let k = a.segment * a.segments;
+        assert!(k <= b.k);
         let tiles = m.div_ceil(S::ROWS);
         if tiles == 0 {
             return;
@@ -291,7 +331,7 @@ impl<T: Element> Kernel for Product<'_, T> {
             let tile = Tile {
                 b: b.panel(panel),
                 panel: b.k * LANES,
-                columns: (wide * LANES).min(b.n - column),
+                columns: (wide * LANES).min(end - column),
                 start: match start {
                     Start::Bias(bias) => Start::Bias(&bias[column..]),
                     other => other,
@@ -303,7 +343,7 @@ impl<T: Element> Kernel for Product<'_, T> {
                     let (from, to) = rows_of(t, tiles, m);
                     let at = (group * a_group) as isize + from as isize * a.row;
                     let a = match gathered {
-                        Some(gathered) => gathered.tile::<S>(t, b.k),
+                        Some(gathered) => gathered.tile::<S>(t, k),
                         None => Left {
                             ptr: a.ptr.wrapping_offset(at),
                             ..a

@@ -62,23 +62,22 @@ impl Kernel for Gather<'_> {
         let Self { m, a, out } = self;
         out.tiles = m.div_ceil(S::ROWS);
         out.size = a.segment * a.segments * S::ROWS;
-        if out.data.len() < out.tiles * out.size {
-            out.data = uninit(out.tiles * out.size);
+        // A step is written with a whole vector; what is too much of it, the next one writes over.
+        let len = out.tiles * out.size + LANES;
+        if out.data.len() < len {
+            out.data = uninit(len);
         }
-        if out.size == 0 {
-            return;
-        }
-        let tiles = out.data.chunks_exact_mut(out.size).take(out.tiles);
-        for (t, tile) in tiles.enumerate() {
+        let mut step = out.data.as_mut_ptr().cast::<f32>();
+        for t in 0..out.tiles {
             let (from, to) = rows_of(t, out.tiles, m);
-            let mut steps = tile.chunks_exact_mut(S::ROWS);
             let mut segment = a.ptr.wrapping_add(from);
             for _ in 0..a.segments {
                 let mut p = segment;
-                for (_, step) in (0..a.segment).zip(&mut steps) {
-                    let step = step.as_mut_ptr().cast();
-                    // SAFETY: the rows `from..to` are in `a`; they are at most `S::ROWS`, for which `step` has room
-                    unsafe { S::store_n(step, S::load_n(p, to - from), to - from) };
+                for _ in 0..a.segment {
+                    // SAFETY: the rows `from..to` are in `a`; they are at most `S::ROWS`, and there is room for a vector
+                    // behind the last step
+                    unsafe { S::store(step, S::load_n(p, to - from)) };
+                    step = step.wrapping_add(S::ROWS);
                     p = p.wrapping_offset(a.step);
                 }
                 segment = segment.wrapping_offset(a.jump);

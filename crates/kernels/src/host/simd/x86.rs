@@ -181,6 +181,39 @@ unsafe fn masks(n: usize) -> [__m256i; 2] {
     }
 }
 
+/// The first `n < LANES` lanes, eight, four, two and one of them as they fit: AMD's processors take some twenty steps for
+/// a store with a mask. A call, so that the loops it is in stay small enough to be unrolled.
+///
+/// # Safety
+/// The processor has AVX2; there is room for `n` floats.
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+unsafe fn store_first(mut p: *mut f32, v: Pair, n: usize) {
+    // SAFETY: the caller's
+    unsafe {
+        let mut rest = v[0];
+        if n & 8 != 0 {
+            _mm256_storeu_ps(p, rest);
+            (p, rest) = (p.add(8), v[1]);
+        }
+        let mut rest = [
+            _mm256_castps256_ps128(rest),
+            _mm256_extractf128_ps::<1>(rest),
+        ];
+        if n & 4 != 0 {
+            _mm_storeu_ps(p, rest[0]);
+            (p, rest[0]) = (p.add(4), rest[1]);
+        }
+        if n & 2 != 0 {
+            _mm_storel_pd(p.cast(), _mm_castps_pd(rest[0]));
+            (p, rest[0]) = (p.add(2), _mm_movehl_ps(rest[0], rest[0]));
+        }
+        if n & 1 != 0 {
+            _mm_store_ss(p, rest[0]);
+        }
+    }
+}
+
 /// `a * 2^n`
 ///
 /// # Safety
@@ -269,12 +302,8 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn store_part(p: *mut f32, v: Pair, n: usize) {
-        // SAFETY: there is room for `n` floats, the caller's; lanes outside of the masks are not written
-        unsafe {
-            let [low, high] = masks(n);
-            _mm256_maskstore_ps(p, low, v[0]);
-            _mm256_maskstore_ps(p.wrapping_add(8), high, v[1]);
-        }
+        // SAFETY: there is room for `n` floats, the caller's
+        unsafe { store_first(p, v, n) };
     }
     #[inline(always)]
     unsafe fn load_f16(p: *const u16) -> Pair {
