@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use deem_data::text::TextTokenizer;
 use deem_data::world::DesignName;
 use deem_data::world::source::LanguageConfig;
 use deem_engine::config::StageConfig;
@@ -10,6 +11,8 @@ use deem_engine::train::TrainConfig;
 use deem_model::clip::config::ClipTextConfig;
 use deem_model::clip::pyramid::VisionConfig;
 use serde::{Deserialize, Serialize};
+
+use crate::pretrain::{CaptionForm, Filling};
 
 /// How the stand-ins of a preset are made, and what the study does with the model that they become: the content
 /// of `experiment.toml`.
@@ -75,6 +78,17 @@ impl Experiment {
             _ => Ok(()),
         }
     }
+
+    /// How the diffusion model hears captions.
+    pub fn captions(&self, tokenizer: &TextTokenizer) -> CaptionForm {
+        /// The longest caption that says everything fits.
+        const LENGTH: usize = 48;
+        CaptionForm {
+            length: LENGTH,
+            filling: self.pretrain.filling,
+            end: tokenizer.special().pad.into(),
+        }
+    }
 }
 
 /// What stand-ins must reach; each is checked if it is stated.
@@ -120,6 +134,9 @@ pub struct PretrainConfig {
     /// Of the denoiser: noises that each picture of a step is denoised from, at least 1.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub noises: usize,
+    /// Of the denoiser: what fills up a condition that its caption does not fill.
+    #[serde(default, skip_serializing_if = "Filling::is_default")]
+    pub filling: Filling,
     /// Contrastive encoder.
     pub clip: PretrainStage,
     /// Contrastive encoder that mines negatives.

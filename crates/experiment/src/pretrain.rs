@@ -15,5 +15,5 @@ pub use clip::{
     Clip, ClipTask, EncoderForm, PairBatch, Pairs, class_embeddings, embed, encode_text,
     ids_tensor, pad, pixels,
 };
-pub use diffusion::{DiffusionTask, TextToImage, text_condition};
+pub use diffusion::{CaptionForm, DiffusionTask, Filling, TextToImage, text_condition};
 pub use llm::LanguageTask;

@@ -30,7 +30,8 @@ pub struct Diffusion<'a> {
 /// What the denoiser is told of the images to be restored.
 #[derive(Clone, Debug)]
 pub struct Condition {
-    /// `[images, tokens, cross_dim]`, what cross-attention reads.
+    /// `[conditions, tokens, cross_dim]`, what cross-attention reads: one for each image, or fewer, of which image `i`
+    /// hears the one at `i` modulo their number.
     pub tokens: Tensor<3>,
     /// What the synchroniser may look at; `None` is the same as invisible images.
     pub visible: Option<VisibleImages>,

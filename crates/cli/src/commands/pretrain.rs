@@ -215,7 +215,7 @@ impl Maker {
             pairs: pairs(&data, data.diffusion(samples)?, stage, side),
             autoencoder: self.standins.autoencoder(&self.compute.device)?.no_grad(),
             schedule: NoiseSchedule::new(&preset.model.scheduler)?,
-            caption_length: check::CAPTION_LENGTH,
+            captions: experiment.captions(&data.tokenizer),
             noises: experiment.pretrain.noises,
             seed: self.seed,
             device: self.device(),
@@ -229,8 +229,11 @@ impl Maker {
         let mut networks = json!({
             "text": experiment.diffusion_text, "unet": preset.model.unet, "scheduler": preset.model.scheduler,
             "autoencoder": preset.model.autoencoder, "image_size": side,
-            "caption_length": check::CAPTION_LENGTH,
+            "caption_length": task.captions.length,
         });
+        if !task.captions.filling.is_default() {
+            networks["filling"] = json!(task.captions.filling);
+        }
         if experiment.pretrain.noises > 1 {
             networks["noises"] = json!(experiment.pretrain.noises);
         }

@@ -122,12 +122,12 @@ fn rotation(half: f32) -> [f32; 2] {
 fn placed(picture: &RgbImage, placement: &Placement) -> RgbImage {
     let (width, height) = picture.dimensions();
     let centre = [(width as f32 - 1.0) / 2.0, (height as f32 - 1.0) / 2.0];
-    let pixel = |x: i64, y: i64| {
-        let (x, y) = (
-            x.clamp(0, i64::from(width) - 1) as u32,
-            y.clamp(0, i64::from(height) - 1) as u32,
-        );
-        picture.get_pixel(x, y).0.map(f32::from)
+    let last = [width as i32 - 1, height as i32 - 1];
+    let (bytes, line) = (picture.as_raw(), 3 * width as usize);
+    // `f32::floor` is a call on processors of the oldest kind, for which programs are compiled.
+    let floor = |value: f32| {
+        let whole = value as i32;
+        whole - i32::from(whole as f32 > value)
     };
     RgbImage::from_fn(width, height, |x, y| {
         let [dx, dy] = [x as f32 - centre[0], y as f32 - centre[1]];
@@ -135,19 +135,21 @@ fn placed(picture: &RgbImage, placement: &Placement) -> RgbImage {
             row[0] * dx + row[1] * dy + centre[axis] + placement.shift[axis]
         };
         let (u, v) = (from(placement.matrix[0], 0), from(placement.matrix[1], 1));
-        let (left, top) = (u.floor(), v.floor());
-        let (right_share, low_share) = (u - left, v - top);
-        let (left, top) = (left as i64, top as i64);
+        let (left, top) = (floor(u), floor(v));
+        let (right_share, low_share) = (u - left as f32, v - top as f32);
+        let both = |first: i32, last: i32| [first, first + 1].map(|at| at.clamp(0, last) as usize);
+        let [left, right] = both(left, last[0]).map(|column| 3 * column);
+        let [top, low] = both(top, last[1]).map(|row| line * row);
         let corners = [
-            (pixel(left, top), (1.0 - right_share) * (1.0 - low_share)),
-            (pixel(left + 1, top), right_share * (1.0 - low_share)),
-            (pixel(left, top + 1), (1.0 - right_share) * low_share),
-            (pixel(left + 1, top + 1), right_share * low_share),
+            (top + left, (1.0 - right_share) * (1.0 - low_share)),
+            (top + right, right_share * (1.0 - low_share)),
+            (low + left, (1.0 - right_share) * low_share),
+            (low + right, right_share * low_share),
         ];
         let mut sum = [0.0f32; 3];
-        for (colour, share) in corners {
-            for (to, from) in sum.iter_mut().zip(colour) {
-                *to += share * from;
+        for (at, share) in corners {
+            for (to, from) in sum.iter_mut().zip(&bytes[at..at + 3]) {
+                *to += share * f32::from(*from);
             }
         }
         Rgb(sum.map(byte))
@@ -174,22 +176,24 @@ fn recolour(picture: &mut RgbImage, hue: f32, light: f32) {
 
 /// The binomial kernel 1 2 1 along both axes; beyond the edge the edge goes on.
 fn blurred(picture: &RgbImage) -> RgbImage {
-    let (width, height) = picture.dimensions();
-    RgbImage::from_fn(width, height, |x, y| {
-        let mut sum = [0u32; 3];
-        for (dy, down) in [(-1i64, 1u32), (0, 2), (1, 1)] {
-            for (dx, across) in [(-1i64, 1u32), (0, 2), (1, 1)] {
-                let at = |v: u32, by: i64, side: u32| {
-                    (i64::from(v) + by).clamp(0, i64::from(side) - 1) as u32
-                };
-                let near = picture.get_pixel(at(x, dx, width), at(y, dy, height)).0;
-                for (to, from) in sum.iter_mut().zip(near) {
-                    *to += down * across * u32::from(from);
-                }
-            }
+    let (line, lines) = (3 * picture.width() as usize, picture.height() as usize);
+    let mut across = Vec::with_capacity(line * lines);
+    for row in picture.as_raw().chunks_exact(line) {
+        across.extend((0..line).map(|i| {
+            let before = row[if i < 3 { i } else { i - 3 }];
+            let behind = row[if i + 3 < line { i + 3 } else { i }];
+            u16::from(before) + 2 * u16::from(row[i]) + u16::from(behind)
+        }));
+    }
+    let mut picture = picture.clone();
+    for (y, row) in picture.chunks_exact_mut(line).enumerate() {
+        let [above, here, below] = [y.saturating_sub(1), y, (y + 1).min(lines - 1)]
+            .map(|y| &across[y * line..(y + 1) * line]);
+        for (i, to) in row.iter_mut().enumerate() {
+            *to = ((above[i] + 2 * here[i] + below[i] + 8) / 16) as u8;
         }
-        Rgb(sum.map(|v| ((v + 8) / 16) as u8))
-    })
+    }
+    picture
 }
 
 fn through_jpeg(picture: &RgbImage, quality: u8) -> Result<RgbImage, DataError> {

@@ -31,9 +31,6 @@ use crate::built_in::BuiltIn;
 use crate::standins::StandIns;
 use deem_engine::EngineError;
 
-/// Tokens of a caption as the diffusion model reads it.
-pub const CAPTION_LENGTH: usize = 48;
-
 /// Scenes per gate.
 const SCENES: u64 = 192;
 /// Scenes computed together.

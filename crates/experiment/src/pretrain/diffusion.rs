@@ -11,6 +11,7 @@ use deem_model::clip::text::ClipText;
 use deem_model::diffusion::{Condition, Diffusion};
 use deem_model::scheduler::{NoiseSchedule, TimestepSampler};
 use deem_model::unet::{UNet, UNetConfig};
+use serde::{Deserialize, Serialize};
 
 use super::clip::{PairBatch, Pairs, ids_tensor};
 use deem_engine::EngineError;
@@ -54,23 +55,69 @@ impl TextToImage {
     }
 }
 
-/// Hidden states of captions, `[captions, length, width]`, filled up with the end token to a fixed
-/// length, as Stable Diffusion's pipeline does.
+/// What a caption shorter than a condition is filled up with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Filling {
+    /// End tokens, as Stable Diffusion's pipeline does. In a short caption, most attention goes to them.
+    #[default]
+    End,
+    /// Its own states, again and again: as if nothing but the caption were there.
+    Caption,
+}
+
+impl Filling {
+    /// Whether this is Stable Diffusion's.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How captions become conditions.
+#[derive(Clone, Copy, Debug)]
+pub struct CaptionForm {
+    /// Tokens of a condition; of longer captions, the rest is cut off.
+    pub length: usize,
+    /// What fills up shorter ones.
+    pub filling: Filling,
+    /// The end token.
+    pub end: i64,
+}
+
+/// Hidden states of captions, `[captions, length, width]`.
 pub fn text_condition(
     encoder: &ClipText,
-    rows: &[Vec<i64>],
-    end: i64,
-    length: usize,
+    captions: &[Vec<i64>],
+    form: CaptionForm,
     device: &Device,
 ) -> Tensor<3> {
-    let mut rows = rows.to_vec();
+    let lengths = captions
+        .iter()
+        .map(|caption| caption.len().min(form.length));
+    let read = match form.filling {
+        Filling::End => form.length,
+        Filling::Caption => lengths.clone().max().unwrap_or(0),
+    };
+    let mut rows = captions.to_vec();
     for row in &mut rows {
-        row.truncate(length);
-        row.resize(length, end);
+        row.resize(read, form.end);
     }
-    encoder
+    let states = encoder
         .forward(ids_tensor(&rows, device), None)
-        .last_hidden_state
+        .last_hidden_state;
+    if form.filling == Filling::End {
+        return states;
+    }
+    let [count, _, width] = states.dims();
+    let places: Vec<usize> = lengths
+        .enumerate()
+        .flat_map(|(row, length)| (0..form.length).map(move |i| row * read + i % length.max(1)))
+        .collect();
+    deem_kernels::select(states.reshape([count * read, width]), &places).reshape([
+        count,
+        form.length,
+        width,
+    ])
 }
 
 /// Denoises latents of pictures given their captions.
@@ -81,8 +128,8 @@ pub struct DiffusionTask {
     pub autoencoder: Autoencoder,
     /// The noise schedule.
     pub schedule: NoiseSchedule,
-    /// Tokens of a caption, bos and eos included.
-    pub caption_length: usize,
+    /// How captions are heard.
+    pub captions: CaptionForm,
     /// Noises, each with a timestep of its own, that a picture is denoised from in one step; at least 1. What a picture
     /// costs beyond the denoiser, its drawing, its latents and its caption's states, is paid once for all of them.
     pub noises: usize,
@@ -118,25 +165,55 @@ impl Task for DiffusionTask {
             count * self.noises,
             self.schedule.steps(),
         );
-        let special = self.pairs.tokenizer.special();
-        let (bos, end) = (i64::from(special.bos), i64::from(special.pad));
+        let empty_caption = vec![self.pairs.tokenizer.special().bos.into(), self.captions.end];
         let rows: Vec<Vec<i64>> = draws
             .events(EMPTY_CAPTION, count)
             .into_iter()
             .zip(&batch.ids)
-            .map(|(empty, ids)| if empty { vec![bos, end] } else { ids.clone() })
+            .map(|(empty, ids)| if empty { &empty_caption } else { ids }.clone())
             .collect();
-        let condition = text_condition(
-            &model.text_encoder,
-            &rows,
-            end,
-            self.caption_length,
-            &self.device,
-        );
-        let condition = Condition::of_tokens(condition.repeat_dim(0, self.noises));
+        let encoder = &model.text_encoder;
+        let condition = text_condition(encoder, &rows, self.captions, &self.device);
+        let condition = Condition::of_tokens(condition); // each noise of a picture hears the same
         let diffusion = model.diffusion(&self.autoencoder, &self.schedule);
         let error = diffusion.error(latents, noise, &timesteps, condition);
         let denoising = deem_kernels::mean(error);
         Loss::sum([("denoising", 1.0, denoising)], shares, &self.device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caption_fills_its_condition() {
+        let device = Device::flex();
+        let config = serde_json::from_value(serde_json::json!({
+            "vocab_size": 9, "hidden_size": 4, "intermediate_size": 8, "projection_dim": 4, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "max_position_embeddings": 8, "hidden_act": "gelu", "eos_token_id": 8,
+        }));
+        let encoder = ClipText::new(&config.expect("a text encoder"), &device);
+        let encoder = deem_model::weights::init::initialize(encoder, 3, &[]);
+        let states = |captions: &[Vec<i64>], length, filling| -> Vec<Vec<f32>> {
+            let form = CaptionForm {
+                length,
+                filling,
+                end: 8,
+            };
+            let states = text_condition(&encoder, captions, form, &device).into_data();
+            let states: Vec<f32> = states.iter::<f32>().collect();
+            states.chunks(4).map(<[f32]>::to_vec).collect()
+        };
+        let captions = [vec![1, 2, 3], vec![4, 5]];
+        let padded = states(&captions, 7, Filling::End);
+        let filled = states(&captions, 7, Filling::Caption);
+        let places = [0, 1, 2, 0, 1, 2, 0, 7, 8, 7, 8, 7, 8, 7];
+        for (i, place) in places.into_iter().enumerate() {
+            assert_eq!(filled[i], padded[place], "state {i}");
+        }
+        // What is too long is cut off.
+        let cut = states(&captions, 2, Filling::Caption);
+        assert_eq!(cut, [&padded[..2], &padded[7..9]].concat());
     }
 }

@@ -196,7 +196,10 @@ mod tests {
             ..Batch::default()
         };
         let [first, second] = by_length(&batch).try_into().expect("two groups");
-        assert_eq!((first.batch, &first.tokens[..6]), (8, &[0, 1, 2, 20, 21, 22][..]));
+        assert_eq!(
+            (first.batch, &first.tokens[..6]),
+            (8, &[0, 1, 2, 20, 21, 22][..])
+        );
         let last = Rows {
             batch: 2,
             tokens: vec![70, 71, 72, 80, 81, 82],

@@ -90,7 +90,7 @@ impl UNet {
     /// # Shapes
     /// - `sample`: `[batch, height, width, in_channels]`
     /// - `timesteps`: one training timestep for each row of the batch, or one for all
-    /// - `condition`: `[batch, tokens, condition_dim]`
+    /// - `condition`: `[conditions, tokens, condition_dim]`, of which row `i` of the batch hears `i % conditions`
     /// - `images`: what MMFS may look at, prepared by [`super::UnetSynchronizer::prepare`]
     /// - returns `[batch, height, width, out_channels]`
     ///

@@ -58,7 +58,7 @@ impl Transformer2d {
 
     /// # Shapes
     /// - `x`: `[batch, height, width, channels]`, returned in the same shape
-    /// - `condition`: `[batch, tokens, cross_dim]`
+    /// - `condition`: `[conditions, tokens, cross_dim]`, of which row `i` of the batch hears `i % conditions`
     pub fn forward(&self, x: Tensor<4>, condition: Tensor<3>) -> Tensor<4> {
         let [batch, height, width, channels] = x.dims();
         let normed = self.norm.forward(x.clone());
@@ -156,13 +156,36 @@ impl CrossAttention {
 
     /// # Shapes
     /// - `query`: `[batch, queries, width]`, returned in the same shape
-    /// - `source`: `[batch, keys, source_width]`
+    /// - `source`: `[sources, keys, source_width]`, of which row `i` of the batch looks at `i % sources`
+    ///
+    /// # Panics
+    /// If the batch is no multiple of the sources.
     pub fn forward(&self, query: Tensor<3>, source: Tensor<3>) -> Tensor<3> {
+        let ([batch, queries, width], [sources, _, _]) = (query.dims(), source.dims());
+        assert!(
+            batch.is_multiple_of(sources),
+            "{batch} rows look at {sources} sources"
+        );
         let query = self.to_q.forward(query);
         let key = self.to_k.forward(source.clone());
         let value = self.to_v.forward(source);
         let mask = AttentionMask::default();
-        self.to_out[0].forward(multi_head(query, key, value, self.heads, mask))
+        let mix = |query| multi_head(query, key, value, self.heads, mask);
+        let mixed = if batch == sources {
+            mix(query)
+        } else {
+            // Rows that look at the same side by side, as queries of one.
+            let rows = batch / sources;
+            let query = query
+                .reshape([rows, sources, queries, width])
+                .swap_dims(0, 1)
+                .reshape([sources, rows * queries, width]);
+            mix(query)
+                .reshape([sources, rows, queries, width])
+                .swap_dims(0, 1)
+                .reshape([batch, queries, width])
+        };
+        self.to_out[0].forward(mixed)
     }
 }
 
@@ -203,5 +226,28 @@ impl FeedForward {
         }
         let (up, down) = (geglu.proj.affine(), output.affine());
         kernels::mlp(x, up, MlpActivation::Geglu, down)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::init::initialize;
+
+    #[test]
+    fn rows_share_what_they_look_at() {
+        let device = Device::flex();
+        let attention = initialize(CrossAttention::new(8, 6, 2, &device), 1, &[]);
+        let ramp = |shape: [usize; 3]| {
+            let count = shape.iter().product::<usize>();
+            let values: Vec<f32> = (0..count)
+                .map(|i| (i * i % 23) as f32 / 9.0 - 1.0)
+                .collect();
+            Tensor::<1>::from_floats(&values[..], &device).reshape(shape)
+        };
+        let (query, source) = (ramp([6, 5, 8]), ramp([3, 4, 6]));
+        let shared = attention.forward(query.clone(), source.clone());
+        let repeated = attention.forward(query, source.repeat_dim(0, 2));
+        assert_eq!(shared.into_data(), repeated.into_data());
     }
 }

@@ -11,10 +11,10 @@ use deem_model::clip::text::ClipText;
 use deem_model::diffusion::{Condition, Diffusion};
 use deem_model::scheduler::{NoiseSchedule, TimestepSampler};
 
-use super::{CAPTION_LENGTH, CHUNK, SCENES, SEED, interval};
+use super::{CHUNK, SCENES, SEED, interval};
 use crate::built_in::BuiltIn;
 use crate::pretrain::clip::{encode_text, pixels};
-use crate::pretrain::diffusion::{TextToImage, text_condition};
+use crate::pretrain::diffusion::{CaptionForm, TextToImage, text_condition};
 use crate::standins::StandIns;
 use deem_engine::EngineError;
 use deem_engine::objective::Draws;
@@ -25,9 +25,9 @@ fn errors(
     diffusion: &Diffusion,
     text_encoder: &ClipText,
     tokenizer: &TextTokenizer,
+    form: CaptionForm,
     latents: &Tensor<4>,
-    captions: &[String],
-    seed: u64,
+    (captions, seed): (&[String], u64),
 ) -> Result<Vec<f64>, EngineError> {
     let device = latents.device();
     let mut draws = Draws::new(SEED, seed);
@@ -38,8 +38,7 @@ fn errors(
         .iter()
         .map(|caption| encode_text(tokenizer, caption))
         .collect::<Result<Vec<_>, _>>()?;
-    let end = tokenizer.special().pad.into();
-    let condition = text_condition(text_encoder, &rows, end, CAPTION_LENGTH, &device);
+    let condition = text_condition(text_encoder, &rows, form, &device);
     let condition = Condition::of_tokens(condition);
     let error = diffusion
         .error(latents.clone(), noise, &timesteps, condition)
@@ -89,9 +88,9 @@ pub(super) fn listening(
                 &diffusion,
                 &model.text_encoder,
                 &data.tokenizer,
+                standins.experiment().captions(&data.tokenizer),
                 &latents,
-                captions,
-                start,
+                (captions, start),
             )
         };
         let right = error(&truth)?;
