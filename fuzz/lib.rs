@@ -2,8 +2,10 @@
 
 #[path = "readers/data.rs"]
 pub mod data;
+#[cfg(feature = "networks")]
 #[path = "readers/engine.rs"]
 pub mod engine;
+#[cfg(feature = "networks")]
 #[path = "readers/model.rs"]
 pub mod model;
 
