@@ -114,7 +114,8 @@ impl PrepackedMatrix {
     ) {
         // SAFETY: the caller's
         with_panels!(self, |b| unsafe {
-            product_of(rows, left, b, panels, out, start)
+            let columns = panels.start * LANES..b.n.min(panels.end * LANES);
+            product_of(rows, left, b.part(b.k, columns), out, start)
         });
     }
 }

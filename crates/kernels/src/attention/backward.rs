@@ -1,7 +1,7 @@
 //! Backward pass of one head: scores are computed again, block by block.
 
 use super::head::{Head, Rows, SoftmaxGradient};
-use crate::host::gemm::{Left, Out, Packed, Start, product, product_of_columns};
+use crate::host::gemm::{Left, Out, Packed, Start, product, product_of};
 use crate::host::simd::run;
 
 /// Buffers reused from head to head.
@@ -46,10 +46,14 @@ pub(super) unsafe fn backward(
         });
         let q = head.q.left(first, dim);
         let grads = grad.left(first, value_dim);
+        let (k, v) = (
+            s.k_columns.part(dim, 0..seen),
+            s.v_columns.part(value_dim, 0..seen),
+        );
         // SAFETY: the operands have these rows, the caller's; the buffers have room for them
         unsafe {
-            product_of_columns(rows, q, &s.k_columns, seen, scores, Start::Zero);
-            product_of_columns(rows, grads, &s.v_columns, seen, gradients, Start::Zero);
+            product_of(rows, q, k, scores, Start::Zero);
+            product_of(rows, grads, v, gradients, Start::Zero);
         }
         run(SoftmaxGradient {
             head,
@@ -76,7 +80,7 @@ pub(super) unsafe fn backward(
         };
         // SAFETY: the buffers have these rows; the gradients room for them, the caller's
         unsafe {
-            product(rows, by_query, &s.k_rows, dq, Start::Zero);
+            product_of(rows, by_query, s.k_rows.part(seen, 0..dim), dq, Start::Zero);
             product(seen, by_key(&s.gradients), &s.q_rows, dk, Start::Accumulate);
             product(seen, by_key(&s.scores), &s.grad_rows, dv, Start::Accumulate);
         }

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use super::head::{Head, Softmax};
-use crate::host::gemm::{Left, Out, Packed, Start, product, product_of_columns};
+use crate::host::gemm::{Left, Out, Packed, Start, product_of};
 use crate::host::simd::run;
 
 /// Buffers reused from head to head.
@@ -38,8 +38,9 @@ pub(super) unsafe fn forward(
             ptr: scores.as_mut_ptr(),
             row: block.keys,
         };
+        let seen = k.part(head.dim, 0..block.keys);
         // SAFETY: `head.q` has these rows, the caller's; `scores` has room for them
-        unsafe { product_of_columns(rows, left, k, block.keys, target, Start::Zero) };
+        unsafe { product_of(rows, left, seen, target, Start::Zero) };
         run(Softmax {
             head,
             block: block.clone(),
@@ -51,7 +52,8 @@ pub(super) unsafe fn forward(
             ptr: out.wrapping_add(first * stride),
             row: stride,
         };
+        let seen = v.part(block.keys, 0..head.value_dim);
         // SAFETY: `scores` has these rows, `out` room for them, the caller's
-        unsafe { product(rows, left, v, target, Start::Zero) };
+        unsafe { product_of(rows, left, seen, target, Start::Zero) };
     }
 }

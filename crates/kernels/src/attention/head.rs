@@ -65,31 +65,25 @@ pub(super) struct Head<'a> {
 impl Head<'_> {
     /// Blocks of queries whose scores stay in the second-level cache; where later queries see more, small enough that
     /// few scores are computed in vain.
-    pub(super) fn blocks(&self) -> impl Iterator<Item = Block> + use<> {
-        let head = (self.causal, self.queries, self.keys);
+    pub(super) fn blocks(&self) -> impl Iterator<Item = Block> {
         let most = if self.causal { 48 } else { 192 };
         let size = (48 * 1024 / self.keys).clamp(12, most);
         (0..self.queries).step_by(size).map(move |first| {
-            let end = head.1.min(first + size);
+            let end = self.queries.min(first + size);
             Block {
                 queries: first..end,
-                keys: seen(head, end - 1).max(1),
+                keys: self.limit(end - 1).max(1),
             }
         })
     }
 
     /// Keys that a query may see by its position.
     pub(super) fn limit(&self, query: usize) -> usize {
-        seen((self.causal, self.queries, self.keys), query)
-    }
-}
-
-/// Keys that a query sees, of whether a mask is causal, and how many queries and keys there are.
-fn seen((causal, queries, keys): (bool, usize, usize), query: usize) -> usize {
-    if causal {
-        (query + 1 + keys).saturating_sub(queries)
-    } else {
-        keys
+        if self.causal {
+            (query + 1 + self.keys).saturating_sub(self.queries)
+        } else {
+            self.keys
+        }
     }
 }
 

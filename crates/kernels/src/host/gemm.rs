@@ -12,10 +12,8 @@ mod gather;
 mod pack;
 mod tile;
 
-use std::ops::Range;
-
 use gather::{Gathered, rows_of};
-pub(crate) use pack::{Packed, Right};
+pub(crate) use pack::{Packed, Part, Right};
 use tile::{Tile, widest};
 
 use super::element::Element;
@@ -108,61 +106,20 @@ unsafe impl Sync for Out {}
 /// Rows that meet each panel while it is in the first-level cache.
 pub(crate) const BLOCK: usize = 96;
 
-/// `c[i, j] = start + Σ_k a[i, k] b[k, j]` for `m` rows, on this thread. Where `a` has fewer columns than `b` rows, the
-/// others of `b` count for nothing.
+/// `c[i, j] = start + Σ_k a[i, k] b[k, j]` for `m` rows, on this thread.
 ///
 /// # Safety
 /// All elements addressed by `a` and `c` are inside live allocations, and nobody else touches `c`.
 pub(crate) unsafe fn product(m: usize, a: Left, b: &Packed, c: Out, start: Start) {
     // SAFETY: the caller's
-    unsafe { product_of(m, a, b, 0..b.panels(), c, start) };
+    unsafe { product_of(m, a, b.whole(), c, start) };
 }
 
-/// As [`product`], for the first `n` columns of the right side.
+/// As [`product`], for a part of the right side; `c` and a bias begin with the first of all its columns.
 ///
 /// # Safety
 /// As for [`product`].
-pub(crate) unsafe fn product_of_columns(
-    m: usize,
-    a: Left,
-    b: &Packed,
-    n: usize,
-    c: Out,
-    start: Start,
-) {
-    // SAFETY: the caller's
-    unsafe { columns_of(m, a, b, (0..n.div_ceil(LANES), n), c, start) };
-}
-
-/// As [`product`], for the columns of some panels; `c` and a bias begin with the first of all.
-///
-/// # Safety
-/// As for [`product`].
-pub(crate) unsafe fn product_of<T: Element>(
-    m: usize,
-    a: Left,
-    b: &Packed<T>,
-    panels: Range<usize>,
-    c: Out,
-    start: Start,
-) {
-    // SAFETY: the caller's
-    unsafe { columns_of(m, a, b, (panels, b.n), c, start) };
-}
-
-/// As [`product_of`], without columns from `end` on.
-///
-/// # Safety
-/// As for [`product`].
-unsafe fn columns_of<T: Element>(
-    m: usize,
-    a: Left,
-    b: &Packed<T>,
-    (panels, end): (Range<usize>, usize),
-    c: Out,
-    start: Start,
-) {
-    assert!(end <= b.n);
+pub(crate) unsafe fn product_of<T: Element>(m: usize, a: Left, b: Part<T>, c: Out, start: Start) {
     let transposed = a.row == 1 && a.step != 1;
     let mut gathered = Gathered::default();
     for first in (0..m).step_by(BLOCK) {
@@ -178,9 +135,7 @@ unsafe fn columns_of<T: Element>(
                 m: rows,
                 a,
                 gathered,
-                b,
-                panels: panels.clone(),
-                end,
+                b: b.clone(),
                 c,
                 start,
             });
@@ -205,9 +160,7 @@ pub(crate) unsafe fn product_groups(
         m,
         a,
         gathered: None,
-        b,
-        panels: 0..b.panels(),
-        end: b.n,
+        b: b.whole(),
         c,
         start,
     });
@@ -290,11 +243,7 @@ struct Product<'a, T> {
     a: Left,
     /// The rows of `a` in tiles, of the only group.
     gathered: Option<&'a Gathered>,
-    b: &'a Packed<T>,
-    /// Those of `b` that are multiplied.
-    panels: Range<usize>,
-    /// Columns of `b` from here on are not.
-    end: usize,
+    b: Part<'a, T>,
     c: Out,
     start: Start<'a>,
 }
@@ -308,30 +257,32 @@ impl<T: Element> Kernel for Product<'_, T> {
             m,
             a,
             gathered,
-            b,
-            panels,
-            end,
+            b:
+                Part {
+                    packed,
+                    rows,
+                    columns,
+                },
             c,
             start,
         } = self;
-        let k = a.segment * a.segments;
-        assert!(k <= b.k);
+        assert!(a.segment * a.segments == rows);
         let tiles = m.div_ceil(S::ROWS);
         if tiles == 0 {
             return;
         }
         let widest = widest::<S>(m.div_ceil(tiles));
-        let mut panel = panels.start;
-        while panel < panels.end {
+        let (mut panel, panels) = (columns.start / LANES, columns.end.div_ceil(LANES));
+        while panel < panels {
             let mut wide = widest;
-            while wide > panels.end - panel {
+            while wide > panels - panel {
                 wide /= 2;
             }
             let column = panel * LANES;
             let tile = Tile {
-                b: b.panel(panel),
-                panel: b.k * LANES,
-                columns: (wide * LANES).min(end - column),
+                b: packed.panel(panel),
+                panel: packed.k * LANES,
+                columns: (wide * LANES).min(columns.end - column),
                 start: match start {
                     Start::Bias(bias) => Start::Bias(&bias[column..]),
                     other => other,
@@ -343,7 +294,7 @@ impl<T: Element> Kernel for Product<'_, T> {
                     let (from, to) = rows_of(t, tiles, m);
                     let at = (group * a_group) as isize + from as isize * a.row;
                     let a = match gathered {
-                        Some(gathered) => gathered.tile::<S>(t, k),
+                        Some(gathered) => gathered.tile::<S>(t, rows),
                         None => Left {
                             ptr: a.ptr.wrapping_offset(at),
                             ..a

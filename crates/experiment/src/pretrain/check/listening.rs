@@ -27,7 +27,8 @@ fn errors(
     tokenizer: &TextTokenizer,
     form: CaptionForm,
     latents: &Tensor<4>,
-    (captions, seed): (&[String], u64),
+    captions: &[String],
+    seed: u64,
 ) -> Result<Vec<f64>, EngineError> {
     let device = latents.device();
     let mut draws = Draws::new(SEED, seed);
@@ -90,7 +91,8 @@ pub(super) fn listening(
                 &data.tokenizer,
                 standins.experiment().captions(&data.tokenizer),
                 &latents,
-                (captions, start),
+                captions,
+                start,
             )
         };
         let right = error(&truth)?;

@@ -1,6 +1,7 @@
 //! Panels of the right operand.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use crate::host::element::{Element, Elements, with_elements};
 use crate::host::par::{self, Shared, uninit};
@@ -13,6 +14,15 @@ pub(crate) struct Packed<T = f32> {
     data: Box<[MaybeUninit<T>]>,
     pub k: usize,
     pub n: usize,
+}
+
+/// The first rows and some columns of a packed right operand.
+#[derive(Clone)]
+pub(crate) struct Part<'a, T = f32> {
+    pub packed: &'a Packed<T>,
+    pub rows: usize,
+    /// From the first of a panel on.
+    pub columns: Range<usize>,
 }
 
 /// Right operand before packing: `b[k, j]` at `data[k * row + j * column]`.
@@ -75,6 +85,24 @@ impl<T: Element> Packed<T> {
             }
         });
         Self { data, k, n }
+    }
+
+    /// All of it.
+    pub(crate) fn whole(&self) -> Part<'_, T> {
+        self.part(self.k, 0..self.n)
+    }
+
+    /// The first rows, and columns from the first of a panel on.
+    ///
+    /// # Panics
+    /// If they are not there, or the columns begin within a panel.
+    pub(crate) fn part(&self, rows: usize, columns: Range<usize>) -> Part<'_, T> {
+        assert!(rows <= self.k && columns.end <= self.n && columns.start.is_multiple_of(LANES));
+        Part {
+            packed: self,
+            rows,
+            columns,
+        }
     }
 
     /// How many panels there are.
