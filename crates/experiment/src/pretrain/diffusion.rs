@@ -212,8 +212,11 @@ mod tests {
         for (i, place) in places.into_iter().enumerate() {
             assert_eq!(filled[i], padded[place], "state {i}");
         }
-        // What is too long is cut off.
-        let cut = states(&captions, 2, Filling::Caption);
-        assert_eq!(cut, [&padded[..2], &padded[7..9]].concat());
+        // What is too long is cut off. As few rows are summed in another order: compared with as many.
+        let cut = [vec![1, 2], vec![4, 5]];
+        for filling in [Filling::End, Filling::Caption] {
+            let found = states(&captions, 2, filling);
+            assert_eq!(found, states(&cut, 2, Filling::End), "{filling:?}");
+        }
     }
 }
