@@ -8,7 +8,9 @@ use deem_data::source::{Source, SourceContext, SourceRegistry, SourceSpec};
 use deem_data::text::TextTokenizer;
 use deem_data::world::corpus::{Corpus, Subset};
 use deem_data::world::scene::SceneConfig;
-use deem_data::world::source::{ClipSource, DiffusionSource, LanguageConfig, LanguageSource};
+use deem_data::world::source::{
+    ClipSource, Curriculum, DiffusionSource, LanguageConfig, LanguageSource,
+};
 use deem_data::world::{Design, DesignName, SceneFeed, World};
 use deem_engine::EngineError;
 use deem_engine::batches::{self, BatchForm, check_tokenizer};
@@ -101,13 +103,20 @@ impl BuiltIn {
         Ok(Arc::new(ClipSource::new(self.feed("clip", seed)?)))
     }
 
-    /// Pictures with captions that say everything.
+    /// Pictures with captions that say everything; the first are those of the curriculum, if there is one.
     ///
     /// # Errors
     /// As [`Self::feed`].
-    pub fn diffusion(&self, seed: u64) -> Result<Arc<dyn Source>, EngineError> {
-        let feed = self.plain_feed("diffusion", seed)?;
-        Ok(Arc::new(DiffusionSource::new(feed)))
+    pub fn diffusion(
+        &self,
+        seed: u64,
+        curriculum: Option<Curriculum>,
+    ) -> Result<Arc<dyn Source>, EngineError> {
+        let source = DiffusionSource::new(self.plain_feed("diffusion", seed)?);
+        Ok(Arc::new(match curriculum {
+            Some(curriculum) => source.with_curriculum(curriculum),
+            None => source,
+        }))
     }
 
     /// Text documents about scenes of all concepts: nouns reach the language model, drawings do not.

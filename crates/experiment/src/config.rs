@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use deem_data::text::TextTokenizer;
 use deem_data::world::DesignName;
-use deem_data::world::source::LanguageConfig;
+use deem_data::world::source::{Curriculum, LanguageConfig};
 use deem_engine::config::StageConfig;
 use deem_engine::train::TrainConfig;
 use deem_model::clip::config::ClipTextConfig;
@@ -137,6 +137,9 @@ pub struct PretrainConfig {
     /// Of the denoiser: what fills up a condition that its caption does not fill.
     #[serde(default, skip_serializing_if = "Filling::is_default")]
     pub filling: Filling,
+    /// Of the denoiser: how many pictures it first sees of single things.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curriculum: Option<Curriculum>,
     /// Contrastive encoder.
     pub clip: PretrainStage,
     /// Contrastive encoder that mines negatives.

@@ -57,6 +57,8 @@ const EXPERIMENT: &str = "experiment.toml";
 
 /// The model card.
 const CARD: &str = "README.md";
+/// Name of the sheet of what the diffusion model draws.
+const SAMPLES: &str = "samples.png";
 
 /// A folder of stand-ins.
 #[derive(Clone, Debug)]

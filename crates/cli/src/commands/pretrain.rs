@@ -76,6 +76,14 @@ pub fn run(setup: &Setup, args: &Pretrain) -> Result<()> {
             Part::Llm => maker.llm(&args.output)?,
             Part::Connect => maker.connect(&args.output)?,
             Part::Check => {
+                if maker.standins.made().contains(&"unet") {
+                    let sheet = check::samples(&maker.standins, &maker.compute.device)?;
+                    let path = maker.standins.save_samples(&sheet)?;
+                    eprintln!(
+                        "{}: scenes, and what the diffusion model draws for their captions",
+                        path.display()
+                    );
+                }
                 let report = check::run(&maker.standins, &maker.compute.device)?;
                 print!("{report}");
                 let limits = maker.standins.experiment().gates.unwrap_or_default();
@@ -186,7 +194,7 @@ impl Maker {
         let stage = &experiment.pretrain.autoencoder;
         let side = preset.model.diffusion_size;
         let task = AutoencoderTask {
-            pairs: pairs(&data, data.diffusion(self.seed)?, stage, side),
+            pairs: pairs(&data, data.diffusion(self.seed, None)?, stage, side),
             seed: self.seed,
             device: self.device(),
         };
@@ -211,8 +219,9 @@ impl Maker {
         let data = self.standins.data()?;
         let stage = &experiment.pretrain.diffusion;
         let (side, samples) = (preset.model.diffusion_size, self.seed + 1);
+        let curriculum = experiment.pretrain.curriculum;
         let task = DiffusionTask {
-            pairs: pairs(&data, data.diffusion(samples)?, stage, side),
+            pairs: pairs(&data, data.diffusion(samples, curriculum)?, stage, side),
             autoencoder: self.standins.autoencoder(&self.compute.device)?.no_grad(),
             schedule: NoiseSchedule::new(&preset.model.scheduler)?,
             captions: experiment.captions(&data.tokenizer),
@@ -233,6 +242,9 @@ impl Maker {
         });
         if !task.captions.filling.is_default() {
             networks["filling"] = json!(task.captions.filling);
+        }
+        if let Some(curriculum) = curriculum {
+            networks["curriculum"] = json!(curriculum);
         }
         if experiment.pretrain.noises > 1 {
             networks["noises"] = json!(experiment.pretrain.noises);

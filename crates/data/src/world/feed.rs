@@ -281,6 +281,19 @@ impl SceneFeed {
         &self.sampler
     }
 
+    /// The same with other odds of what scenes look like.
+    ///
+    /// # Panics
+    /// If the odds are out of range.
+    pub(crate) fn in_scenes(&self, change: impl FnOnce(&SceneConfig) -> SceneConfig) -> Self {
+        let sampler = self.sampler.with_config(change);
+        let sampler = sampler.expect("odds in range");
+        Self {
+            sampler,
+            ..self.clone()
+        }
+    }
+
     /// The captioner.
     pub fn captioner(&self) -> &Captioner {
         &self.captioner

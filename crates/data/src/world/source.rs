@@ -8,7 +8,7 @@ mod language;
 mod region;
 
 pub use clip::ClipSource;
-pub use diffusion::DiffusionSource;
+pub use diffusion::{Curriculum, DiffusionSource};
 pub use instruct::{InstructConfig, InstructSource};
 pub use interleaved::{InterleavedConfig, InterleavedSource};
 pub use language::{LanguageConfig, LanguageSource};

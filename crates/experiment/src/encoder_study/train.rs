@@ -149,7 +149,7 @@ impl EncoderStudy<'_> {
             }
             // Captions are not read.
             None => {
-                let source = PicturesOnly::of(self.data.diffusion(seed + SAMPLES)?);
+                let source = PicturesOnly::of(self.data.diffusion(seed + SAMPLES, None)?);
                 batches_of(source, stage, model, seed)?
             }
         };

@@ -12,10 +12,12 @@ mod limits;
 mod listening;
 mod probe;
 mod reading;
+mod samples;
 
 pub use card::write_cards;
 pub use encoder::InScenes;
 pub use reading::Reading;
+pub use samples::samples;
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use deem_model::weights::WeightsFile;
 use serde_json::{Value, json};
 
 use super::overlay::{Overlay, beside, copy_whole, sources, write_whole};
-use super::{CARD, EXPERIMENT, MODEL, PARTS, StandIns, file_of};
+use super::{CARD, EXPERIMENT, MODEL, PARTS, SAMPLES, StandIns, file_of};
 
 impl StandIns {
     /// Puts what lies in the overlay into a folder of stand-ins, which then opens as exactly these: weights, scaling factor,
@@ -77,7 +77,7 @@ impl StandIns {
             let entry = entry.map_err(EngineError::io(&self.root))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let toml = name.ends_with(".toml");
-            if !entry.path().is_file() || !(toml || name == CARD) {
+            if !entry.path().is_file() || !(toml || [CARD, SAMPLES].contains(&name.as_str())) {
                 continue;
             }
             if toml {
@@ -132,11 +132,12 @@ impl StandIns {
             write_whole(&model, &text)?;
             written.push(MODEL.into());
         }
-        let card = overlay.folder().join(CARD);
-        let theirs = fs::read(target.join(CARD)).ok();
-        if card.is_file() && fs::read(&card).ok() != theirs {
-            copy_whole(&card, &target.join(CARD))?;
-            written.push(CARD.into());
+        for name in [CARD, SAMPLES] {
+            let [own, theirs] = [overlay.folder(), &target].map(|folder| folder.join(name));
+            if own.is_file() && fs::read(&own).ok() != fs::read(&theirs).ok() {
+                copy_whole(&own, &theirs)?;
+                written.push(name.into());
+            }
         }
         // Last: until then, weights that have changed are refused, and installing again mends that.
         if !sums.is_empty() {

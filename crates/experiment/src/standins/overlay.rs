@@ -6,6 +6,7 @@
 //!   SHA256SUMS                     checksum of every weights file; what it does not list is not there
 //!   clip/model.safetensors, …      as in a folder of stand-ins
 //!   README.md                      model card with gates
+//!   samples.png                    what the diffusion model draws
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
@@ -21,10 +22,11 @@ use deem_model::autoencoder::Autoencoder;
 use deem_model::component::Component;
 use deem_model::deem::Deem;
 use deem_model::weights::{self, Dtype, StateTensor, WeightsFile, state};
+use image::{ImageFormat, RgbImage};
 use serde::Deserialize;
 
 use super::networks::{PYRAMID, public_clip_key};
-use super::{CARD, MODEL, PARTS, StandIns, file_of};
+use super::{CARD, MODEL, PARTS, SAMPLES, StandIns, file_of};
 use crate::pretrain::Clip;
 
 /// What was made anew, in a folder that need not exist yet.
@@ -280,6 +282,22 @@ impl StandIns {
         fs::create_dir_all(folder).map_err(EngineError::io(folder))?;
         Overlay::open(folder)?.write_record(&self.preset.name, None)?;
         write_whole(&folder.join(CARD), text)
+    }
+
+    /// Puts a sheet of what the diffusion model draws beside the overlay's card, and returns its place.
+    ///
+    /// # Errors
+    /// `Io` naming the file; `Config` without an overlay.
+    pub fn save_samples(&self, sheet: &RgbImage) -> Result<PathBuf, EngineError> {
+        let folder = self.overlay()?.folder();
+        fs::create_dir_all(folder).map_err(EngineError::io(folder))?;
+        Overlay::open(folder)?.write_record(&self.preset.name, None)?;
+        let path = folder.join(SAMPLES);
+        appear(&path, |part| {
+            let written = sheet.save_with_format(part, ImageFormat::Png);
+            written.map_err(std::io::Error::other)
+        })?;
+        Ok(path)
     }
 
     /// Names of the parts that lie in the overlay.

@@ -59,6 +59,18 @@ impl SceneSampler {
         })
     }
 
+    /// The same with other odds.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_config(
+        &self,
+        change: impl FnOnce(&SceneConfig) -> SceneConfig,
+    ) -> Result<Self, DataError> {
+        let config = change(&self.config);
+        Self::new(self.renderer.clone(), self.pool.clone(), config)
+    }
+
     /// The drawings it uses.
     pub fn pool(&self) -> &Arc<Pool> {
         &self.pool

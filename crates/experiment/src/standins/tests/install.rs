@@ -1,8 +1,10 @@
 use std::fs;
 use std::path::Path;
 
+use image::{Rgb, RgbImage};
+
 use super::{Place, autoencoder, files, opened, preset, scaling_factor, tensors};
-use crate::standins::{CARD, CHECKSUMS, EXPERIMENT, MODEL, PARTS, StandIns, file_of};
+use crate::standins::{CARD, CHECKSUMS, EXPERIMENT, MODEL, PARTS, SAMPLES, StandIns, file_of};
 
 #[test]
 fn installing_puts_in_place_what_was_made() {
@@ -14,6 +16,9 @@ fn installing_puts_in_place_what_was_made() {
     standins.save_autoencoder(&made, 0.25).unwrap();
     standins.save("clip", &tensors(2.0)).unwrap();
     standins.save_card("# Made\n").unwrap();
+    let sheet = RgbImage::from_pixel(2, 3, Rgb([1, 2, 3]));
+    let drawn = standins.save_samples(&sheet).unwrap();
+    assert_eq!(image::open(drawn).unwrap().into_rgb8(), sheet);
     let before = files(&place.root());
     let installed = standins.install(&place.root()).unwrap();
     let written = [
@@ -21,6 +26,7 @@ fn installing_puts_in_place_what_was_made() {
         "autoencoder/model.safetensors",
         MODEL,
         CARD,
+        SAMPLES,
         CHECKSUMS,
     ];
     assert_eq!(installed, written);
