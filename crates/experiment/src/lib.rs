@@ -11,11 +11,13 @@ pub mod built_in;
 mod cholesky;
 pub mod config;
 pub mod encoder_study;
+mod feedback_bounds;
 pub mod pretrain;
 mod shuffled_images;
 pub mod standins;
 pub mod study;
 mod unseen;
 
+pub use feedback_bounds::{FeedbackBounds, feedback_bounds};
 pub use shuffled_images::shuffled_images;
 pub use unseen::Unseen;

@@ -5,12 +5,14 @@
 //! all). [`check`] computes the gates that each must pass.
 
 mod autoencoder;
+mod captioned;
 pub mod check;
 mod clip;
 mod diffusion;
 mod llm;
 
 pub use autoencoder::{AutoencoderTask, latent_scale};
+pub use captioned::CaptionedDiffusion;
 pub use clip::{
     Clip, ClipTask, EncoderForm, PairBatch, Pairs, class_embeddings, embed, encode_text,
     ids_tensor, pad, pixels,

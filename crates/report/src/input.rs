@@ -19,6 +19,8 @@ pub struct Report {
     pub curves: Vec<Curve>,
     /// Order and explanation of the curves' terms; a term that is not named here comes last, unexplained.
     pub terms: Vec<Term>,
+    /// Values that curves are to be compared with.
+    pub levels: Vec<Level>,
     /// Where the stages of training begin.
     pub stages: Vec<Stage>,
     /// The same images as the encoder understood them before training and after it.
@@ -65,6 +67,17 @@ pub struct Term {
     /// Name in [`Curve::term`]: `L_NTP` is printed with an index, `gradient_ratio` with a space.
     pub name: String,
     /// In words.
+    pub note: String,
+}
+
+/// A value that the curves of a term are to be compared with, drawn across their chart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Level {
+    /// Name in [`Curve::term`].
+    pub term: String,
+    /// The value.
+    pub value: f64,
+    /// What has this value.
     pub note: String,
 }
 

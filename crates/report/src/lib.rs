@@ -27,7 +27,7 @@ mod sample;
 mod tests;
 
 pub use error::{ReportError, Result};
-pub use input::{Answer, Curve, Example, Published, Report, Restoration, Stage, Term};
+pub use input::{Answer, Curve, Example, Level, Published, Report, Restoration, Stage, Term};
 pub use render::render;
 pub use results::{ArmResults, Comparison, Results, Row};
 pub use text::{grouped, number, value};

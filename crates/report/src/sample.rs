@@ -5,8 +5,8 @@ use deem_metrics::statistics::Interval;
 use image::{Rgb, RgbImage};
 
 use crate::{
-    Answer, ArmResults, Comparison, Curve, Example, Published, Report, Restoration, Results, Stage,
-    Term,
+    Answer, ArmResults, Comparison, Curve, Example, Level, Published, Report, Restoration, Results,
+    Stage, Term,
 };
 
 const SEEDS: [u64; 3] = [1, 2, 3];
@@ -293,6 +293,13 @@ pub(crate) fn sample() -> Report {
             term("L_CSR", "restoring the image"),
             term("gradient_ratio", "feedback over text, at the encoder"),
         ],
+        levels: [(0.14, "told everything in words"), (0.36, "told nothing")]
+            .map(|(value, note)| Level {
+                term: "L_CSR".into(),
+                value,
+                note: note.into(),
+            })
+            .to_vec(),
         stages: vec![stage("stage 1", 0), stage("stage 2", 300), stage("stage 3", 520)],
         restorations: (1..)
             .zip(restorations)

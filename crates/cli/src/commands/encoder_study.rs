@@ -346,6 +346,7 @@ fn report(
             .filter(|curve| curve.term != "seconds")
             .cloned()
             .collect(),
+        levels: Vec::new(),
         stages: stages(study),
         restorations: outcomes
             .iter()

@@ -16,6 +16,7 @@ use deem_engine::generate::{ImageOptions, restore};
 use deem_engine::pictures::from_tensor;
 use deem_engine::train::{Difference, Observer, read_metrics};
 use deem_experiment::benchmarks::{benchmarks, registry};
+use deem_experiment::feedback_bounds;
 use deem_experiment::pretrain::pixels;
 use deem_experiment::shuffled_images;
 use deem_experiment::study::{Arm, ArmRun, Study};
@@ -24,8 +25,8 @@ use deem_metrics::figures::{Family, Figure, Part, Unit};
 use deem_metrics::statistics::{Scored, accuracy, paired_difference};
 use deem_model::deem::Deem;
 use deem_report::{
-    Answer, ArmResults, Comparison, Curve, Example, Published, Report, Restoration, Results, Stage,
-    Term, render,
+    Answer, ArmResults, Comparison, Curve, Example, Level, Published, Report, Restoration, Results,
+    Stage, Term, render,
 };
 use image::RgbImage;
 
@@ -369,6 +370,7 @@ fn report(
         terms: terms(),
         results: results.clone(),
         curves: outcomes.values().flat_map(|o| o.curves.clone()).collect(),
+        levels: levels(study)?,
         stages,
         restorations: restorations(study, set, outcomes)?,
         examples: examples(set, outcomes)?,
@@ -381,6 +383,24 @@ fn report(
         facts,
         limits: LIMITS.map(String::from).to_vec(),
     })?)
+}
+
+/// Between which values the feedback loss can move.
+fn levels(study: &Study) -> Result<Vec<Level>> {
+    let standins = study.standins;
+    let mut stages = standins.experiment().stages.iter();
+    let Some(stage) = stages.find(|stage| stage.loss.feedback > 0.0) else {
+        return Ok(Vec::new());
+    };
+    let device = study.compute.device.clone();
+    let bounds = feedback_bounds(standins, study.data, stage.loss.timesteps, &device)?;
+    let level = |(value, note): (f64, &str)| Level {
+        term: "L_CSR".into(),
+        value,
+        note: note.into(),
+    };
+    let told = (bounds.told, "told all that words can say");
+    Ok([told, (bounds.untold, "told nothing")].map(level).to_vec())
 }
 
 /// The paper's own gains, at full size.

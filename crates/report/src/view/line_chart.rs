@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::place;
-use crate::input::Stage;
+use crate::input::{Level, Stage};
 use crate::scale::Scale;
 use crate::text::grouped;
 
@@ -23,6 +23,7 @@ pub(super) struct LineChart {
     end: String,
     labels: Vec<Label>,
     stages: Vec<(String, String)>,
+    levels: Vec<Label>,
     lines: Vec<DrawnLine>,
 }
 
@@ -55,9 +56,17 @@ struct DrawnLine {
 
 impl LineChart {
     /// A chart of a quantity; nothing without a finite point.
-    pub(super) fn new(term: &str, note: &str, lines: &[Line], stages: &[Stage]) -> Option<Self> {
+    pub(super) fn new(
+        term: &str,
+        note: &str,
+        lines: &[Line],
+        levels: &[&Level],
+        stages: &[Stage],
+    ) -> Option<Self> {
         let thinned: Vec<Vec<(f64, f64)>> = lines.iter().map(|line| thin(line.points)).collect();
-        let y = Scale::around(thinned.iter().flatten().map(|point| point.1), STEPS);
+        let levels = levels.iter().filter(|level| level.value.is_finite());
+        let values = thinned.iter().flatten().map(|point| point.1);
+        let y = Scale::around(values.chain(levels.clone().map(|l| l.value)), STEPS);
         let steps = || {
             let points = lines.iter().flat_map(|line| line.points);
             points.filter(|point| finite(point)).map(|point| point.0)
@@ -72,6 +81,11 @@ impl LineChart {
             width => place(100.0 * (step - start) / width),
         };
         let from_top = |value: f64| place(100.0 - y.percent(value));
+        let label = |value: f64, text: String| Label {
+            height: place(y.percent(value)),
+            y: from_top(value),
+            text,
+        };
         let (name, index) = title(term);
         let within = |stage: &&Stage| stage.step as f64 > start && (stage.step as f64) < end;
         let stages = stages.iter().filter(within);
@@ -93,11 +107,10 @@ impl LineChart {
             start: grouped(start as u64),
             end: grouped(end as u64),
             labels: (y.ticks.iter())
-                .map(|tick| Label {
-                    height: place(y.percent(*tick)),
-                    y: from_top(*tick),
-                    text: y.label(*tick),
-                })
+                .map(|tick| label(*tick, y.label(*tick)))
+                .collect(),
+            levels: levels
+                .map(|level| label(level.value, level.note.clone()))
                 .collect(),
             stages: stages.map(|s| (x(s.step as f64), s.name.clone())).collect(),
             lines: lines.collect(),
@@ -155,9 +168,27 @@ mod tests {
             title: String::new(),
             points,
         };
-        assert!(LineChart::new("loss", "", &[line(&[(0.0, f64::NAN)])], &[]).is_none());
-        let chart = LineChart::new("loss", "", &[line(&[(3.0, 1.0)])], &[]).unwrap();
+        assert!(LineChart::new("loss", "", &[line(&[(0.0, f64::NAN)])], &[], &[]).is_none());
+        let chart = LineChart::new("loss", "", &[line(&[(3.0, 1.0)])], &[], &[]).unwrap();
         assert_eq!(chart.lines[0].points, "50.00,50.00");
+    }
+
+    #[test]
+    fn levels_are_within_the_chart() {
+        let line = Line {
+            class: 0,
+            title: String::new(),
+            points: &[(0.0, 2.0), (1.0, 3.0)],
+        };
+        let level = |value| Level {
+            term: "loss".into(),
+            value,
+            note: "nothing known".into(),
+        };
+        let (high, broken) = (level(10.0), level(f64::NAN));
+        let chart = LineChart::new("loss", "", &[line], &[&high, &broken], &[]).unwrap();
+        let levels: Vec<_> = chart.levels.iter().map(|l| (&*l.y, &*l.text)).collect();
+        assert_eq!(levels, [("0.00", "nothing known")]);
     }
 
     #[test]

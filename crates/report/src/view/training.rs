@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::line_chart::{Line, LineChart};
 use super::{Arm, Section, arms};
-use crate::input::Report;
+use crate::input::{Level, Report};
 
 /// A chart for each term.
 pub(super) fn section(report: &Report) -> Option<Section> {
@@ -41,7 +41,9 @@ pub(super) fn section(report: &Report) -> Option<Section> {
                 points: &curve.points,
             })
             .collect();
-        LineChart::new(term, note, &lines, &report.stages)
+        let levels = report.levels.iter().filter(|level| level.term == term);
+        let levels: Vec<&Level> = levels.collect();
+        LineChart::new(term, note, &lines, &levels, &report.stages)
     });
     let charts: Vec<LineChart> = charts.collect();
     (!charts.is_empty()).then(|| {

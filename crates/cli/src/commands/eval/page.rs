@@ -47,6 +47,7 @@ pub fn write(
         published: vec![],
         curves: vec![],
         terms: vec![],
+        levels: vec![],
         stages: vec![],
         restorations: vec![],
         examples,

@@ -1,52 +1,18 @@
 //! Does the diffusion model listen? How much its denoising error rises when one attribute of its caption is made wrong.
 
-use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use deem_data::Dice;
-use deem_data::text::TextTokenizer;
 use deem_data::world::SceneFeed;
 use deem_data::world::scene::{Attribute, Facts};
 use deem_metrics::statistics::Interval;
-use deem_model::clip::text::ClipText;
-use deem_model::diffusion::{Condition, Diffusion};
-use deem_model::scheduler::{NoiseSchedule, TimestepSampler};
+use deem_model::scheduler::TimestepSampler;
 
 use super::{CHUNK, SCENES, SEED, interval};
 use crate::built_in::BuiltIn;
-use crate::pretrain::clip::{encode_text, pixels};
-use crate::pretrain::diffusion::{CaptionForm, TextToImage, text_condition};
+use crate::pretrain::CaptionedDiffusion;
 use crate::standins::StandIns;
 use deem_engine::EngineError;
 use deem_engine::objective::Draws;
-
-/// Mean squared denoising error of each picture (`[pictures]`), same noise and timesteps for all
-/// captions of a picture.
-fn errors(
-    diffusion: &Diffusion,
-    text_encoder: &ClipText,
-    tokenizer: &TextTokenizer,
-    form: CaptionForm,
-    latents: &Tensor<4>,
-    captions: &[String],
-    seed: u64,
-) -> Result<Vec<f64>, EngineError> {
-    let device = latents.device();
-    let mut draws = Draws::new(SEED, seed);
-    let noise = draws.noise(latents.dims(), &device);
-    let count = captions.len();
-    let timesteps = draws.timesteps(TimestepSampler::Squeezed, count, diffusion.schedule.steps());
-    let rows = captions
-        .iter()
-        .map(|caption| encode_text(tokenizer, caption))
-        .collect::<Result<Vec<_>, _>>()?;
-    let condition = text_condition(text_encoder, &rows, form, &device);
-    let condition = Condition::of_tokens(condition);
-    let error = diffusion
-        .error(latents.clone(), noise, &timesteps, condition)
-        .reshape([count as i32, -1])
-        .mean_dim(1);
-    Ok(error.into_data().iter::<f64>().collect())
-}
 
 /// Denoising error with true captions, and its rise for each attribute made wrong.
 pub(super) fn listening(
@@ -55,18 +21,8 @@ pub(super) fn listening(
     feed: &SceneFeed,
     device: &Device,
 ) -> Result<(f64, Vec<(Attribute, Interval)>), EngineError> {
-    let preset = standins.preset();
-    let model = TextToImage {
-        text_encoder: standins.text_encoder(device)?,
-        unet: standins.unet(device)?,
-    }
-    .no_grad();
-    let autoencoder = standins.autoencoder(device)?.no_grad();
-    let schedule = NoiseSchedule::new(&preset.model.scheduler)
-        .map_err(|error| EngineError::Config(error.to_string()))?;
-    let diffusion = model.diffusion(&autoencoder, &schedule);
+    let model = CaptionedDiffusion::of(standins, &data.tokenizer, device)?;
     let captioner = data.world.captioner();
-    let side = preset.model.diffusion_size as u32;
     let mut base = Vec::new();
     let mut rises: Vec<(Attribute, Vec<f64>)> = ATTRIBUTES.map(|a| (a, Vec::new())).into();
     for start in (0..SCENES).step_by(CHUNK) {
@@ -74,7 +30,7 @@ pub(super) fn listening(
             .map(|i| feed.pair(i, true))
             .collect::<Result<Vec<_>, _>>()?;
         let pictures: Vec<_> = pairs.iter().map(|p| p.image.clone()).collect();
-        let latents = diffusion.latents(pixels(&pictures, side, device));
+        let latents = model.diffusion().latents(model.pixels(&pictures));
         // The same words for the true and the wrong caption.
         let caption = |facts: &Facts, index: usize| {
             captioner.dense(facts, &mut Dice::new(SEED, "wording", index as u64))
@@ -85,15 +41,8 @@ pub(super) fn listening(
             .map(|(i, p)| caption(&p.facts, i))
             .collect();
         let error = |captions: &[String]| {
-            errors(
-                &diffusion,
-                &model.text_encoder,
-                &data.tokenizer,
-                standins.experiment().captions(&data.tokenizer),
-                &latents,
-                captions,
-                start,
-            )
+            let draws = Draws::new(SEED, start);
+            model.errors(&latents, captions, TimestepSampler::Squeezed, draws)
         };
         let right = error(&truth)?;
         base.extend(&right);

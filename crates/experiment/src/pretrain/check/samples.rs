@@ -1,17 +1,14 @@
 //! What the diffusion model draws, for people to look at.
 
-use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use deem_engine::EngineError;
 use deem_engine::generate::{ImageOptions, Start, sample_latents};
 use deem_engine::pictures::from_tensor;
 use deem_model::diffusion::Condition;
-use deem_model::scheduler::NoiseSchedule;
 use image::{Rgb, RgbImage, imageops};
 
 use super::SEED;
-use crate::pretrain::clip::{encode_text, pixels};
-use crate::pretrain::diffusion::{TextToImage, text_condition};
+use crate::pretrain::CaptionedDiffusion;
 use crate::standins::StandIns;
 
 /// Pairs of pictures in a row of the sheet, and rows.
@@ -26,24 +23,7 @@ const GAP: u32 = 4;
 pub fn samples(standins: &StandIns, device: &Device) -> Result<RgbImage, EngineError> {
     let data = standins.data()?;
     let feed = data.plain_feed("samples", SEED)?;
-    let model = TextToImage {
-        text_encoder: standins.text_encoder(device)?,
-        unet: standins.unet(device)?,
-    }
-    .no_grad();
-    let autoencoder = standins.autoencoder(device)?.no_grad();
-    let schedule = NoiseSchedule::new(&standins.preset().model.scheduler)
-        .map_err(|error| EngineError::Config(error.to_string()))?;
-    let diffusion = model.diffusion(&autoencoder, &schedule);
-    let form = standins.experiment().captions(&data.tokenizer);
-    let condition = |captions: &[String]| -> Result<Tensor<3>, EngineError> {
-        let ids = captions
-            .iter()
-            .map(|caption| encode_text(&data.tokenizer, caption));
-        let ids = ids.collect::<Result<Vec<_>, _>>()?;
-        Ok(text_condition(&model.text_encoder, &ids, form, device))
-    };
-
+    let model = CaptionedDiffusion::of(standins, &data.tokenizer, device)?;
     let [columns, rows] = PAIRS;
     let (mut scenes, mut captions) = (Vec::new(), Vec::new());
     for index in 0..(columns * rows) as u64 {
@@ -51,15 +31,14 @@ pub fn samples(standins: &StandIns, device: &Device) -> Result<RgbImage, EngineE
         scenes.push(pair.image);
         captions.push(pair.caption);
     }
-    let side = standins.preset().model.diffusion_size as u32;
-    let pictures = pixels(&scenes, side, device);
+    let (diffusion, pictures) = (model.diffusion(), model.pixels(&scenes));
     let start = Start::Noise(diffusion.latents(pictures.clone()).dims());
     let options = ImageOptions {
         seed: SEED,
         ..ImageOptions::default()
     };
-    let null = condition(&vec![String::new(); captions.len()])?;
-    let told = Condition::of_tokens(condition(&captions)?);
+    let null = model.condition(&vec![String::new(); captions.len()])?;
+    let told = Condition::of_tokens(model.condition(&captions)?);
     let drawn = sample_latents(&diffusion, told, null, start, &options, &mut |_, _| true)?;
     let drawn = from_tensor(diffusion.decode(drawn));
     Ok(sheet(&from_tensor(pictures), &drawn, columns as u32))
