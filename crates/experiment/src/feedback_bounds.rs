@@ -78,3 +78,26 @@ fn errors(
     }
     Ok(FeedbackBounds { told, untold })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn words_help_the_shipped_diffusion_model() {
+        let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins/tiny");
+        let standins = StandIns::open(&assets, &[]).unwrap();
+        let (data, device) = (standins.data().unwrap(), Device::flex());
+        let bounds = |timesteps| feedback_bounds(&standins, &data, timesteps, &device).unwrap();
+        let squeezed = bounds(TimestepSampler::Squeezed);
+        assert!(
+            squeezed.told > 0.0 && squeezed.told < squeezed.untold,
+            "{squeezed:?}"
+        );
+        // The error is that of the noise, which is hardest to tell from a picture where there is little of it.
+        let uniform = bounds(TimestepSampler::Uniform);
+        assert!(uniform.told > squeezed.told, "{uniform:?} {squeezed:?}");
+    }
+}

@@ -385,11 +385,12 @@ fn report(
     })?)
 }
 
-/// Between which values the feedback loss can move.
+/// Between which values the feedback loss can move; nothing where none of the stand-ins tells the diffusion model in words.
 fn levels(study: &Study) -> Result<Vec<Level>> {
     let standins = study.standins;
     let mut stages = standins.experiment().stages.iter();
-    let Some(stage) = stages.find(|stage| stage.loss.feedback > 0.0) else {
+    let stage = stages.find(|stage| stage.loss.feedback > 0.0);
+    let Some(stage) = stage.filter(|_| !standins.identity_of("text_encoder").is_empty()) else {
         return Ok(Vec::new());
     };
     let device = study.compute.device.clone();

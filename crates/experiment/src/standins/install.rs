@@ -133,7 +133,7 @@ impl StandIns {
             written.push(MODEL.into());
         }
         for name in [CARD, SAMPLES] {
-            let [own, theirs] = [overlay.folder(), &target].map(|folder| folder.join(name));
+            let [own, theirs] = [overlay.folder(), target].map(|folder| folder.join(name));
             if own.is_file() && fs::read(&own).ok() != fs::read(&theirs).ok() {
                 copy_whole(&own, &theirs)?;
                 written.push(name.into());
