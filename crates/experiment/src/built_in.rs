@@ -114,7 +114,7 @@ impl BuiltIn {
     ) -> Result<Arc<dyn Source>, EngineError> {
         let source = DiffusionSource::new(self.plain_feed("diffusion", seed)?);
         Ok(Arc::new(match curriculum {
-            Some(curriculum) => source.with_curriculum(curriculum),
+            Some(curriculum) => source.with_curriculum(curriculum)?,
             None => source,
         }))
     }

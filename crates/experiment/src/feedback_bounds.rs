@@ -38,21 +38,19 @@ pub fn feedback_bounds(
     device: &Device,
 ) -> Result<FeedbackBounds, EngineError> {
     let model = CaptionedDiffusion::of(standins, &data.tokenizer, device)?;
-    let (scenes, side) = (data.world.design().scenes.clone(), data.resolution());
-    let web = data.world.web_feed(scenes, "alignment-web", SEED, side)?;
-    let share = web
-        .as_ref()
-        .map_or(0.0, |_| f64::from(data.world.design().web_pictures));
-    let mut bounds = errors(&model, &data.feed("alignment", SEED)?, timesteps)?;
-    if let Some(web) = web {
-        let web = errors(&model, &web, timesteps)?;
-        let mixed = |named: f64, unnamed: f64| (1.0 - share) * named + share * unnamed;
-        bounds = FeedbackBounds {
-            told: mixed(bounds.told, web.told),
-            untold: mixed(bounds.untold, web.untold),
-        };
-    }
-    Ok(bounds)
+    let named = errors(&model, &data.feed("alignment", SEED)?, timesteps)?;
+    let design = data.world.design();
+    let (scenes, side) = (design.scenes.clone(), data.resolution());
+    let Some(web) = data.world.web_feed(scenes, "alignment-web", SEED, side)? else {
+        return Ok(named);
+    };
+    let unnamed = errors(&model, &web, timesteps)?;
+    let share = f64::from(design.web_pictures);
+    let mixed = |named: f64, unnamed: f64| (1.0 - share) * named + share * unnamed;
+    Ok(FeedbackBounds {
+        told: mixed(named.told, unnamed.told),
+        untold: mixed(named.untold, unnamed.untold),
+    })
 }
 
 fn errors(

@@ -393,8 +393,8 @@ fn levels(study: &Study) -> Result<Vec<Level>> {
     let Some(stage) = stage.filter(|_| !standins.identity_of("text_encoder").is_empty()) else {
         return Ok(Vec::new());
     };
-    let device = study.compute.device.clone();
-    let bounds = feedback_bounds(standins, study.data, stage.loss.timesteps, &device)?;
+    let (data, device) = (study.data, &study.compute.device);
+    let bounds = feedback_bounds(standins, data, stage.loss.timesteps, device)?;
     let level = |(value, note): (f64, &str)| Level {
         term: "L_CSR".into(),
         value,

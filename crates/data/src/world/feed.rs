@@ -281,17 +281,16 @@ impl SceneFeed {
         &self.sampler
     }
 
-    /// The same with other odds of what scenes look like.
+    /// The same drawings in scenes of other odds.
     ///
-    /// # Panics
-    /// If the odds are out of range.
-    pub(crate) fn in_scenes(&self, change: impl FnOnce(&SceneConfig) -> SceneConfig) -> Self {
-        let sampler = self.sampler.with_config(change);
-        let sampler = sampler.expect("odds in range");
-        Self {
-            sampler,
+    /// # Errors
+    /// As [`SceneSampler::new`].
+    pub(crate) fn in_scenes(&self, scenes: SceneConfig) -> Result<Self, DataError> {
+        let (renderer, pool) = (self.sampler.renderer(), self.sampler.pool());
+        Ok(Self {
+            sampler: SceneSampler::new(renderer.clone(), pool.clone(), scenes)?,
             ..self.clone()
-        }
+        })
     }
 
     /// The captioner.

@@ -144,7 +144,7 @@ impl StandIns {
             let list = target.join(CHECKSUMS);
             let mut all = recorded(&list)?;
             all.extend(sums);
-            write_whole(&list, &listed(&all))?;
+            write_whole(&list, listed(&all))?;
             written.push(CHECKSUMS.into());
         }
         Ok(written)

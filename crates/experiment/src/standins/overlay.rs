@@ -163,7 +163,7 @@ impl Overlay {
         if self.record.as_ref() == Some(&record) {
             return Ok(());
         }
-        write_whole(&self.folder.join(MODEL), &record.to_toml())
+        write_whole(&self.folder.join(MODEL), record.to_toml())
     }
 
     /// Names of which those beside the preset are replaced by what was made anew; nothing if there are none.
@@ -278,10 +278,8 @@ impl StandIns {
     /// # Errors
     /// `Io` naming the file; `Config` without an overlay.
     pub fn save_card(&self, text: &str) -> Result<(), EngineError> {
-        let folder = self.overlay()?.folder();
-        fs::create_dir_all(folder).map_err(EngineError::io(folder))?;
-        Overlay::open(folder)?.write_record(&self.preset.name, None)?;
-        write_whole(&folder.join(CARD), text)
+        self.put(CARD, text.as_bytes())?;
+        Ok(())
     }
 
     /// Puts a sheet of what the diffusion model draws beside the overlay's card, and returns its place.
@@ -289,14 +287,20 @@ impl StandIns {
     /// # Errors
     /// `Io` naming the file; `Config` without an overlay.
     pub fn save_samples(&self, sheet: &RgbImage) -> Result<PathBuf, EngineError> {
+        let mut png = std::io::Cursor::new(Vec::new());
+        sheet
+            .write_to(&mut png, ImageFormat::Png)
+            .map_err(|error| EngineError::io(Path::new(SAMPLES))(std::io::Error::other(error)))?;
+        self.put(SAMPLES, png.get_ref())
+    }
+
+    /// Writes a file of the overlay that is no part, and returns its place.
+    fn put(&self, name: &str, content: &[u8]) -> Result<PathBuf, EngineError> {
         let folder = self.overlay()?.folder();
         fs::create_dir_all(folder).map_err(EngineError::io(folder))?;
         Overlay::open(folder)?.write_record(&self.preset.name, None)?;
-        let path = folder.join(SAMPLES);
-        appear(&path, |part| {
-            let written = sheet.save_with_format(part, ImageFormat::Png);
-            written.map_err(std::io::Error::other)
-        })?;
+        let path = folder.join(name);
+        write_whole(&path, content)?;
         Ok(path)
     }
 
@@ -354,17 +358,17 @@ impl StandIns {
         let list = folder.join(CHECKSUMS);
         let mut sums = recorded(&list)?;
         sums.extend(made);
-        write_whole(&list, &listed(&sums))?;
+        write_whole(&list, listed(&sums))?;
         *self = Self::with_overlay(&self.root, &self.stated, &folder)?;
         Ok(())
     }
 }
 
-/// Writes a text file, which appears whole or not at all.
-pub(super) fn write_whole(path: &Path, text: &str) -> Result<(), EngineError> {
+/// Writes a file, which appears whole or not at all.
+pub(super) fn write_whole(path: &Path, content: impl AsRef<[u8]>) -> Result<(), EngineError> {
     appear(path, |part| {
         let mut file = File::create(part)?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(content.as_ref())?;
         file.sync_all()
     })
 }

@@ -59,16 +59,9 @@ impl SceneSampler {
         })
     }
 
-    /// The same with other odds.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn with_config(
-        &self,
-        change: impl FnOnce(&SceneConfig) -> SceneConfig,
-    ) -> Result<Self, DataError> {
-        let config = change(&self.config);
-        Self::new(self.renderer.clone(), self.pool.clone(), config)
+    /// Odds of what its scenes look like.
+    pub(crate) fn config(&self) -> &SceneConfig {
+        &self.config
     }
 
     /// The drawings it uses.

@@ -38,20 +38,22 @@ impl DiffusionSource {
     }
 
     /// Pairs of which the first are easy.
-    #[must_use]
-    pub fn with_curriculum(mut self, curriculum: Curriculum) -> Self {
+    ///
+    /// # Errors
+    /// Those of the scene sampler.
+    pub fn with_curriculum(mut self, curriculum: Curriculum) -> Result<Self, DataError> {
         let lesson = |turned| {
-            self.feed.in_scenes(|scenes| SceneConfig {
+            self.feed.in_scenes(SceneConfig {
                 single: 1.0,
                 turned,
-                ..scenes.clone()
+                ..self.feed.sampler().config().clone()
             })
         };
         self.lessons = vec![
-            (curriculum.upright, lesson(0.0)),
-            (curriculum.single, lesson(0.75)),
+            (curriculum.upright, lesson(0.0)?),
+            (curriculum.single, lesson(0.75)?),
         ];
-        self
+        Ok(self)
     }
 
     /// Pair number `index`.
@@ -92,6 +94,7 @@ mod tests {
             upright: 30,
             single: 150,
         });
+        let taught = taught.unwrap();
         let upright = |pair: &ScenePair| pair.scene.objects[0].orientation == Orientation::Upright;
         let mut turned = 0;
         for index in 0..170 {
