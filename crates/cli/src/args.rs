@@ -274,6 +274,8 @@ pub struct Probe {
 pub enum Part {
     /// Contrastive image encoder.
     Clip,
+    /// The same encoder, trained on with captions of which some say everything: that of the study of bare encoders.
+    ClipAttributes,
     /// Contrastive encoder of another architecture, which mines negatives.
     Miner,
     /// Latent space.

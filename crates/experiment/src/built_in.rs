@@ -7,7 +7,7 @@ use deem_data::image::{Crop, ImageLimits};
 use deem_data::source::{Source, SourceContext, SourceRegistry, SourceSpec};
 use deem_data::text::TextTokenizer;
 use deem_data::world::corpus::{Corpus, Subset};
-use deem_data::world::scene::SceneConfig;
+use deem_data::world::scene::{SceneConfig, WebCaptions};
 use deem_data::world::source::{
     ClipSource, Curriculum, DiffusionSource, LanguageConfig, LanguageSource,
 };
@@ -101,6 +101,23 @@ impl BuiltIn {
     /// As [`Self::feed`].
     pub fn clip(&self, seed: u64) -> Result<Arc<dyn Source>, EngineError> {
         Ok(Arc::new(ClipSource::new(self.feed("clip", seed)?)))
+    }
+
+    /// Other pictures of the same kind, with captions that say and leave out what `captions` says.
+    ///
+    /// # Errors
+    /// As [`Self::feed`].
+    pub fn captioned(
+        &self,
+        captions: WebCaptions,
+        seed: u64,
+    ) -> Result<Arc<dyn Source>, EngineError> {
+        let world = World::of(Design {
+            captions: Some(captions),
+            ..self.world.design().clone()
+        })?;
+        let feed = world.training_feed(self.scenes(), "captioned", seed, self.resolution)?;
+        Ok(Arc::new(ClipSource::new(feed)))
     }
 
     /// Pictures with captions that say everything; the first are those of the curriculum, if there is one.

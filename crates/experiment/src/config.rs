@@ -3,9 +3,11 @@
 
 use std::path::PathBuf;
 
+use deem_data::DataError;
 use deem_data::text::TextTokenizer;
-use deem_data::world::DesignName;
+use deem_data::world::scene::WebCaptions;
 use deem_data::world::source::{Curriculum, LanguageConfig};
+use deem_data::world::{Design, DesignName};
 use deem_engine::config::StageConfig;
 use deem_engine::train::TrainConfig;
 use deem_model::clip::config::ClipTextConfig;
@@ -73,10 +75,28 @@ impl Experiment {
                 }
             }
         }
-        match self.pretrain.noises {
-            0 => Err("pretrain.noises: expected at least 1, found 0".into()),
-            _ => Ok(()),
+        if self.pretrain.noises == 0 {
+            return Err("pretrain.noises: expected at least 1, found 0".into());
         }
+        if let Some(Curriculum { upright, single }) = self.pretrain.curriculum
+            && upright > single
+        {
+            return Err(format!(
+                "pretrain.curriculum: expected at least as many pictures of single things as of upright ones, which are the \
+                 first of them, found single = {single} and upright = {upright}"
+            ));
+        }
+        if let Some(stage) = &self.pretrain.clip_attributes {
+            if Design::named(self.design).captions.is_none() {
+                return Err(format!(
+                    "pretrain.clip_attributes: expected a design whose captions leave something out (\"web\"), found {:?}",
+                    self.design.name()
+                ));
+            }
+            let wrong = |error: DataError| format!("pretrain.clip_attributes.{error}");
+            stage.captions.validate().map_err(wrong)?;
+        }
+        Ok(())
     }
 
     /// How the diffusion model hears captions.
@@ -142,6 +162,9 @@ pub struct PretrainConfig {
     pub curriculum: Option<Curriculum>,
     /// Contrastive encoder.
     pub clip: PretrainStage,
+    /// The contrastive encoder, trained on with captions of which some say everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_attributes: Option<CaptionedStage>,
     /// Contrastive encoder that mines negatives.
     pub miner: PretrainStage,
     /// Latent space.
@@ -161,6 +184,18 @@ pub struct PretrainConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainStage {
+    /// Examples per step.
+    pub batch: usize,
+    /// Optimizer and schedule.
+    pub train: TrainConfig,
+}
+
+/// Further training of a contrastive encoder on other captions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaptionedStage {
+    /// What captions say and leave out.
+    pub captions: WebCaptions,
     /// Examples per step.
     pub batch: usize,
     /// Optimizer and schedule.
@@ -242,5 +277,18 @@ mod tests {
         assert!(error.contains("pretrain.connect, stage words"), "{error}");
         let error = refused("tiny-web", &["pretrain.noises=0"]);
         assert!(error.contains("pretrain.noises"), "{error}");
+        let error = refused("tiny-web", &["pretrain.curriculum.single=63_000"]);
+        assert!(
+            error.contains("pretrain.curriculum") && error.contains("63000"),
+            "{error}"
+        );
+        let error = refused(
+            "tiny-web",
+            &["pretrain.clip_attributes.captions.complete=2"],
+        );
+        assert!(
+            error.contains("pretrain.clip_attributes") && error.contains("complete"),
+            "{error}"
+        );
     }
 }

@@ -12,7 +12,9 @@ mod restored;
 pub mod scores;
 mod train;
 
-pub use config::{EncoderArm, EncoderStudyConfig, Photographs, Retention, Sizes, UNTOUCHED};
+pub use config::{
+    EncoderArm, EncoderPart, EncoderStudyConfig, Photographs, Retention, Sizes, UNTOUCHED,
+};
 pub use exam::EncoderExam;
 pub use probe::directions;
 pub use restored::restored;

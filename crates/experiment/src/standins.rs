@@ -6,6 +6,7 @@
 //!   experiment.toml                pre-training, stages, sizes of benchmarks
 //!   SHA256SUMS                     checksum of every weights file
 //!   clip/model.safetensors         image tower (open_clip keys) and text tower (transformers keys)
+//!   clip-attributes/…, miner/…     as clip
 //!   autoencoder/…                  diffusers AutoencoderKL
 //!   unet/…, text_encoder/…         diffusers UNet2DConditionModel, transformers CLIPTextModel
 //!   llm/…                          transformers LlamaForCausalLM
@@ -39,8 +40,9 @@ use self::overlay::Overlay;
 use crate::config::Experiment;
 
 /// Every part that is made.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     "clip",
+    "clip-attributes",
     "miner",
     "autoencoder",
     "unet",

@@ -8,8 +8,8 @@ use deem_data::world::corpus::Role;
 use deem_engine::train::{Observer, read_metrics};
 use deem_experiment::encoder_study::scores::{BySeed, Summary, difference, family};
 use deem_experiment::encoder_study::{
-    EncoderAnswer, EncoderArm, EncoderExam, EncoderStudy, EncoderStudyConfig, Kind, UNTOUCHED,
-    restored,
+    EncoderAnswer, EncoderArm, EncoderExam, EncoderPart, EncoderStudy, EncoderStudyConfig, Kind,
+    UNTOUCHED, restored,
 };
 use deem_metrics::figures::{Figure, Unit};
 use deem_model::clip::tower::ImageTower;
@@ -73,14 +73,7 @@ pub fn run(setup: &Setup, args: &Reproduce) -> Result<()> {
             args.validation,
             &interrupt::asked,
         ),
-        None => EncoderExam::new(
-            &standins,
-            &data,
-            config.sizes,
-            role,
-            &device,
-            &interrupt::asked,
-        ),
+        None => EncoderExam::new(&standins, &data, &config, role, &device, &interrupt::asked),
     }?;
     let study = EncoderStudy {
         standins: &standins,
@@ -359,7 +352,7 @@ fn report(
             results.seeds.len()
         ),
         facts,
-        limits: LIMITS.map(String::from).to_vec(),
+        limits: limits(study.config.encoder),
     }
 }
 
@@ -399,12 +392,27 @@ fn facts(study: &EncoderStudy, threads: usize, took: Duration) -> Vec<(String, S
     .to_vec()
 }
 
-const LIMITS: [&str; 5] = [
-    "Emoji drawings composed to scenes are not photographs, and the encoder is a small stand-in that was trained for minutes \
-     on captions that name categories only.",
-    "Its text tower has read nouns and never the words for number, colour, place or orientation. What those words mean to it \
-     is chance, and correcting the image tower on pictures cannot change that: where pairs are told apart as often the wrong \
-     way round as the right way, the encoder does not know the words, whatever it sees.",
+fn limits(encoder: EncoderPart) -> Vec<String> {
+    let words = match encoder {
+        EncoderPart::Clip => {
+            "Its text tower has read nouns and never the words for number, colour, place or orientation. What those words \
+             mean to it is chance, and correcting the image tower on pictures cannot change that: where pairs are told \
+             apart as often the wrong way round as the right way, the encoder does not know the words, whatever it sees."
+        }
+        EncoderPart::ClipAttributes => {
+            "A few of the captions that it has read say everything; what its text tower makes of the words for number, \
+             colour, place and orientation is from these. Pairs told apart the wrong way round are pairs whose words it \
+             does not know."
+        }
+    };
+    let mut limits = LIMITS.map(String::from).to_vec();
+    limits.insert(1, words.to_owned());
+    limits
+}
+
+const LIMITS: [&str; 4] = [
+    "Emoji drawings composed to scenes are not photographs, and the encoder is a small stand-in, trained for hours on two \
+     processor cores.",
     "Probes are fitted with labels of training scenes; they say what is in the features, not what texts can find there.",
     "Pairs are not chosen by what the encoder finds alike, as MMVP's are: chosen so, any change of it looks like a gain.",
     "Restorations before correction are of the same denoiser and projection with the encoder as it was.",

@@ -8,21 +8,23 @@ use anyhow::{Result, bail};
 use burn::module::Module;
 use burn::tensor::Device;
 use deem_data::source::Source;
+use deem_data::world::scene::WebCaptions;
 use deem_engine::task::DeemTask;
 use deem_engine::train::{
     Run, RunIdentity, Task, Trained, WEIGHTS_FROM, tokenizer_checksum, train, weights_checksum,
 };
 use deem_engine::{Compute, Precision};
 use deem_experiment::built_in::BuiltIn;
-use deem_experiment::config::PretrainStage;
+use deem_experiment::config::{CaptionedStage, PretrainStage};
 use deem_experiment::pretrain::{
     AutoencoderTask, Clip, ClipTask, DiffusionTask, LanguageTask, Pairs, TextToImage, check,
     latent_scale,
 };
 use deem_experiment::standins::StandIns;
 use deem_model::autoencoder::Autoencoder;
+use deem_model::clip::pyramid::VisionConfig;
 use deem_model::scheduler::NoiseSchedule;
-use deem_model::weights::init::initialize;
+use deem_model::weights::init::{initialize, initialize_rest};
 use deem_model::weights::{Checksum, state};
 use serde_json::json;
 
@@ -35,20 +37,32 @@ const STAND_INS: &str = "standins";
 
 /// Runs the command.
 pub fn run(setup: &Setup, args: &Pretrain) -> Result<()> {
-    let parts: &[Part] = match args.part {
-        None => &[],
-        Some(Part::All) => &[
+    let overlay = args.output.join(STAND_INS);
+    let all = || -> Result<Vec<Part>> {
+        let attributes = setup
+            .open()?
+            .experiment()
+            .pretrain
+            .clip_attributes
+            .is_some();
+        let parts = [
             Part::Autoencoder,
             Part::Clip,
+            Part::ClipAttributes,
             Part::Miner,
             Part::Llm,
             Part::Diffusion,
             Part::Connect,
             Part::Check,
-        ],
-        Some(ref one) => std::slice::from_ref(one),
+        ];
+        let made = |part: &Part| attributes || *part != Part::ClipAttributes;
+        Ok(parts.into_iter().filter(made).collect())
     };
-    let overlay = args.output.join(STAND_INS);
+    let parts = match args.part {
+        None => Vec::new(),
+        Some(Part::All) => all()?,
+        Some(one) => vec![one],
+    };
     for part in parts {
         // Another part, and the autoencoder's scaling factor, may have been made since.
         let mut maker = Maker {
@@ -69,8 +83,9 @@ pub fn run(setup: &Setup, args: &Pretrain) -> Result<()> {
             );
         }
         match part {
-            Part::Clip => maker.clip("clip", &args.output)?,
-            Part::Miner => maker.clip("miner", &args.output)?,
+            Part::Clip => maker.clip(&args.output)?,
+            Part::ClipAttributes => maker.clip_attributes(&args.output)?,
+            Part::Miner => maker.miner(&args.output)?,
             Part::Autoencoder => maker.autoencoder(&args.output)?,
             Part::Diffusion => maker.diffusion(&args.output)?,
             Part::Llm => maker.llm(&args.output)?,
@@ -121,11 +136,11 @@ pub fn run(setup: &Setup, args: &Pretrain) -> Result<()> {
     Ok(())
 }
 
-fn pairs(data: &BuiltIn, source: Arc<dyn Source>, stage: &PretrainStage, side: usize) -> Pairs {
+fn pairs(data: &BuiltIn, source: Arc<dyn Source>, batch: usize, side: usize) -> Pairs {
     Pairs {
         source,
         tokenizer: data.tokenizer.clone(),
-        batch: stage.batch,
+        batch,
         image_size: side as u32,
     }
 }
@@ -154,37 +169,87 @@ impl Maker {
         })
     }
 
-    fn clip(&mut self, part: &str, output: &Path) -> Result<()> {
-        let preset = self.standins.preset().clone();
-        let experiment = self.standins.experiment().clone();
+    fn clip(&mut self, output: &Path) -> Result<()> {
         let data = self.standins.data()?;
-        let (vision, stage, seed) = match part {
-            "miner" => (&experiment.miner, &experiment.pretrain.miner, self.seed + 1),
-            _ => (
-                &preset.model.image_encoder.vision,
-                &experiment.pretrain.clip,
-                self.seed,
-            ),
-        };
-        let task = ClipTask {
-            pairs: pairs(&data, data.clip(seed)?, stage, preset.model.image_size),
-            device: self.device(),
-        };
-        let model = initialize(
-            Clip::new(vision, &experiment.clip_text, &self.device()),
-            seed,
-            &[],
-        );
+        let vision = self.standins.preset().model.image_encoder.vision.clone();
+        let stage = self.standins.experiment().pretrain.clip.clone();
+        let identity = self.identity("clip", &stage, &data)?;
+        let (text, device) = (&self.standins.experiment().clip_text, self.device());
+        let model = initialize(Clip::new(&vision, text, &device), self.seed, &[]);
+        self.contrastive(model, &vision, None, identity, output)
+    }
+
+    fn miner(&mut self, output: &Path) -> Result<()> {
+        let data = self.standins.data()?;
+        let vision = self.standins.experiment().miner.clone();
+        let stage = self.standins.experiment().pretrain.miner.clone();
+        let seed = self.seed + 1;
         let identity = RunIdentity {
             seed,
             sample_seed: seed,
-            model: json!({
-                "vision": vision, "text": experiment.clip_text, "image_size": preset.model.image_size,
-            }),
-            ..self.identity(part, stage, &data)?
+            ..self.identity("miner", &stage, &data)?
         };
-        let trained = trained(&task, model, identity, &output.join(part))?;
-        Ok(self.standins.save_clip(part, &trained.model)?)
+        let (text, device) = (&self.standins.experiment().clip_text, self.device());
+        let model = initialize(Clip::new(&vision, text, &device), seed, &[]);
+        self.contrastive(model, &vision, None, identity, output)
+    }
+
+    /// The encoder goes on with captions of which some say everything.
+    fn clip_attributes(&mut self, output: &Path) -> Result<()> {
+        let data = self.standins.data()?;
+        let vision = self.standins.preset().model.image_encoder.vision.clone();
+        let further = self.standins.experiment().pretrain.clip_attributes.clone();
+        let Some(CaptionedStage {
+            captions,
+            batch,
+            train,
+        }) = further
+        else {
+            bail!(
+                "{}: pretrain.clip_attributes: expected how this part is trained, found nothing: the preset has no such part",
+                self.standins.root().join("experiment.toml").display()
+            );
+        };
+        let identity = RunIdentity {
+            weights: self.parts(&["clip"]),
+            ..self.identity("clip-attributes", &PretrainStage { batch, train }, &data)?
+        };
+        let model = initialize_rest(self.standins.clip(&self.device())?, self.seed, &[]);
+        self.contrastive(model, &vision, Some(captions), identity, output)
+    }
+
+    /// Trains an encoder as `identity` says, in a folder of its name, and saves it.
+    fn contrastive(
+        &mut self,
+        model: Clip,
+        vision: &VisionConfig,
+        captions: Option<WebCaptions>,
+        identity: RunIdentity,
+        output: &Path,
+    ) -> Result<()> {
+        let data = self.standins.data()?;
+        let side = self.standins.preset().model.image_size;
+        let text = &self.standins.experiment().clip_text;
+        let mut networks = json!({ "vision": vision, "text": text, "image_size": side });
+        let seed = identity.sample_seed;
+        let source = match captions {
+            None => data.clip(seed)?,
+            Some(captions) => {
+                networks["captions"] = json!(captions);
+                data.captioned(captions, seed)?
+            }
+        };
+        let task = ClipTask {
+            pairs: pairs(&data, source, identity.batch, side),
+            device: self.device(),
+        };
+        let identity = RunIdentity {
+            model: networks,
+            ..identity
+        };
+        let part = identity.task.clone();
+        let trained = trained(&task, model, identity, &output.join(&part))?;
+        Ok(self.standins.save_clip(&part, &trained.model)?)
     }
 
     fn autoencoder(&mut self, output: &Path) -> Result<()> {
@@ -194,7 +259,7 @@ impl Maker {
         let stage = &experiment.pretrain.autoencoder;
         let side = preset.model.diffusion_size;
         let task = AutoencoderTask {
-            pairs: pairs(&data, data.diffusion(self.seed, None)?, stage, side),
+            pairs: pairs(&data, data.diffusion(self.seed, None)?, stage.batch, side),
             seed: self.seed,
             device: self.device(),
         };
@@ -221,7 +286,12 @@ impl Maker {
         let (side, samples) = (preset.model.diffusion_size, self.seed + 1);
         let curriculum = experiment.pretrain.curriculum;
         let task = DiffusionTask {
-            pairs: pairs(&data, data.diffusion(samples, curriculum)?, stage, side),
+            pairs: pairs(
+                &data,
+                data.diffusion(samples, curriculum)?,
+                stage.batch,
+                side,
+            ),
             autoencoder: self.standins.autoencoder(&self.compute.device)?.no_grad(),
             schedule: NoiseSchedule::new(&preset.model.scheduler)?,
             captions: experiment.captions(&data.tokenizer),
@@ -297,7 +367,6 @@ impl Maker {
         let preset = self.standins.preset().clone();
         let experiment = self.standins.experiment().clone();
         let data = self.standins.data()?;
-        let start = self.parts(&["clip", "autoencoder", "unet", "llm"]);
         let mut model = self.standins.assemble(self.seed, &self.device())?;
         let mut before: Option<PathBuf> = None;
         for stage in &experiment.pretrain.connect {
@@ -309,7 +378,12 @@ impl Maker {
                 &self.compute,
             );
             let name = format!("connect-{}", stage.name);
-            let mut weights = start.clone();
+            // A phase that draws nothing comes out the same beside any diffusion model.
+            let draws = stage.loss.image > 0.0 || stage.loss.feedback > 0.0;
+            let mut weights = self.parts(match draws {
+                true => &["clip", "autoencoder", "unet", "llm"],
+                false => &["clip", "llm"],
+            });
             if let Some(before) = &before {
                 weights.insert(WEIGHTS_FROM.into(), weights_checksum(before)?);
             }

@@ -41,6 +41,15 @@ const SMALL: [&str; 26] = [
     "clip_text.num_hidden_layers=1",
 ];
 
+/// A run with few steps and small batches.
+pub fn few(run: &str) -> [String; 3] {
+    [
+        format!("{run}.batch=4"),
+        format!("{run}.train.schedule.steps=2"),
+        format!("{run}.train.schedule.warmup=1"),
+    ]
+}
+
 /// Runs with few steps and small batches.
 pub fn quick() -> Vec<String> {
     let parts = ["autoencoder", "clip", "miner", "llm", "diffusion"];
@@ -48,13 +57,7 @@ pub fn quick() -> Vec<String> {
     let connect = (0..3).map(|stage| format!("pretrain.connect.{stage}"));
     let stages = (0..3).map(|stage| format!("stages.{stage}"));
     let runs = alone.into_iter().chain(connect).chain(stages);
-    let few = runs.flat_map(|run| {
-        [
-            format!("{run}.batch=4"),
-            format!("{run}.train.schedule.steps=2"),
-            format!("{run}.train.schedule.warmup=1"),
-        ]
-    });
+    let few = runs.flat_map(|run| few(&run));
     SMALL.map(str::to_owned).into_iter().chain(few).collect()
 }
 

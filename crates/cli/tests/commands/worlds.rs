@@ -6,14 +6,16 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::reproducible::quick;
+use crate::reproducible::{few, quick};
 
 fn deem(folder: &Path, command: &[&str]) -> Output {
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets");
+    let attributes = few("pretrain.clip_attributes");
+    let fields: Vec<String> = quick().into_iter().chain(attributes).collect();
     Command::new(env!("CARGO_BIN_EXE_deem"))
         .args(command)
         .args(["--standins", "standins"])
-        .args(quick().iter().flat_map(|field| ["--set", field]))
+        .args(fields.iter().flat_map(|field| ["--set", field]))
         .current_dir(folder)
         .env("DEEM_ASSETS", assets)
         .output()
@@ -34,12 +36,13 @@ fn a_world_whose_captions_leave_things_out_is_trained_on_judged_and_studied() {
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins/tiny-web");
     let standins = folder.join("standins");
     fs::create_dir(&standins).unwrap();
-    for name in ["model.toml", "experiment.toml"] {
+    for name in ["model.toml", "experiment.toml", "encoder-study.toml"] {
         fs::copy(assets.join(name), standins.join(name)).unwrap();
     }
     for part in [
         "autoencoder",
         "clip",
+        "clip-attributes",
         "miner",
         "llm",
         "diffusion",
@@ -71,7 +74,7 @@ fn a_world_whose_captions_leave_things_out_is_trained_on_judged_and_studied() {
         assert!(!made.join("README.md").exists());
     }
 
-    assert_eq!(fs::read_dir(&standins).unwrap().count(), 2, "as it was");
+    assert_eq!(fs::read_dir(&standins).unwrap().count(), 3, "as it was");
     succeeds(
         folder,
         &["pretrain", "--install", "standins", "-o", "pretrain"],
@@ -113,4 +116,35 @@ fn a_world_whose_captions_leave_things_out_is_trained_on_judged_and_studied() {
     let gain =
         &written["doses"][3]["difference"]["mmvp"]["figures"]["all"]["pair_accuracy_likelihood"];
     assert!(gain["mean"].is_number(), "{gain}");
+
+    let mut encoders = vec![
+        "reproduce",
+        "--study",
+        "encoder",
+        "--only",
+        "deem",
+        "--json",
+    ];
+    for field in [
+        "sizes={ pairs = 14, zero_shot = 6, retrieval = 5, probe = 24 }",
+        "arms.1.stages.0.batch=2",
+        "arms.1.stages.0.train.schedule={ steps = 2, warmup = 1, floor = 0.1 }",
+        "arms.1.stages.1.batch=2",
+        "arms.1.stages.1.train.schedule={ steps = 2, warmup = 1, floor = 0.1 }",
+    ] {
+        encoders.extend(["--set", field]);
+    }
+    let of = |output, more: &[&str]| {
+        let command = [&encoders[..], &["-o", output], more].concat();
+        serde_json::from_str::<Value>(&succeeds(folder, &command)).unwrap()["arms"].clone()
+    };
+    let (attributes, names) = (
+        of("attributes", &[]),
+        of("names", &["--set", "encoder=clip"]),
+    );
+    assert!(attributes["deem+retention"]["pair_accuracy"].is_number());
+    // Another encoder answers.
+    let answers = ["attributes", "names"]
+        .map(|output| fs::read(folder.join(output).join("none/answers.json")).unwrap());
+    assert!(names["none"].is_object() && answers[0] != answers[1]);
 }

@@ -25,6 +25,9 @@ const OWN_TEXTS: &str = "categories of the built-in world";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EncoderStudyConfig {
+    /// The encoder that is corrected.
+    #[serde(default)]
+    pub encoder: EncoderPart,
     /// How much is asked.
     pub sizes: Sizes,
     /// Photographs in place of the built-in world.
@@ -32,6 +35,27 @@ pub struct EncoderStudyConfig {
     pub photographs: Option<Photographs>,
     /// What is compared with the untouched encoder.
     pub arms: Vec<EncoderArm>,
+}
+
+/// Which of the stand-ins is corrected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EncoderPart {
+    /// The encoder under test; its text tower has read captions of the pre-training only.
+    #[default]
+    Clip,
+    /// The same, trained on with captions of which some say everything.
+    ClipAttributes,
+}
+
+impl EncoderPart {
+    /// The part of the stand-ins.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clip => "clip",
+            Self::ClipAttributes => "clip-attributes",
+        }
+    }
 }
 
 /// How much is asked of each encoder.
@@ -103,7 +127,7 @@ impl EncoderStudyConfig {
     /// Name of the file beside the stand-ins.
     pub const FILE: &str = "encoder-study.toml";
     /// Its fields, of which overrides concern this file.
-    pub const FIELDS: [&str; 3] = ["sizes", "photographs", "arms"];
+    pub const FIELDS: [&str; 4] = ["encoder", "sizes", "photographs", "arms"];
 
     /// Reads a file, see [`config::read`], for these stand-ins.
     ///

@@ -15,7 +15,7 @@ use deem_model::clip::tower::ImageTower;
 use deem_model::encoder_feedback::EncoderFeatures;
 use image::RgbImage;
 
-use super::config::{Photographs, Sizes};
+use super::config::{EncoderStudyConfig, Photographs, Sizes};
 use super::photographs::shown;
 use super::probe::directions;
 use super::scores::{EncoderAnswer, Kind};
@@ -81,12 +81,12 @@ impl EncoderExam {
     pub fn new(
         standins: &StandIns,
         data: &BuiltIn,
-        sizes: Sizes,
+        study: &EncoderStudyConfig,
         role: Role,
         device: &Device,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Self, EngineError> {
-        let world = &data.world;
+        let (world, sizes) = (&data.world, study.sizes);
         let side = data.resolution();
         let config = BenchmarkConfig {
             resolution: side,
@@ -117,7 +117,7 @@ impl EncoderExam {
                 shown.push(values_seen(attribute, &pair.facts, &captioner));
             }
         }
-        let encoder = standins.encoder("clip", device)?;
+        let encoder = standins.encoder(study.encoder.name(), device)?;
         let embed = |texts: &[String]| -> Result<Vec<Vec<f64>>, EngineError> {
             Ok(encoder.texts(texts)?.into_iter().map(unit).collect())
         };

@@ -118,9 +118,12 @@ impl EncoderStudy<'_> {
     /// The encoder as it was.
     ///
     /// # Errors
-    /// Those of [`StandIns::clip`].
+    /// Those of [`StandIns::contrastive`].
     pub fn untouched(&self, device: &Device) -> Result<ImageTower, EngineError> {
-        Ok(match self.standins.clip(device)?.vision {
+        let encoder = self
+            .standins
+            .contrastive(self.config.encoder.name(), device)?;
+        Ok(match encoder.vision {
             VisionTower::ConvNext(tower) => ImageTower::ConvNext(tower.visual),
             VisionTower::Vit(tower) => ImageTower::Vit(tower.vision_model),
         })
@@ -175,7 +178,8 @@ impl EncoderStudy<'_> {
         if stage.texts().is_none() {
             return Ok(reference);
         }
-        let encoder = self.standins.encoder("clip", &self.compute.device)?;
+        let name = self.config.encoder.name();
+        let encoder = self.standins.encoder(name, &self.compute.device)?;
         reference.with_texts(&encoder, self.exam.sentences(), &device)
     }
 

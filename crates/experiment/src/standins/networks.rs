@@ -6,7 +6,6 @@ use deem::{BUILT_IN, Open, Parts, Purpose};
 use deem_data::text::TextTokenizer;
 use deem_engine::{DualEncoder, EngineError};
 use deem_model::autoencoder::Autoencoder;
-use deem_model::clip::pyramid::VisionConfig;
 use deem_model::clip::text::ClipText;
 use deem_model::deem::Deem;
 use deem_model::llama::Llama;
@@ -26,7 +25,7 @@ impl StandIns {
     /// # Errors
     /// Those of [`Self::file`], and weights that do not fit.
     pub fn clip(&self, device: &Device) -> Result<Clip, EngineError> {
-        self.contrastive("clip", &self.preset.model.image_encoder.vision, device)
+        self.contrastive("clip", device)
     }
 
     /// The contrastive stand-in of another architecture that mines negatives.
@@ -34,26 +33,20 @@ impl StandIns {
     /// # Errors
     /// Those of [`Self::file`], and weights that do not fit.
     pub fn miner(&self, device: &Device) -> Result<Clip, EngineError> {
-        self.contrastive("miner", &self.experiment.miner, device)
+        self.contrastive("miner", device)
     }
 
     /// The stand-ins that embed pictures and texts in one space.
-    pub const ENCODERS: [&str; 2] = ["clip", "miner"];
+    pub const ENCODERS: [&str; 3] = ["clip", "clip-attributes", "miner"];
 
     /// One of [`Self::ENCODERS`], ready to embed.
     ///
     /// # Errors
-    /// Those of [`Self::clip`] and of the compiled-in tokenizer.
+    /// Those of [`Self::contrastive`] and of the compiled-in tokenizer.
     pub fn encoder(&self, name: &str, device: &Device) -> Result<DualEncoder, EngineError> {
-        let clip = match name {
-            "miner" => self.miner(device)?,
-            _ => self.clip(device)?,
-        };
+        let clip = self.contrastive(name, device)?;
         let tokenizer = TextTokenizer::builtin()?;
-        let weights = self
-            .file(if name == "miner" { "miner" } else { "clip" })?
-            .checksum()
-            .to_string();
+        let weights = self.file(name)?.checksum().to_string();
         let form = EncoderForm {
             name: name.to_owned(),
             side: self.preset.model.image_size,
@@ -63,12 +56,15 @@ impl StandIns {
         Ok(clip.no_grad().encoder(form, tokenizer, device))
     }
 
-    fn contrastive(
-        &self,
-        part: &str,
-        vision: &VisionConfig,
-        device: &Device,
-    ) -> Result<Clip, EngineError> {
+    /// The part of this name, one of [`Self::ENCODERS`].
+    ///
+    /// # Errors
+    /// Those of [`Self::file`], and weights that do not fit.
+    pub fn contrastive(&self, part: &str, device: &Device) -> Result<Clip, EngineError> {
+        let vision = match part {
+            "miner" => &self.experiment.miner,
+            _ => &self.preset.model.image_encoder.vision,
+        };
         let clip = Clip::new(vision, &self.experiment.clip_text, device);
         let options = LoadOptions {
             rename: Some(&public_clip_key),
