@@ -8,7 +8,9 @@ use deem_data::Segment;
 use deem_data::source::Source;
 use deem_data::world::corpus::{Role, Subset};
 use deem_data::world::scene::WebCaptions;
-use deem_data::world::source::{ClipSource, DiffusionSource, LanguageConfig, LanguageSource, Task};
+use deem_data::world::source::{
+    ClipSource, DiffusionSource, Gathered, LanguageConfig, LanguageSource, Task,
+};
 use deem_data::world::{Casting, Design, World};
 
 /// What a training source may show.
@@ -45,6 +47,14 @@ fn sources(world: &World) -> Vec<(String, Arc<dyn Source>, Styles)> {
         (
             "encoders".into(),
             Arc::new(ClipSource::new(feed("clip"))),
+            Styles::Captioned,
+        ),
+        (
+            "encoder of bare studies".into(),
+            Arc::new(ClipSource::new(feed("captioned")).gathered(Gathered {
+                pairs: 64,
+                concepts: 8,
+            })),
             Styles::Captioned,
         ),
         (

@@ -9,7 +9,7 @@ use deem_data::text::TextTokenizer;
 use deem_data::world::corpus::{Corpus, Subset};
 use deem_data::world::scene::{SceneConfig, WebCaptions};
 use deem_data::world::source::{
-    ClipSource, Curriculum, DiffusionSource, LanguageConfig, LanguageSource,
+    ClipSource, Curriculum, DiffusionSource, Gathered, LanguageConfig, LanguageSource,
 };
 use deem_data::world::{Design, DesignName, SceneFeed, World};
 use deem_engine::EngineError;
@@ -110,6 +110,7 @@ impl BuiltIn {
     pub fn captioned(
         &self,
         captions: WebCaptions,
+        gathered: Gathered,
         seed: u64,
     ) -> Result<Arc<dyn Source>, EngineError> {
         let world = World::of(Design {
@@ -117,7 +118,7 @@ impl BuiltIn {
             ..self.world.design().clone()
         })?;
         let feed = world.training_feed(self.scenes(), "captioned", seed, self.resolution)?;
-        Ok(Arc::new(ClipSource::new(feed)))
+        Ok(Arc::new(ClipSource::new(feed).gathered(gathered)))
     }
 
     /// Pictures with captions that say everything; the first are those of the curriculum, if there is one.

@@ -93,6 +93,11 @@ impl Experiment {
                     self.design.name()
                 ));
             }
+            if stage.concepts == 0 {
+                return Err(
+                    "pretrain.clip_attributes.concepts: expected at least 1, found 0".into(),
+                );
+            }
             let wrong = |error: DataError| format!("pretrain.clip_attributes.{error}");
             stage.captions.validate().map_err(wrong)?;
         }
@@ -198,6 +203,8 @@ pub struct CaptionedStage {
     pub captions: WebCaptions,
     /// Examples per step.
     pub batch: usize,
+    /// Concepts that the pictures of a step are of, at least 1; see [`Gathered`](deem_data::world::source::Gathered).
+    pub concepts: usize,
     /// Optimizer and schedule.
     pub train: TrainConfig,
 }
@@ -282,6 +289,8 @@ mod tests {
             error.contains("pretrain.curriculum") && error.contains("63000"),
             "{error}"
         );
+        let error = refused("tiny-web", &["pretrain.clip_attributes.concepts=0"]);
+        assert!(error.contains("clip_attributes.concepts"), "{error}");
         let error = refused(
             "tiny-web",
             &["pretrain.clip_attributes.captions.complete=2"],

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use burn::module::Module;
 use burn::tensor::Device;
 use deem_data::source::Source;
-use deem_data::world::scene::WebCaptions;
+use deem_data::world::source::Gathered;
 use deem_engine::task::DeemTask;
 use deem_engine::train::{
     Run, RunIdentity, Task, Trained, WEIGHTS_FROM, tokenizer_checksum, train, weights_checksum,
@@ -199,23 +199,22 @@ impl Maker {
         let data = self.standins.data()?;
         let vision = self.standins.preset().model.image_encoder.vision.clone();
         let further = self.standins.experiment().pretrain.clip_attributes.clone();
-        let Some(CaptionedStage {
-            captions,
-            batch,
-            train,
-        }) = further
-        else {
+        let Some(further) = further else {
             bail!(
                 "{}: pretrain.clip_attributes: expected how this part is trained, found nothing: the preset has no such part",
                 self.standins.root().join("experiment.toml").display()
             );
         };
+        let stage = PretrainStage {
+            batch: further.batch,
+            train: further.train.clone(),
+        };
         let identity = RunIdentity {
             weights: self.parts(&["clip"]),
-            ..self.identity("clip-attributes", &PretrainStage { batch, train }, &data)?
+            ..self.identity("clip-attributes", &stage, &data)?
         };
         let model = initialize_rest(self.standins.clip(&self.device())?, self.seed, &[]);
-        self.contrastive(model, &vision, Some(captions), identity, output)
+        self.contrastive(model, &vision, Some(&further), identity, output)
     }
 
     /// Trains an encoder as `identity` says, in a folder of its name, and saves it.
@@ -223,7 +222,7 @@ impl Maker {
         &mut self,
         model: Clip,
         vision: &VisionConfig,
-        captions: Option<WebCaptions>,
+        further: Option<&CaptionedStage>,
         identity: RunIdentity,
         output: &Path,
     ) -> Result<()> {
@@ -232,11 +231,16 @@ impl Maker {
         let text = &self.standins.experiment().clip_text;
         let mut networks = json!({ "vision": vision, "text": text, "image_size": side });
         let seed = identity.sample_seed;
-        let source = match captions {
+        let source = match further {
             None => data.clip(seed)?,
-            Some(captions) => {
-                networks["captions"] = json!(captions);
-                data.captioned(captions, seed)?
+            Some(stage) => {
+                networks["captions"] = json!(stage.captions);
+                networks["concepts"] = json!(stage.concepts);
+                let gathered = Gathered {
+                    pairs: stage.batch as u64,
+                    concepts: stage.concepts,
+                };
+                data.captioned(stage.captions, gathered, seed)?
             }
         };
         let task = ClipTask {

@@ -293,6 +293,20 @@ impl SceneFeed {
         })
     }
 
+    /// Scenes in which only some of the concepts are drawn, and what often occurs with them.
+    ///
+    /// # Errors
+    /// As [`SceneSampler::new`].
+    pub(crate) fn of_concepts(&self, concepts: &[usize]) -> Result<Self, DataError> {
+        let pool = Pool::clone(self.sampler.pool());
+        let pool = pool.reweighted(|concept| f32::from(u8::from(concepts.contains(&concept))));
+        let (renderer, scenes) = (self.sampler.renderer(), self.sampler.config());
+        Ok(Self {
+            sampler: SceneSampler::new(renderer.clone(), Arc::new(pool), scenes.clone())?,
+            ..self.clone()
+        })
+    }
+
     /// The captioner.
     pub fn captioner(&self) -> &Captioner {
         &self.captioner

@@ -7,7 +7,7 @@ mod interleaved;
 mod language;
 mod region;
 
-pub use clip::ClipSource;
+pub use clip::{ClipSource, Gathered};
 pub use diffusion::{Curriculum, DiffusionSource};
 pub use instruct::{InstructConfig, InstructSource};
 pub use interleaved::{InterleavedConfig, InterleavedSource};

@@ -8,12 +8,38 @@ use crate::world::feed::{SceneFeed, ScenePair, provenance};
 
 /// Picture and usual caption.
 #[derive(Clone, Debug)]
-pub struct ClipSource(SceneFeed);
+pub struct ClipSource {
+    feed: SceneFeed,
+    gathered: Option<Gathered>,
+}
+
+/// Pairs of which so many in a row are of few things. A batch of tens of thousands, as published encoders have, holds
+/// hundreds of pictures of each thing, and what tells their captions apart is what they say beside its name; a small one holds
+/// such if they are gathered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gathered {
+    /// Pairs in a row.
+    pub pairs: u64,
+    /// Concepts that they are of, at least 1.
+    pub concepts: usize,
+}
 
 impl ClipSource {
     /// Pairs from a feed.
     pub fn new(feed: SceneFeed) -> Self {
-        Self(feed)
+        Self {
+            feed,
+            gathered: None,
+        }
+    }
+
+    /// The same, gathered.
+    #[must_use]
+    pub fn gathered(self, gathered: Gathered) -> Self {
+        Self {
+            gathered: Some(gathered),
+            ..self
+        }
     }
 
     /// Pair number `index`. Pairs with equal sets of concepts are not negatives of each other; the facts
@@ -22,7 +48,13 @@ impl ClipSource {
     /// # Errors
     /// As [`SceneFeed::pair`].
     pub fn pair(&self, index: u64) -> Result<ScenePair, DataError> {
-        self.0.pair(index, false)
+        let Some(Gathered { pairs, concepts }) = self.gathered else {
+            return self.feed.pair(index, false);
+        };
+        let mut all = self.feed.sampler().pool().concepts().to_vec();
+        self.feed.dice(u64::MAX - index / pairs).shuffle(&mut all);
+        all.truncate(concepts);
+        self.feed.of_concepts(&all)?.pair(index, false)
     }
 }
 
@@ -57,5 +89,40 @@ pub(super) fn captioned(pair: ScenePair) -> Sample {
         }],
         provenance: provenance(&pair.scene),
         id: pair.id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::world::World;
+    use crate::world::corpus::Subset;
+    use crate::world::scene::SceneConfig;
+
+    #[test]
+    fn gathered_pairs_are_of_few_things() {
+        let world = World::builtin(Subset::Core).unwrap();
+        let feed = world.training_feed(SceneConfig::default(), "clip", 1, 16);
+        let plain = ClipSource::new(feed.unwrap());
+        let gathered = plain.clone().gathered(Gathered {
+            pairs: 64,
+            concepts: 2,
+        });
+        let things = |source: &ClipSource, block: u64| -> BTreeSet<usize> {
+            let pairs = (64 * block..64 * block + 64).map(|index| source.pair(index).unwrap());
+            pairs
+                .flat_map(|pair| pair.facts.groups)
+                .map(|group| group.concept)
+                .collect()
+        };
+        // Each thing has four usual companions.
+        let blocks: Vec<_> = (0..3).map(|block| things(&gathered, block)).collect();
+        for (block, few) in blocks.iter().enumerate() {
+            assert!(few.len() <= 10, "{few:?}");
+            assert!(things(&plain, block as u64).len() > 30);
+        }
+        assert!(blocks.iter().collect::<BTreeSet<_>>().len() > 1);
     }
 }
