@@ -395,7 +395,7 @@ fn an_encoder_alone_is_evaluated() {
         folder.path(),
     );
     assert!(
-        error.contains("neither a folder nor one of clip, miner"),
+        error.contains("neither a folder nor one of clip, clip-attributes, miner"),
         "{error}"
     );
     pope(&folder.path().join("pope"));

@@ -293,13 +293,12 @@ impl SceneFeed {
         })
     }
 
-    /// Scenes in which only some of the concepts are drawn, and what often occurs with them.
+    /// Scenes in which only these of the concepts are drawn.
     ///
     /// # Errors
     /// As [`SceneSampler::new`].
     pub(crate) fn of_concepts(&self, concepts: &[usize]) -> Result<Self, DataError> {
-        let pool = Pool::clone(self.sampler.pool());
-        let pool = pool.reweighted(|concept| f32::from(u8::from(concepts.contains(&concept))));
+        let pool = self.sampler.pool().only(concepts);
         let (renderer, scenes) = (self.sampler.renderer(), self.sampler.config());
         Ok(Self {
             sampler: SceneSampler::new(renderer.clone(), Arc::new(pool), scenes.clone())?,

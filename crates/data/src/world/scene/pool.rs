@@ -56,6 +56,21 @@ impl Pool {
         pool
     }
 
+    /// The part of the pool that is of these concepts.
+    pub fn only(&self, concepts: &[usize]) -> Self {
+        let mut pool = Self {
+            companions: self.companions.clone(),
+            ..Self::default()
+        };
+        let all = self.concepts.iter().zip(&self.drawings).zip(&self.weights);
+        for ((concept, drawings), weight) in all.filter(|((c, _), _)| concepts.contains(c)) {
+            pool.concepts.push(*concept);
+            pool.drawings.push(drawings.clone());
+            pool.weights.push(*weight);
+        }
+        pool
+    }
+
     /// The same pool, with concepts drawn more or less often by a factor.
     pub fn reweighted(mut self, factor: impl Fn(usize) -> f32) -> Self {
         for (weight, concept) in self.weights.iter_mut().zip(&self.concepts) {
