@@ -113,11 +113,7 @@ impl BuiltIn {
         gathered: Gathered,
         seed: u64,
     ) -> Result<Arc<dyn Source>, EngineError> {
-        let world = World::of(Design {
-            captions: Some(captions),
-            ..self.world.design().clone()
-        })?;
-        let feed = world.training_feed(self.scenes(), "captioned", seed, self.resolution)?;
+        let feed = self.feed("captioned", seed)?.with_captions(captions);
         Ok(Arc::new(ClipSource::new(feed).gathered(gathered)))
     }
 

@@ -400,7 +400,7 @@ fn limits(encoder: EncoderPart) -> Vec<String> {
              apart as often the wrong way round as the right way, the encoder does not know the words, whatever it sees."
         }
         EncoderPart::ClipAttributes => {
-            "A few of the captions that it has read say everything; what its text tower makes of the words for number, \
+            "Some of the captions that it has read say everything; what its text tower makes of the words for number, \
              colour, place and orientation is from these. Pairs told apart the wrong way round are pairs whose words it \
              does not know."
         }

@@ -26,7 +26,7 @@ use deem_model::clip::pyramid::VisionConfig;
 use deem_model::scheduler::NoiseSchedule;
 use deem_model::weights::init::{initialize, initialize_rest};
 use deem_model::weights::{Checksum, state};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::setup::Setup;
 use crate::args::{Part, Pretrain};
@@ -170,86 +170,90 @@ impl Maker {
     }
 
     fn clip(&mut self, output: &Path) -> Result<()> {
-        let data = self.standins.data()?;
         let vision = self.standins.preset().model.image_encoder.vision.clone();
         let stage = self.standins.experiment().pretrain.clip.clone();
-        let identity = self.identity("clip", &stage, &data)?;
-        let (text, device) = (&self.standins.experiment().clip_text, self.device());
-        let model = initialize(Clip::new(&vision, text, &device), self.seed, &[]);
-        self.contrastive(model, &vision, None, identity, output)
+        self.fresh_encoder("clip", &vision, &stage, self.seed, output)
     }
 
     fn miner(&mut self, output: &Path) -> Result<()> {
-        let data = self.standins.data()?;
         let vision = self.standins.experiment().miner.clone();
         let stage = self.standins.experiment().pretrain.miner.clone();
-        let seed = self.seed + 1;
+        self.fresh_encoder("miner", &vision, &stage, self.seed + 1, output)
+    }
+
+    /// Trains an encoder from random values.
+    fn fresh_encoder(
+        &mut self,
+        part: &str,
+        vision: &VisionConfig,
+        stage: &PretrainStage,
+        seed: u64,
+        output: &Path,
+    ) -> Result<()> {
+        let data = self.standins.data()?;
+        let text = &self.standins.experiment().clip_text;
         let identity = RunIdentity {
             seed,
             sample_seed: seed,
-            ..self.identity("miner", &stage, &data)?
+            model: self.towers(vision),
+            ..self.identity(part, stage, &data)?
         };
-        let (text, device) = (&self.standins.experiment().clip_text, self.device());
-        let model = initialize(Clip::new(&vision, text, &device), seed, &[]);
-        self.contrastive(model, &vision, None, identity, output)
+        let model = initialize(Clip::new(vision, text, &self.device()), seed, &[]);
+        self.contrastive(model, &data, data.clip(seed)?, identity, output)
     }
 
     /// The encoder goes on with captions of which some say everything.
     fn clip_attributes(&mut self, output: &Path) -> Result<()> {
-        let data = self.standins.data()?;
-        let vision = self.standins.preset().model.image_encoder.vision.clone();
-        let further = self.standins.experiment().pretrain.clip_attributes.clone();
-        let Some(further) = further else {
+        let Some(CaptionedStage {
+            captions,
+            batch,
+            concepts,
+            train,
+        }) = self.standins.experiment().pretrain.clip_attributes.clone()
+        else {
             bail!(
                 "{}: pretrain.clip_attributes: expected how this part is trained, found nothing: the preset has no such part",
                 self.standins.root().join("experiment.toml").display()
             );
         };
-        let stage = PretrainStage {
-            batch: further.batch,
-            train: further.train.clone(),
-        };
+        let data = self.standins.data()?;
+        let mut networks = self.towers(&self.standins.preset().model.image_encoder.vision);
+        networks["captions"] = json!(captions);
+        networks["concepts"] = json!(concepts);
         let identity = RunIdentity {
             weights: self.parts(&["clip"]),
-            ..self.identity("clip-attributes", &stage, &data)?
+            model: networks,
+            ..self.identity("clip-attributes", &PretrainStage { batch, train }, &data)?
         };
         let model = initialize_rest(self.standins.clip(&self.device())?, self.seed, &[]);
-        self.contrastive(model, &vision, Some(&further), identity, output)
+        let gathered = Gathered {
+            pairs: batch as u64,
+            concepts,
+        };
+        let source = data.captioned(captions, gathered, self.seed)?;
+        self.contrastive(model, &data, source, identity, output)
+    }
+
+    /// What an encoder is made of, for its identity.
+    fn towers(&self, vision: &VisionConfig) -> Value {
+        let text = &self.standins.experiment().clip_text;
+        let side = self.standins.preset().model.image_size;
+        json!({ "vision": vision, "text": text, "image_size": side })
     }
 
     /// Trains an encoder as `identity` says, in a folder of its name, and saves it.
     fn contrastive(
         &mut self,
         model: Clip,
-        vision: &VisionConfig,
-        further: Option<&CaptionedStage>,
+        data: &BuiltIn,
+        source: Arc<dyn Source>,
         identity: RunIdentity,
         output: &Path,
     ) -> Result<()> {
-        let data = self.standins.data()?;
         let side = self.standins.preset().model.image_size;
-        let text = &self.standins.experiment().clip_text;
-        let mut networks = json!({ "vision": vision, "text": text, "image_size": side });
-        let seed = identity.sample_seed;
-        let source = match further {
-            None => data.clip(seed)?,
-            Some(stage) => {
-                networks["captions"] = json!(stage.captions);
-                networks["concepts"] = json!(stage.concepts);
-                let gathered = Gathered {
-                    pairs: stage.batch as u64,
-                    concepts: stage.concepts,
-                };
-                data.captioned(stage.captions, gathered, seed)?
-            }
-        };
         let task = ClipTask {
-            pairs: pairs(&data, source, identity.batch, side),
+            pairs: pairs(data, source, identity.batch, side),
             device: self.device(),
-        };
-        let identity = RunIdentity {
-            model: networks,
-            ..identity
         };
         let part = identity.task.clone();
         let trained = trained(&task, model, identity, &output.join(&part))?;

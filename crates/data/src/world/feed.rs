@@ -178,16 +178,9 @@ impl World {
         }
         let web = |casting| casting == Casting::Web;
         let feed = self.varied(web, scenes, purpose, seed, resolution)?;
-        let captions = self.design.captions;
-        Ok(Some(SceneFeed {
-            captions: captions.map(|c| {
-                if c.web_styles {
-                    c
-                } else {
-                    WebCaptions::UNNAMED
-                }
-            }),
-            ..feed
+        Ok(Some(match self.design.captions {
+            Some(captions) if !captions.web_styles => feed.with_captions(WebCaptions::UNNAMED),
+            _ => feed,
         }))
     }
 
@@ -286,11 +279,7 @@ impl SceneFeed {
     /// # Errors
     /// As [`SceneSampler::new`].
     pub(crate) fn in_scenes(&self, scenes: SceneConfig) -> Result<Self, DataError> {
-        let (renderer, pool) = (self.sampler.renderer(), self.sampler.pool());
-        Ok(Self {
-            sampler: SceneSampler::new(renderer.clone(), pool.clone(), scenes)?,
-            ..self.clone()
-        })
+        self.sampling(self.sampler.pool().clone(), scenes)
     }
 
     /// Scenes in which only these of the concepts are drawn.
@@ -299,11 +288,24 @@ impl SceneFeed {
     /// As [`SceneSampler::new`].
     pub(crate) fn of_concepts(&self, concepts: &[usize]) -> Result<Self, DataError> {
         let pool = self.sampler.pool().only(concepts);
-        let (renderer, scenes) = (self.sampler.renderer(), self.sampler.config());
+        self.sampling(Arc::new(pool), self.sampler.config().clone())
+    }
+
+    fn sampling(&self, pool: Arc<Pool>, scenes: SceneConfig) -> Result<Self, DataError> {
         Ok(Self {
-            sampler: SceneSampler::new(renderer.clone(), Arc::new(pool), scenes.clone())?,
+            sampler: SceneSampler::new(self.sampler.renderer().clone(), pool, scenes)?,
             ..self.clone()
         })
+    }
+
+    /// The same pictures, with captions that say and leave out what `captions` says, whose shares are
+    /// [in range](WebCaptions::validate).
+    #[must_use]
+    pub fn with_captions(self, captions: WebCaptions) -> Self {
+        Self {
+            captions: Some(captions),
+            ..self
+        }
     }
 
     /// The captioner.

@@ -51,6 +51,7 @@ impl ClipSource {
         let Some(Gathered { pairs, concepts }) = self.gathered else {
             return self.feed.pair(index, false);
         };
+        // Drawn from numbers that no pair reaches.
         let mut all = self.feed.sampler().pool().concepts().to_vec();
         self.feed.dice(u64::MAX - index / pairs).shuffle(&mut all);
         all.truncate(concepts);
