@@ -10,8 +10,8 @@ use deem_data::source::Source;
 use deem_data::world::benchmark::{BenchmarkConfig, build_benchmarks};
 use deem_data::world::corpus::{Role, Subset};
 use deem_data::world::scene::SceneConfig;
-use deem_data::world::source::{ClipSource, DiffusionSource, Task};
-use deem_data::world::{SceneFeed, World};
+use deem_data::world::source::{ClipSource, DiffusionSource, LanguageConfig, LanguageSource, Task};
+use deem_data::world::{Design, SceneFeed, World};
 use image::RgbImage;
 use sha2::{Digest, Sha256};
 
@@ -128,26 +128,23 @@ fn of_split(world: &World) -> String {
     short(hash)
 }
 
-#[test]
-fn samples_splits_and_questions_of_the_default_world_are_the_published_ones() {
-    let world = World::builtin(Subset::Core).unwrap();
+/// Sums of the first samples of each source, of the split, and of small benchmarks.
+fn sums(world: &World) -> Vec<(String, String)> {
     let feed = |purpose| {
-        let scenes = SceneConfig::default();
+        let scenes = world.design().scenes.clone();
         world.training_feed(scenes, purpose, SEED, SIDE).unwrap()
     };
-    let spoken = world.language_feed(SceneConfig::default(), SEED).unwrap();
+    let spoken = || world.language_feed(SceneConfig::default(), SEED).unwrap();
+    let documents = LanguageSource::new(spoken(), LanguageConfig::default());
     let mut found: Vec<(String, String)> = [
         ("clip", of_source(&ClipSource::new(feed("clip")))),
         (
             "diffusion",
             of_source(&DiffusionSource::new(feed("diffusion"))),
         ),
-        ("spoken scenes", of_scenes(&spoken)),
-        ("split", of_split(&world)),
-        (
-            "split of all concepts",
-            of_split(&World::builtin(Subset::Extended).unwrap()),
-        ),
+        ("spoken scenes", of_scenes(&spoken())),
+        ("documents", of_source(&documents)),
+        ("split", of_split(world)),
     ]
     .map(|(name, sum)| (name.to_owned(), sum))
     .into();
@@ -161,22 +158,38 @@ fn samples_splits_and_questions_of_the_default_world_are_the_published_ones() {
         let source = world.source(task, SEED, SIDE).unwrap();
         found.push((format!("{task:?}"), of_source(&*source)));
     }
-    found.extend(of_benchmarks(&world, Role::Validation));
-    found.extend(of_benchmarks(&world, Role::Test));
+    found.extend(of_benchmarks(world, Role::Validation));
+    found.extend(of_benchmarks(world, Role::Test));
+    found
+}
+
+fn assert_published(world: &World, published: &[(&str, &str)]) {
+    let found = sums(world);
     let found: Vec<(&str, &str)> = found
         .iter()
         .map(|(name, sum)| (name.as_str(), sum.as_str()))
         .collect();
-    assert_eq!(found, PUBLISHED);
+    assert_eq!(found, published);
 }
 
-/// Sums of the first samples of each source, of the splits, and of small benchmarks.
+#[test]
+fn samples_splits_and_questions_of_the_default_world_are_the_published_ones() {
+    assert_published(&World::builtin(Subset::Core).unwrap(), &PUBLISHED);
+    let every = World::builtin(Subset::Extended).unwrap();
+    assert_eq!(of_split(&every), "43e565c4102090a53df14b11afed24ae");
+}
+
+#[test]
+fn those_of_design_web_are_what_its_stand_ins_are_trained_on() {
+    assert_published(&World::of(Design::web()).unwrap(), &WEB);
+}
+
 const PUBLISHED: [(&str, &str); 18] = [
     ("clip", "49683a383ea0b1bac810d7685dd2225c"),
     ("diffusion", "edf97950785eff5d43b044c457622c99"),
     ("spoken scenes", "2bfcb73729d799338f492f58ef3943b9"),
+    ("documents", "e92853fabfc25f5c96b801616c34461f"),
     ("split", "952ff9b58a04581818e507d33cd3b23c"),
-    ("split of all concepts", "43e565c4102090a53df14b11afed24ae"),
     ("Alignment", "dd908280a039e7ae27c4a4ae4c273d3c"),
     ("Description", "842054486593af2d7a31fc3dafaf0c98"),
     ("Instruction", "956c6268aa18f624e682da48f6686f22"),
@@ -190,4 +203,28 @@ const PUBLISHED: [(&str, &str); 18] = [
     ("pope Test", "ae6ee5baff036fdc52bff023769524bd"),
     ("mmvp Test", "e6c1238951cdb722cda8f8f5e2c182be"),
     ("region Test", "c314cec07faca6a386698fa6863dc9e1"),
+];
+
+/// The same of design `web`.
+const WEB: [(&str, &str); 20] = [
+    ("clip", "e17ecdf717c8348369adf9e3dd2c67ea"),
+    ("diffusion", "d5edf660716914eb6c2d9b9d229734c0"),
+    ("spoken scenes", "1d4181e1a183f98146edfa209bc7f058"),
+    ("documents", "aee22169422abe23ae1617930b146d46"),
+    ("split", "8b41ab44995dba90fdad7f7527f027a0"),
+    ("Alignment", "97a575f1ad907dfdde1f77e34921b658"),
+    ("Description", "585cf7bbc8211ceb5315738892e154fd"),
+    ("Instruction", "c59baeb020ed427ee3644ee10d40e60c"),
+    ("Region", "550e83a4c2ed633f16c13a02be53471b"),
+    ("Captions", "9e67829dbada98b2d369c61b7e3bf10c"),
+    ("robust_vqa Validation", "12c7b589adbd9aa45e3c5591d5ecaa43"),
+    ("pope Validation", "b56ab1f32948667e033af7a5be5e5768"),
+    ("mmvp Validation", "b8aee13c982f11e31b5c25f28b2605f5"),
+    ("region Validation", "3e4eea5e9bb52c38c2f2b604092b206d"),
+    ("unseen Validation", "de4c6735abe40ee954faf684df686e7b"),
+    ("robust_vqa Test", "640561071ab94158c7534e0faa50033b"),
+    ("pope Test", "a45d0be2ac75c00fad5135578cece459"),
+    ("mmvp Test", "28c91dbd8c5ba65c6ef196cd5c7b4bf6"),
+    ("region Test", "03efccf7f702ff0f820059253f11a470"),
+    ("unseen Test", "4f8bf6da05897ebabbb5f00bf8b0c750"),
 ];
