@@ -184,6 +184,7 @@ fn those_of_design_web_are_what_its_stand_ins_are_trained_on() {
     assert_published(&World::of(Design::web()).unwrap(), &WEB);
 }
 
+/// Of the default world; see [`sums`].
 const PUBLISHED: [(&str, &str); 18] = [
     ("clip", "49683a383ea0b1bac810d7685dd2225c"),
     ("diffusion", "edf97950785eff5d43b044c457622c99"),
