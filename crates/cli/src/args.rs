@@ -108,7 +108,7 @@ pub enum StudyChoice {
     Model,
     /// A bare encoder corrected on pictures alone, objective by objective (docs/encoder-study.md).
     Encoder,
-    /// The gain of feedback as a function of what the captions of stage 1 leave out (preset tiny-web).
+    /// The gain of feedback as a function of what the captions of stage 1 leave out.
     CaptionCompleteness,
 }
 

@@ -1,27 +1,22 @@
 //! Draws scenes of the built-in world to a PNG and prints their captions, the usual one and one that says everything:
-//! `contact_sheet OUT.png [SEED] [train|validation|test] [categories|web]`. Training scenes are drawn as training sees
-//! them.
+//! `contact_sheet OUT.png [SEED] [train|validation|test]`. Training scenes are in all styles that are trained on.
 
+use deem_data::world::World;
 use deem_data::world::corpus::Role;
-use deem_data::world::{Design, DesignName, World};
 use image::{RgbImage, imageops};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let path = arguments
         .next()
-        .ok_or("usage: contact_sheet OUT.png [SEED] [ROLE] [DESIGN]")?;
+        .ok_or("usage: contact_sheet OUT.png [SEED] [ROLE]")?;
     let seed = arguments.next().map_or(Ok(0), |s| s.parse())?;
     let role = match arguments.next().as_deref() {
         Some("test") => Role::Test,
         Some("validation") => Role::Validation,
         _ => Role::Train,
     };
-    let name = match arguments.next().as_deref() {
-        Some("web") => DesignName::Web,
-        _ => DesignName::Categories,
-    };
-    let world = World::of(Design::named(name))?;
+    let world = World::builtin()?;
     let scenes = world.design().scenes.clone();
     let feed = match role {
         Role::Train => world.described_feed(scenes, "sheet", seed, 64)?,

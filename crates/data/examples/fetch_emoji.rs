@@ -2,7 +2,7 @@
 
 use deem_data::fetch::{FetchOptions, fetch_emoji};
 use deem_data::world::Design;
-use deem_data::world::corpus::{Corpus, Role, Split, Subset};
+use deem_data::world::corpus::{Corpus, Role, Split};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let report = fetch_emoji(&options, &mut |step| eprintln!("{step}"))?;
     println!("{report:?}");
     let corpus = Corpus::open(&options.output)?;
-    let split = Split::new(&corpus, &Design::categories(Subset::Extended));
+    let split = Split::new(&corpus, &Design::default());
     let train = split.drawings(Role::Train, |_| true).len();
     println!("{} drawings, {train} for training", corpus.drawings().len());
     Ok(())

@@ -4,71 +4,59 @@ use std::time::Instant;
 
 use deem_data::source::Source;
 use deem_data::text::TextTokenizer;
-use deem_data::world::corpus::{Part, Role, Subset};
+use deem_data::world::World;
+use deem_data::world::corpus::{Part, Role};
 use deem_data::world::scene::SceneConfig;
 use deem_data::world::source::{
     ClipSource, DiffusionSource, InstructConfig, InstructSource, InterleavedConfig,
     InterleavedSource, LanguageConfig, LanguageSource, RegionSource,
 };
-use deem_data::world::{Design, World};
 use deem_data::{DataError, PackConfig};
 
 fn main() -> Result<(), DataError> {
     let tokenizer = TextTokenizer::builtin()?;
     println!("vocabulary {}", tokenizer.vocabulary());
-    for design in [
-        Design::categories(Subset::Core),
-        Design::categories(Subset::Extended),
-        Design::web(),
-    ] {
-        let world = World::of(design)?;
-        let name = format!(
-            "{} {:?}",
-            world.design().name.name(),
-            world.design().concepts
-        );
-        let concepts = world.corpus().concepts();
-        let part = |p| {
-            (0..concepts.len())
-                .filter(|c| world.split().part(*c) == p)
-                .count()
+    let world = World::builtin()?;
+    let concepts = world.corpus().concepts();
+    let part = |p| {
+        (0..concepts.len())
+            .filter(|c| world.split().part(*c) == p)
+            .count()
+    };
+    let role = |r| world.split().drawings(r, |_| true).len();
+    println!(
+        "concepts train {} validation {} held-out {}; drawings train {} validation {} test {}",
+        part(Part::Train),
+        part(Part::Validation),
+        part(Part::HeldOut),
+        role(Role::Train),
+        role(Role::Validation),
+        role(Role::Test)
+    );
+    for (style, casting) in world.design().styles {
+        let count = |r, known| {
+            let drawings = world.split().drawings(r, |d| {
+                world.corpus().drawings()[d].style == *style && world.is_known(d) == known
+            });
+            drawings.len()
         };
-        let role = |r| world.split().drawings(r, |_| true).len();
         println!(
-            "{name}: concepts train {} validation {} held-out {}; drawings train {} validation {} test {}",
-            part(Part::Train),
-            part(Part::Validation),
-            part(Part::HeldOut),
-            role(Role::Train),
-            role(Role::Validation),
-            role(Role::Test)
+            "  {} ({casting:?}): train {}; known concepts validation {} test {}; unseen concepts validation {} test {}",
+            style.name(),
+            count(Role::Train, true),
+            count(Role::Validation, true),
+            count(Role::Test, true),
+            count(Role::Validation, false),
+            count(Role::Test, false)
         );
-        for (style, casting) in world.design().styles {
-            let count = |r, known| {
-                let drawings = world.split().drawings(r, |d| {
-                    world.corpus().drawings()[d].style == *style && world.is_known(d) == known
-                });
-                drawings.len()
-            };
-            println!(
-                "  {} ({casting:?}): train {}; known concepts validation {} test {}; unseen concepts validation {} test {}",
-                style.name(),
-                count(Role::Train, true),
-                count(Role::Validation, true),
-                count(Role::Test, true),
-                count(Role::Validation, false),
-                count(Role::Test, false)
-            );
-        }
-        for p in [Part::Validation, Part::HeldOut] {
-            let names: Vec<&str> = (0..concepts.len())
-                .filter(|c| world.split().part(*c) == p)
-                .map(|c| concepts[c].noun.as_str())
-                .collect();
-            println!("  {p:?}: {}", names.join(" "));
-        }
     }
-    let world = World::builtin(Subset::Core)?;
+    for p in [Part::Validation, Part::HeldOut] {
+        let names: Vec<&str> = (0..concepts.len())
+            .filter(|c| world.split().part(*c) == p)
+            .map(|c| concepts[c].noun.as_str())
+            .collect();
+        println!("  {p:?}: {}", names.join(" "));
+    }
     let feed = |purpose| world.training_feed(SceneConfig::default(), purpose, 1, 64);
     let count = 2000;
     for (name, source) in [

@@ -14,10 +14,10 @@ pub mod source;
 mod vocabulary;
 
 pub use augment::Augmentation;
-pub use design::{Casting, Design, DesignName};
+pub use design::{Casting, Design};
 pub use feed::{SceneFeed, ScenePair, World};
 pub use vocabulary::{builtin_tokenizer_json, builtin_words};
 
 /// Version of what is drawn and said for a seed and an index. It grows whenever a change makes samples other than
 /// they were, so that no run goes on with other data than it began with.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;

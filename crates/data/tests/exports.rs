@@ -4,6 +4,7 @@ use std::process::Command;
 
 use deem_data::export::{Format, export};
 use deem_data::source::SourceRegistry;
+use deem_data::text::protocol::{ASSISTANT, SYSTEM, USER};
 
 use crate::support::{all, context, exported, python, shown, spec, world};
 
@@ -57,7 +58,10 @@ fn what_is_written_is_read_back() {
                     original.mask.as_ref().map(inside)
                 );
             }
+            // Conversations without roles get some.
             let words = |text: String| {
+                let said = [SYSTEM, USER, ASSISTANT].iter();
+                let text = said.fold(text, |text, role| text.replace(role, " "));
                 let text = text.to_lowercase();
                 let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
                 words.sort();

@@ -1,4 +1,4 @@
-//! No drawing reserved for evaluation may reach any training or pre-training sample, whatever the world's design.
+//! No drawing reserved for evaluation may reach any training or pre-training sample.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::support::picture_sources;
 use deem_data::Segment;
 use deem_data::source::Source;
-use deem_data::world::corpus::{Role, Subset};
+use deem_data::world::corpus::Role;
 use deem_data::world::scene::WebCaptions;
 use deem_data::world::source::{
     ClipSource, DiffusionSource, Gathered, LanguageConfig, LanguageSource, Task,
@@ -18,14 +18,6 @@ use deem_data::world::{Casting, Design, World};
 enum Styles {
     Captioned,
     AllTrained,
-}
-
-fn designs() -> [Design; 3] {
-    [
-        Design::categories(Subset::Core),
-        Design::categories(Subset::Extended),
-        Design::web(),
-    ]
 }
 
 /// Ids of the training drawings of these styles.
@@ -81,42 +73,39 @@ fn sources(world: &World) -> Vec<(String, Arc<dyn Source>, Styles)> {
 
 #[test]
 fn training_sources_use_training_drawings_only_and_all_of_them() {
-    for design in designs() {
-        let world = World::of(design).unwrap();
-        let design = world.design().name;
-        for (name, source, styles) in sources(&world) {
-            let allowed = allowed(&world, styles);
-            let mut used = BTreeSet::new();
-            for index in (0..5000).chain(u64::MAX / 2..u64::MAX / 2 + 500) {
-                let sample = source.get(index).unwrap();
-                assert!(!sample.provenance.is_empty());
-                used.extend(sample.provenance);
-            }
-            assert!(
-                used.is_subset(&allowed),
-                "{design:?}, {name}: {:?}",
-                used.difference(&allowed).collect::<Vec<_>>()
-            );
-            assert!(
-                used == allowed,
-                "{design:?}, {name}: every training drawing is used, but {:?}",
-                allowed.difference(&used).collect::<Vec<_>>()
-            );
+    let world = World::builtin().unwrap();
+    for (name, source, styles) in sources(&world) {
+        let allowed = allowed(&world, styles);
+        let mut used = BTreeSet::new();
+        for index in (0..5000).chain(u64::MAX / 2..u64::MAX / 2 + 500) {
+            let sample = source.get(index).unwrap();
+            assert!(!sample.provenance.is_empty());
+            used.extend(sample.provenance);
         }
-        let feed = world
-            .language_feed(world.design().scenes.clone(), 7)
-            .unwrap();
-        let language = LanguageSource::new(feed, LanguageConfig::default());
-        for index in 0..2000 {
-            let sample = language.get(index).unwrap();
-            assert!(sample.images.is_empty() && !sample.segments.is_empty());
-        }
+        assert!(
+            used.is_subset(&allowed),
+            "{name}: {:?}",
+            used.difference(&allowed).collect::<Vec<_>>()
+        );
+        assert!(
+            used == allowed,
+            "{name}: every training drawing is used, but {:?}",
+            allowed.difference(&used).collect::<Vec<_>>()
+        );
+    }
+    let feed = world
+        .language_feed(world.design().scenes.clone(), 7)
+        .unwrap();
+    let language = LanguageSource::new(feed, LanguageConfig::default());
+    for index in 0..2000 {
+        let sample = language.get(index).unwrap();
+        assert!(sample.images.is_empty() && !sample.segments.is_empty());
     }
 }
 
 #[test]
 fn pictures_in_web_styles_come_with_captions_that_name_nothing() {
-    let world = World::of(Design::web()).unwrap();
+    let world = World::builtin().unwrap();
     let corpus = world.corpus();
     let nouns: BTreeSet<&str> = corpus
         .concepts()
@@ -124,8 +113,8 @@ fn pictures_in_web_styles_come_with_captions_that_name_nothing() {
         .flat_map(|c| [c.noun.as_str(), c.plural.as_str()])
         .collect();
     let told = Design {
-        captions: Some(WebCaptions::EVERYTHING),
-        ..Design::web()
+        captions: WebCaptions::EVERYTHING,
+        ..Design::default()
     };
     let told = World::of(told).unwrap();
     let told = told.source(Task::Alignment, 3, 16).unwrap();

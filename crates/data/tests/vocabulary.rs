@@ -2,14 +2,14 @@
 
 use crate::support::picture_sources;
 use deem_data::text::TextTokenizer;
-use deem_data::world::corpus::{Role, Subset};
+use deem_data::world::World;
+use deem_data::world::corpus::Role;
 use deem_data::world::scene::SceneConfig;
 use deem_data::world::source::{DiffusionSource, LanguageConfig, LanguageSource, Task};
-use deem_data::world::{Design, World};
 
 #[test]
 fn no_builtin_text_has_an_unknown_word() {
-    let world = World::builtin(Subset::Extended).unwrap();
+    let world = World::builtin().unwrap();
     let tokenizer = TextTokenizer::builtin().unwrap();
     let unknown = tokenizer.id_of("<unk>").unwrap();
     for role in [Role::Train, Role::Validation, Role::Test] {
@@ -41,8 +41,8 @@ fn no_builtin_text_has_an_unknown_word() {
 }
 
 #[test]
-fn nor_has_any_of_design_web() {
-    let world = World::of(Design::web()).unwrap();
+fn nor_has_any_text_of_a_task() {
+    let world = World::builtin().unwrap();
     let tokenizer = TextTokenizer::builtin().unwrap();
     let unknown = tokenizer.id_of("<unk>").unwrap();
     for task in [Task::Alignment, Task::Instruction, Task::Captions] {
@@ -59,7 +59,7 @@ fn nor_has_any_of_design_web() {
 
 #[test]
 fn captions_are_compact() {
-    let world = World::builtin(Subset::Core).unwrap();
+    let world = World::builtin().unwrap();
     let tokenizer = TextTokenizer::builtin().unwrap();
     let source = DiffusionSource::new(
         world

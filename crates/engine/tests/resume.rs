@@ -8,7 +8,6 @@ use burn::tensor::Device;
 use deem_data::image::ImageLimits;
 use deem_data::source::{Source, SourceContext, SourceKind, SourceRegistry, SourceSpec};
 use deem_data::text::TextTokenizer;
-use deem_data::world::corpus::Subset;
 use deem_data::world::source::Task as Purpose;
 use deem_data::{Batch, DataError, Sample, world::World};
 use deem_engine::batches::stage_batches;
@@ -405,7 +404,7 @@ fn samples_that_cannot_be_read_are_counted_and_more_than_the_ceiling_stop() {
         about: "every third sample of the world cannot be read",
         fields: &[],
         build: |_, context| {
-            let world = World::builtin(Subset::Core)?;
+            let world = World::builtin()?;
             let source = world.source(Purpose::Instruction, context.seed, context.image_size)?;
             Ok(Arc::new(Faulty(source)))
         },

@@ -4,18 +4,16 @@ use std::sync::Arc;
 
 use deem_data::Batches;
 use deem_data::image::{Crop, ImageLimits};
-use deem_data::source::{Source, SourceContext, SourceRegistry, SourceSpec};
+use deem_data::source::{Source, SourceContext, SourceRegistry};
 use deem_data::text::TextTokenizer;
-use deem_data::world::corpus::{Corpus, Subset};
 use deem_data::world::scene::{SceneConfig, WebCaptions};
 use deem_data::world::source::{
     ClipSource, Curriculum, DiffusionSource, Gathered, LanguageConfig, LanguageSource,
 };
-use deem_data::world::{Design, DesignName, SceneFeed, World};
+use deem_data::world::{SceneFeed, World};
 use deem_engine::EngineError;
 use deem_engine::batches::{self, BatchForm, check_tokenizer};
 use deem_engine::config::{ModelSpec, StageConfig};
-use serde_json::{Map, Value};
 
 /// The built-in world and the views a model takes of it.
 pub struct BuiltIn {
@@ -27,43 +25,17 @@ pub struct BuiltIn {
 }
 
 impl BuiltIn {
-    /// The default world at a model's resolution, in the words of a language model.
-    ///
-    /// # Errors
-    /// As [`Self::of`].
-    pub fn with_tokenizer(spec: &ModelSpec, tokenizer: TextTokenizer) -> Result<Self, EngineError> {
-        Self::of(DesignName::default(), spec, tokenizer)
-    }
-
-    /// The world of a design at a model's resolution, in the words of a language model.
+    /// The world at a model's resolution, in the words of a language model.
     ///
     /// # Errors
     /// `Data` or `Config` if the tokenizer does not fit the model, `Data` if the compiled-in corpus is damaged.
-    pub fn of(
-        design: DesignName,
-        spec: &ModelSpec,
-        tokenizer: TextTokenizer,
-    ) -> Result<Self, EngineError> {
+    pub fn with_tokenizer(spec: &ModelSpec, tokenizer: TextTokenizer) -> Result<Self, EngineError> {
         check_tokenizer(&tokenizer, spec)?;
         Ok(Self {
-            world: World::of(Design::named(design))?,
+            world: World::builtin()?,
             tokenizer,
             resolution: spec.model.image_size as u32,
         })
-    }
-
-    /// What a stand-in learns from, for its run's identity: the world's design, unless it is the default one.
-    pub fn learned_from(&self) -> Vec<SourceSpec> {
-        let design = self.world.design().name;
-        if design.is_default() {
-            return Vec::new();
-        }
-        let name = Value::String(design.name().into());
-        vec![SourceSpec {
-            kind: "world".into(),
-            weight: 1.0,
-            options: Map::from_iter([("design".to_owned(), name)]),
-        }]
     }
 
     fn scenes(&self) -> SceneConfig {
@@ -142,12 +114,7 @@ impl BuiltIn {
         documents: LanguageConfig,
         seed: u64,
     ) -> Result<Arc<dyn Source>, EngineError> {
-        // Every noun there is, in scenes of their own: of a design of pictures, only how it puts things matters here.
-        let every = World::of(Design {
-            phrasing: self.world.design().phrasing,
-            ..Design::categories(Subset::Extended)
-        })?;
-        let feed = every.language_feed(SceneConfig::default(), seed)?;
+        let feed = self.world.language_feed(SceneConfig::default(), seed)?;
         Ok(Arc::new(LanguageSource::new(feed, documents)))
     }
 
@@ -157,8 +124,7 @@ impl BuiltIn {
     /// Those of the tokenizer.
     pub fn word_forms(&self) -> Result<Vec<(usize, usize)>, EngineError> {
         let mut forms = Vec::new();
-        let every = Corpus::builtin(Subset::Extended)?;
-        for concept in every.concepts() {
+        for concept in self.world.corpus().concepts() {
             let [noun, plural] =
                 [&concept.noun, &concept.plural].map(|word| self.tokenizer.encode(word));
             if let ([noun], [plural]) = (&noun?[..], &plural?[..])

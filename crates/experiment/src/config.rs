@@ -7,7 +7,6 @@ use deem_data::DataError;
 use deem_data::text::TextTokenizer;
 use deem_data::world::scene::WebCaptions;
 use deem_data::world::source::{Curriculum, LanguageConfig};
-use deem_data::world::{Design, DesignName};
 use deem_engine::config::StageConfig;
 use deem_engine::train::TrainConfig;
 use deem_model::clip::config::ClipTextConfig;
@@ -24,9 +23,6 @@ pub struct Experiment {
     /// Folder of stand-ins, seen from this file's, that serve where this one has none of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shares: Option<PathBuf>,
-    /// Design of the built-in world; every stage's own entries name the same one.
-    #[serde(default, skip_serializing_if = "DesignName::is_default")]
-    pub design: DesignName,
     /// Image tower of the stand-in that mines negatives, another than the one under test.
     pub miner: VisionConfig,
     /// Text tower of the contrastive stand-ins.
@@ -45,36 +41,11 @@ pub struct Experiment {
 }
 
 impl Experiment {
-    /// Checks that all stages learn from the same world, and every range.
+    /// Checks every range.
     ///
     /// # Errors
     /// The field, what was expected and what was found.
     pub fn check(&self) -> Result<(), String> {
-        let connect = self
-            .pretrain
-            .connect
-            .iter()
-            .map(|s| ("pretrain.connect", s));
-        let stages = self.stages.iter().map(|stage| ("stages", stage));
-        for (list, stage) in connect.chain(stages) {
-            for (entry, spec) in stage.data.iter().enumerate() {
-                if spec.kind != "world" {
-                    continue;
-                }
-                let named = spec.options.get("design");
-                let named = named.map_or(DesignName::default().name(), |name| {
-                    name.as_str().unwrap_or("no text")
-                });
-                if named != self.design.name() {
-                    return Err(format!(
-                        "{list}, stage {}, data[{entry}].design: expected {:?}, as the experiment's `design`, found \
-                         {named:?}",
-                        stage.name,
-                        self.design.name()
-                    ));
-                }
-            }
-        }
         if self.pretrain.noises == 0 {
             return Err("pretrain.noises: expected at least 1, found 0".into());
         }
@@ -87,12 +58,6 @@ impl Experiment {
             ));
         }
         if let Some(stage) = &self.pretrain.clip_attributes {
-            if Design::named(self.design).captions.is_none() {
-                return Err(format!(
-                    "pretrain.clip_attributes: expected a design whose captions leave something out (\"web\"), found {:?}",
-                    self.design.name()
-                ));
-            }
             if stage.concepts == 0 {
                 return Err(
                     "pretrain.clip_attributes.concepts: expected at least 1, found 0".into(),
@@ -229,7 +194,6 @@ pub struct EvaluationConfig {
 mod tests {
     use std::path::Path;
 
-    use deem_data::world::DesignName;
     use deem_engine::EngineError;
 
     use crate::standins::StandIns;
@@ -241,63 +205,24 @@ mod tests {
     }
 
     #[test]
-    fn shipped_presets_name_their_worlds() {
-        for preset in ["tiny", "small", "smol"] {
-            let experiment = open(preset, &[]).unwrap().experiment().clone();
-            assert!(experiment.design.is_default() && experiment.gates.is_none());
-            assert_eq!(experiment.pretrain.noises, 1);
+    fn fields_out_of_range_are_refused_by_name() {
+        for (set, named) in [
+            ("pretrain.noises=0", ["experiment.toml", "pretrain.noises"]),
+            (
+                "pretrain.curriculum.single=63_000",
+                ["pretrain.curriculum", "63000"],
+            ),
+            (
+                "pretrain.clip_attributes.concepts=0",
+                ["experiment.toml", "clip_attributes.concepts"],
+            ),
+            (
+                "pretrain.clip_attributes.captions.complete=2",
+                ["pretrain.clip_attributes", "complete"],
+            ),
+        ] {
+            let error = open("tiny", &[set]).unwrap_err().to_string();
+            assert!(named.iter().all(|part| error.contains(part)), "{error}");
         }
-        let standins = open("tiny-web", &[]).unwrap();
-        assert_eq!(standins.experiment().design, DesignName::Web);
-        assert!(standins.experiment().gates.unwrap().listening.is_some());
-        let data = standins.data().unwrap();
-        assert_eq!(data.world.design().name, DesignName::Web);
-        assert_eq!(data.learned_from()[0].options["design"], "web");
-        assert!(
-            open("tiny", &[])
-                .unwrap()
-                .data()
-                .unwrap()
-                .learned_from()
-                .is_empty()
-        );
-        // What a run's results depend on.
-        let text = standins.to_toml().unwrap();
-        assert!(text.contains("design = \"web\"") && text.contains("noises = 4"));
-        let older = open("tiny", &[]).unwrap().to_toml().unwrap();
-        assert!(!older.contains("design") && !older.contains("gates"));
-    }
-
-    #[test]
-    fn stages_of_another_world_are_refused() {
-        let refused = |preset, set: &[&str]| open(preset, set).unwrap_err().to_string();
-        let error = refused("tiny-web", &["stages.1.data.0.design=\"categories\""]);
-        assert!(
-            error.contains("stages, stage stage2, data[0].design"),
-            "{error}"
-        );
-        assert!(
-            error.contains("experiment.toml") && error.contains("\"web\""),
-            "{error}"
-        );
-        let error = refused("tiny", &["design=\"web\""]);
-        assert!(error.contains("pretrain.connect, stage words"), "{error}");
-        let error = refused("tiny-web", &["pretrain.noises=0"]);
-        assert!(error.contains("pretrain.noises"), "{error}");
-        let error = refused("tiny-web", &["pretrain.curriculum.single=63_000"]);
-        assert!(
-            error.contains("pretrain.curriculum") && error.contains("63000"),
-            "{error}"
-        );
-        let error = refused("tiny-web", &["pretrain.clip_attributes.concepts=0"]);
-        assert!(error.contains("clip_attributes.concepts"), "{error}");
-        let error = refused(
-            "tiny-web",
-            &["pretrain.clip_attributes.captions.complete=2"],
-        );
-        assert!(
-            error.contains("pretrain.clip_attributes") && error.contains("complete"),
-            "{error}"
-        );
     }
 }

@@ -41,9 +41,7 @@ pub fn feedback_bounds(
     let named = errors(&model, &data.feed("alignment", SEED)?, timesteps)?;
     let design = data.world.design();
     let (scenes, side) = (design.scenes.clone(), data.resolution());
-    let Some(web) = data.world.web_feed(scenes, "alignment-web", SEED, side)? else {
-        return Ok(named);
-    };
+    let web = data.world.web_feed(scenes, "alignment-web", SEED, side)?;
     let unnamed = errors(&model, &web, timesteps)?;
     let share = f64::from(design.web_pictures);
     let mixed = |named: f64, unnamed: f64| (1.0 - share) * named + share * unnamed;

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use deem::{DESCRIPTION, Description};
 use deem_data::source::SourceSpec;
-use deem_data::world::DesignName;
 use deem_data::world::scene::WebCaptions;
 use deem_model::deem::Deem;
 use deem_model::weights::{self, StateTensor};
@@ -94,17 +93,16 @@ impl Arm {
 
 /// Makes captions of the built-in scenes say everything.
 fn described(spec: &mut SourceSpec) {
-    let says = |field: &str, value: &str| spec.options.get(field).is_some_and(|v| v == value);
-    if spec.kind != "world" || !says("task", "alignment") {
+    let aligns = spec
+        .options
+        .get("task")
+        .is_some_and(|task| task == "alignment");
+    if spec.kind != "world" || !aligns {
         return;
     }
-    if says("design", DesignName::Web.name()) {
-        let captions = serde_json::to_value(WebCaptions::EVERYTHING);
-        let captions = captions.expect("numbers and a truth value have a JSON form");
-        spec.options.insert("captions".into(), captions);
-    } else {
-        spec.options.insert("task".into(), "description".into());
-    }
+    let captions = serde_json::to_value(WebCaptions::EVERYTHING);
+    let captions = captions.expect("numbers and a truth value have a JSON form");
+    spec.options.insert("captions".into(), captions);
 }
 
 /// What training one arm with one seed gave.
@@ -293,15 +291,15 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    fn stages(preset: &str) -> Vec<StageConfig> {
-        let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins");
-        let standins = StandIns::open(&assets.join(preset), &[]).unwrap();
+    fn stages() -> Vec<StageConfig> {
+        let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins/tiny");
+        let standins = StandIns::open(&assets, &[]).unwrap();
         standins.experiment().stages.clone()
     }
 
     #[test]
     fn arms_differ_in_what_their_names_say() {
-        let stages = stages("tiny-web");
+        let stages = stages();
         let first = &stages[0];
         assert_eq!(Arm::Feedback.stage(first), *first);
         let control = Arm::NoFeedback.stage(first);
@@ -318,15 +316,5 @@ mod tests {
         let had = |arm: Arm| -> Vec<bool> { stages.iter().map(|stage| arm.has(stage)).collect() };
         assert_eq!(had(Arm::Before), [false, true, true]);
         assert_eq!(had(Arm::Oracle), [true; 3]);
-    }
-
-    #[test]
-    fn the_oracle_of_a_world_whose_captions_name_everything_has_them_describe_it() {
-        let first = &stages("tiny")[0];
-        assert_eq!(first.data[0].options["task"], "alignment");
-        assert_eq!(
-            Arm::Oracle.stage(first).data[0].options["task"],
-            "description"
-        );
     }
 }

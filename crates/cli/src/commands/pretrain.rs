@@ -164,7 +164,6 @@ impl Maker {
             sample_seed: self.seed,
             batch: stage.batch,
             tokenizer: Some(tokenizer_checksum(&data.tokenizer)?),
-            data: data.learned_from(),
             ..RunIdentity::new(part, &stage.train)
         })
     }

@@ -1,4 +1,4 @@
-//! The world of design `web` from the first stand-in to the study of what captions leave out, very small.
+//! The built-in world from the first stand-in to the study of what captions leave out, very small.
 
 use std::fs;
 use std::path::Path;
@@ -33,7 +33,7 @@ fn succeeds(folder: &Path, command: &[&str]) -> String {
 fn a_world_whose_captions_leave_things_out_is_trained_on_judged_and_studied() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins/tiny-web");
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins/tiny");
     let standins = folder.join("standins");
     fs::create_dir(&standins).unwrap();
     for name in ["model.toml", "experiment.toml", "encoder-study.toml"] {

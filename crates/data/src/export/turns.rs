@@ -3,7 +3,7 @@
 use super::unfit;
 use crate::DataError;
 use crate::sample::{Sample, Segment};
-use crate::text::protocol::{ASSISTANT, SYSTEM, USER};
+use crate::text::protocol::{ANSWER, ASSISTANT, SYSTEM, USER};
 
 /// Where a picture stands.
 const MARK: &str = "<image>";
@@ -38,8 +38,7 @@ pub(super) fn turns(sample: &Sample) -> Result<(Vec<Turn>, Vec<usize>), DataErro
             Segment::Eos { .. } => {
                 let asked = question(&prompt);
                 let (question, start) = asked.ok_or_else(|| {
-                    let expected = format!("turns of \"{USER}\" and \"{ASSISTANT}\"");
-                    unfit(sample, &expected, format!("{prompt:?}"))
+                    unfit(sample, "a question and its answer", format!("{prompt:?}"))
                 })?;
                 let answer = format!("{start}{}", std::mem::take(&mut answer));
                 turns.push(Turn {
@@ -56,12 +55,19 @@ pub(super) fn turns(sample: &Sample) -> Result<(Vec<Turn>, Vec<usize>), DataErro
     Ok((turns, shown))
 }
 
-/// The question of a prompt, and how the answer starts.
+/// The question of a prompt, with roles or without, and how the answer starts. `None` if it asks nothing.
 fn question(prompt: &str) -> Option<(&str, &str)> {
-    let prompt = prompt.trim_start();
+    let prompt = prompt.trim();
     let prompt = prompt.strip_prefix(SYSTEM).unwrap_or(prompt).trim_start();
-    let (question, start) = prompt.strip_prefix(USER)?.rsplit_once(ASSISTANT)?;
-    Some((question.trim(), start.trim_end()))
+    let (question, start) = match prompt.strip_prefix(USER) {
+        Some(turn) => turn.rsplit_once(ASSISTANT)?,
+        None => match prompt.strip_suffix(ANSWER) {
+            Some(question) => (question, ANSWER),
+            None => (prompt, ""),
+        },
+    };
+    let asks = !question.replace(MARK, "").trim().is_empty();
+    asks.then_some((question.trim(), start))
 }
 
 #[cfg(test)]
@@ -96,5 +102,31 @@ mod tests {
         );
         assert_eq!(shown, [0, 1]);
         assert!(super::turns(&Sample::default()).is_err());
+        let mut segments = protocol::short_question(true, "What color is the cat?");
+        segments.extend(protocol::answer("red"));
+        segments.extend(protocol::short_question(false, "Is it big?"));
+        segments.extend(protocol::answer("no"));
+        let sample = |segments| Sample {
+            segments,
+            ..Sample::default()
+        };
+        assert_eq!(
+            super::turns(&sample(segments)).unwrap().0,
+            [
+                turn("<image> What color is the cat?", "The answer is red"),
+                turn("Is it big?", "The answer is no"),
+            ]
+        );
+        // A caption answers nothing.
+        let text = Segment::Text {
+            text: " a cat".into(),
+            counted: true,
+        };
+        let image = Segment::Image {
+            index: 0,
+            counted: true,
+        };
+        let caption = sample(vec![image, text, Segment::Eos { counted: true }]);
+        assert!(super::turns(&caption).is_err());
     }
 }

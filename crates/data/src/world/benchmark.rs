@@ -17,7 +17,7 @@ use crate::DataError;
 use crate::benchmark::{BenchmarkItems, Item, Mask, Picture, ROBUST_VQA_SETS};
 use crate::dice::Dice;
 use crate::world::World;
-use crate::world::corpus::{DrawingIndex, Part, Role};
+use crate::world::corpus::{DrawingIndex, Role};
 use crate::world::scene::{
     Facts, Orientation, Pool, QuestionMix, Questioner, Scene, SceneConfig, SceneSampler,
 };
@@ -46,8 +46,6 @@ pub struct BenchmarkConfig {
     pub mmvp_pairs: usize,
     /// Region descriptions.
     pub regions: usize,
-    /// Share of the objects whose concept was never trained on, where the world's design mixes them in.
-    pub unseen_concepts: f32,
     /// Candidates per kept item in mining.
     pub candidates: usize,
 }
@@ -61,7 +59,6 @@ impl Default for BenchmarkConfig {
             pope_questions: 240,
             mmvp_pairs: 240,
             regions: 120,
-            unseen_concepts: 0.15,
             candidates: 6,
         }
     }
@@ -74,8 +71,7 @@ pub const UNSEEN: &str = "unseen";
 /// Parts of [`UNSEEN`].
 pub const UNSEEN_SETS: [&str; 2] = ["style", "concepts"];
 
-/// Builds the benchmarks from drawings of one role: `robust_vqa`, `pope`, `mmvp` and `region`, and [`UNSEEN`] where the
-/// world's design keeps it apart.
+/// Builds the benchmarks from drawings of one role: `robust_vqa`, `pope`, `mmvp`, `region` and [`UNSEEN`].
 ///
 /// `interrupted` is asked now and then.
 ///
@@ -92,23 +88,20 @@ pub fn build_benchmarks(
     interrupted: &dyn Fn() -> bool,
 ) -> Result<Vec<BenchmarkItems>, DataError> {
     let builder = Builder::new(world, config, role, interrupted)?;
-    let mut robust_vqa = Vec::new();
-    for set in ROBUST_VQA_SETS {
-        robust_vqa.extend(builder.robust_vqa(set, classifier)?);
-    }
-    let mut built = vec![
-        ("robust_vqa", robust_vqa),
+    let robust_vqa = |sets: &[&str]| -> Result<Vec<Item>, DataError> {
+        let mut items = Vec::new();
+        for set in sets {
+            items.extend(builder.robust_vqa(set, classifier)?);
+        }
+        Ok(items)
+    };
+    let built = [
+        ("robust_vqa", robust_vqa(&ROBUST_VQA_SETS)?),
         ("pope", builder.pope()?),
         ("mmvp", mmvp::pairs(&builder, embedder)?),
         ("region", builder.regions()?),
+        (UNSEEN, robust_vqa(&UNSEEN_SETS)?),
     ];
-    if world.design().unseen_apart {
-        let mut unseen = Vec::new();
-        for set in UNSEEN_SETS {
-            unseen.extend(builder.robust_vqa(set, classifier)?);
-        }
-        built.push((UNSEEN, unseen));
-    }
     let named = built.into_iter().map(|(name, items)| BenchmarkItems {
         name: name.to_owned(),
         items,
@@ -153,8 +146,7 @@ impl<'a> Builder<'a> {
         self.sampler(scenes, |drawing| self.world.is_asked(drawing))
     }
 
-    /// A sampler over the evaluation drawings that `keep` admits, with untrained concepts thinned to
-    /// their share where they are mixed in.
+    /// A sampler over the evaluation drawings that `keep` admits.
     fn sampler(
         &self,
         scenes: SceneConfig,
@@ -162,25 +154,6 @@ impl<'a> Builder<'a> {
     ) -> Result<SceneSampler, DataError> {
         let drawings = self.world.split().drawings(self.role, keep);
         let pool = Pool::new(self.world.corpus(), &drawings);
-        if self.world.design().unseen_apart {
-            return SceneSampler::new(self.world.renderer().clone(), Arc::new(pool), scenes);
-        }
-        let trained = |concept: usize| self.world.split().part(concept) == Part::Train;
-        let weight = |want: bool| -> f32 {
-            pool.concepts()
-                .iter()
-                .filter(|c| trained(**c) == want)
-                .map(|c| pool.weight(*c))
-                .sum()
-        };
-        let (known, unseen) = (weight(true), weight(false));
-        let share = self.config.unseen_concepts.clamp(0.0, 1.0);
-        let factors = if known > 0.0 && unseen > 0.0 {
-            [(1.0 - share) / known, share / unseen]
-        } else {
-            [1.0, 1.0]
-        };
-        let pool = pool.reweighted(|c| if trained(c) { factors[0] } else { factors[1] });
         SceneSampler::new(self.world.renderer().clone(), Arc::new(pool), scenes)
     }
 

@@ -24,12 +24,12 @@ pub struct World {
 }
 
 impl World {
-    /// The world of the design that serves unless another is named, with all concepts or the core ones.
+    /// The world as it is unless told otherwise.
     ///
     /// # Errors
     /// As [`Self::of`].
-    pub fn builtin(subset: Subset) -> Result<Self, DataError> {
-        Self::of(Design::categories(subset))
+    pub fn builtin() -> Result<Self, DataError> {
+        Self::of(Design::default())
     }
 
     /// The world of a design, of the compiled-in corpus.
@@ -38,7 +38,7 @@ impl World {
     /// As [`Corpus::in_styles`]; `Config` naming a field of the design that is out of range.
     pub fn of(design: Design) -> Result<Self, DataError> {
         let styles: Vec<_> = design.styles.iter().map(|(style, _)| *style).collect();
-        let corpus = Corpus::in_styles(design.concepts, &styles)?;
+        let corpus = Corpus::in_styles(Subset::Extended, &styles)?;
         Self::new(corpus, design)
     }
 
@@ -47,12 +47,8 @@ impl World {
     /// # Errors
     /// `Config` naming a field of the design that is out of range.
     pub fn new(corpus: Corpus, design: Design) -> Result<Self, DataError> {
-        if let Some(captions) = &design.captions {
-            captions.validate()?;
-        }
-        if let Some(augmentation) = &design.augmentation {
-            augmentation.validate()?;
-        }
+        design.captions.validate()?;
+        design.augmentation.validate()?;
         let corpus = Arc::new(corpus);
         let split = Arc::new(Split::new(&corpus, &design));
         Ok(Self {
@@ -85,7 +81,7 @@ impl World {
 
     /// A captioner for the corpus.
     pub fn captioner(&self) -> Captioner {
-        Captioner::new(self.corpus.clone(), self.design.phrasing)
+        Captioner::new(self.corpus.clone())
     }
 
     /// What the style of a drawing is for.
@@ -112,8 +108,8 @@ impl World {
         Pool::new(&self.corpus, &drawings)
     }
 
-    /// Drawings with this role that questions are about, unless a benchmark asks for other ones: all of them, or, where
-    /// what was never trained on stands apart, those of known concepts in captioned styles.
+    /// Drawings with this role that questions are about, unless a benchmark asks for other ones: those of known concepts in
+    /// captioned styles.
     pub fn asked(&self, role: Role) -> Pool {
         let asked = self.split.drawings(role, |d| self.is_asked(d));
         Pool::new(&self.corpus, &asked)
@@ -121,8 +117,7 @@ impl World {
 
     /// Whether a drawing is one of [`Self::asked`], if it has the role.
     pub(crate) fn is_asked(&self, drawing: DrawingIndex) -> bool {
-        let plain = || self.is_known(drawing) && self.casting(drawing) == Casting::Captioned;
-        !self.design.unseen_apart || plain()
+        self.is_known(drawing) && self.casting(drawing) == Casting::Captioned
     }
 
     /// An endless feed of training scenes in captioned styles: drawings with [`Role::Train`] only.
@@ -161,8 +156,7 @@ impl World {
         )
     }
 
-    /// An endless feed of training scenes in web styles, whose captions name nothing unless the design's say so; `None` if
-    /// the design has none.
+    /// An endless feed of training scenes in web styles, whose captions name nothing unless the design's say so.
     ///
     /// # Errors
     /// As [`SceneSampler::new`].
@@ -172,16 +166,13 @@ impl World {
         purpose: &'static str,
         seed: u64,
         resolution: u32,
-    ) -> Result<Option<SceneFeed>, DataError> {
-        if self.design.web_pictures <= 0.0 {
-            return Ok(None);
-        }
+    ) -> Result<SceneFeed, DataError> {
         let web = |casting| casting == Casting::Web;
         let feed = self.varied(web, scenes, purpose, seed, resolution)?;
-        Ok(Some(match self.design.captions {
-            Some(captions) if !captions.web_styles => feed.with_captions(WebCaptions::UNNAMED),
-            _ => feed,
-        }))
+        Ok(match self.design.captions.web_styles {
+            true => feed,
+            false => feed.with_captions(WebCaptions::UNNAMED),
+        })
     }
 
     /// A feed of training drawings in styles that are `cast` so, as training sees them.
@@ -196,7 +187,7 @@ impl World {
         let pool = self.pool(Role::Train, |d| cast(self.design.casting(d.style)));
         let feed = self.feed(pool, scenes, purpose, seed, resolution)?;
         Ok(SceneFeed {
-            augmentation: self.design.augmentation.clone(),
+            augmentation: Some(self.design.augmentation.clone()),
             ..feed
         })
     }
@@ -245,8 +236,8 @@ impl World {
 pub struct SceneFeed {
     sampler: SceneSampler,
     captioner: Captioner,
-    /// What its captions leave out; `None`: they name everything.
-    captions: Option<WebCaptions>,
+    /// What its captions leave out.
+    captions: WebCaptions,
     augmentation: Option<Augmentation>,
     purpose: &'static str,
     seed: u64,
@@ -302,10 +293,7 @@ impl SceneFeed {
     /// [in range](WebCaptions::validate).
     #[must_use]
     pub fn with_captions(self, captions: WebCaptions) -> Self {
-        Self {
-            captions: Some(captions),
-            ..self
-        }
+        Self { captions, ..self }
     }
 
     /// The captioner.
@@ -357,13 +345,10 @@ impl SceneFeed {
         })
     }
 
-    /// A caption as pictures have it where nobody describes them: what is there, or what the design's captions say of it.
+    /// A caption as pictures have it where nobody describes them: what the design's captions say of what is there.
     pub(crate) fn usual_caption(&self, facts: &Facts, dice: &mut Dice) -> String {
-        match &self.captions {
-            // What captions say shows the same pictures, whatever it is.
-            Some(captions) => self.captioner.web(facts, captions, &mut dice.fork()),
-            None => self.captioner.category(facts, dice),
-        }
+        // What captions say shows the same pictures, whatever it is.
+        self.captioner.web(facts, &self.captions, &mut dice.fork())
     }
 
     /// Scene number `index` with a caption, a usual one or a dense one, which says everything.

@@ -15,7 +15,7 @@ mod values;
 mod web_caption;
 pub mod wording;
 
-pub use caption::{Captioner, Phrasing};
+pub use caption::Captioner;
 pub use config::SceneConfig;
 pub(crate) use facts::other;
 pub use facts::{Facts, Group};

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::World;
-use super::design::{Design, DesignName};
+use super::design::Design;
 use super::scene::WebCaptions;
 use crate::DataError;
 use crate::mixture::Mixture;
@@ -48,8 +48,6 @@ pub enum Task {
 #[serde(deny_unknown_fields)]
 struct Options {
     task: Task,
-    #[serde(default)]
-    design: DesignName,
     captions: Option<WebCaptions>,
 }
 
@@ -62,35 +60,24 @@ pub(crate) const KIND: SourceKind = SourceKind {
             about: "alignment, description, instruction, region or captions",
         },
         Field {
-            name: "design",
-            about: "categories (default: captions name everything) or web (they leave out most)",
-        },
-        Field {
             name: "captions",
-            about: "of design web, what they leave out: { noise = 0.1, further = 0.2, complete = 0.0 }",
+            about: "what they leave out: { noise = 0.1, further = 0.2, complete = 0.0 }",
         },
     ],
     build: open,
 };
 
-/// Opens `{ kind = "world", task = …, design = … }`.
+/// Opens `{ kind = "world", task = … }`.
 fn open(
     options: &Map<String, Value>,
     context: &SourceContext,
 ) -> Result<Arc<dyn Source>, DataError> {
-    let options: Options = parse_options(options)?;
-    let mut design = Design::named(options.design);
-    if options.captions.is_some() {
-        if design.captions.is_none() {
-            let reason = format!(
-                "captions of design {:?} leave nothing out; they belong to design \"web\"",
-                design.name.name()
-            );
-            return Err(DataError::config("data.captions", reason));
-        }
-        design.captions = options.captions;
-    }
-    World::of(design)?.source(options.task, context.seed, context.image_size)
+    let Options { task, captions } = parse_options(options)?;
+    let design = Design {
+        captions: captions.unwrap_or_default(),
+        ..Design::default()
+    };
+    World::of(design)?.source(task, context.seed, context.image_size)
 }
 
 impl World {
@@ -106,15 +93,13 @@ impl World {
         };
         Ok(match task {
             Task::Alignment => {
-                let named = documents(feed("alignment")?);
-                match self.web_feed(scenes(), "alignment-web", seed, side)? {
-                    None => named,
-                    Some(web) => {
-                        let share = f64::from(self.design().web_pictures);
-                        let parts = vec![(named, 1.0 - share), (documents(web), share)];
-                        Arc::new(Mixture::new(parts, seed)?)
-                    }
-                }
+                let share = f64::from(self.design().web_pictures);
+                let web = self.web_feed(scenes(), "alignment-web", seed, side)?;
+                let parts = vec![
+                    (documents(feed("alignment")?), 1.0 - share),
+                    (documents(web), share),
+                ];
+                Arc::new(Mixture::new(parts, seed)?)
             }
             Task::Description => Arc::new(InterleavedSource::new(
                 feed("description")?,

@@ -171,8 +171,7 @@ impl StandIns {
     /// # Errors
     /// Those of [`Self::tokenizer`], and ids that do not fit the preset.
     pub fn data(&self) -> Result<BuiltIn, EngineError> {
-        let design = self.experiment.design;
-        BuiltIn::of(design, &self.preset.spec(), self.tokenizer()?)
+        BuiltIn::with_tokenizer(&self.preset.spec(), self.tokenizer()?)
     }
 
     /// The overrides name what lies in an overlay.

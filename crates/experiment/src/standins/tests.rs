@@ -231,13 +231,16 @@ fn without_an_overlay_nothing_is_written() {
 fn parts_of_another_preset_are_refused() {
     let place = Place::new(&[]);
     place.with("overlay").save("clip", &tensors(2.0)).unwrap();
-    preset(&place.at("web"), "tiny-web");
+    preset(&place.at("other"), "tiny");
+    let model = place.at("other").join(MODEL);
+    let text = fs::read_to_string(&model).unwrap();
+    fs::write(&model, text.replace("name = \"tiny\"", "name = \"other\"")).unwrap();
     let refused = || {
-        let found = StandIns::with_overlay(&place.at("web"), &[], &place.at("overlay"));
+        let found = StandIns::with_overlay(&place.at("other"), &[], &place.at("overlay"));
         found.unwrap_err().to_string()
     };
     let error = refused();
-    for part in ["model.toml", "\"tiny\"", "\"tiny-web\"", "--output"] {
+    for part in ["model.toml", "\"tiny\"", "\"other\"", "--output"] {
         assert!(error.contains(part), "{part}: {error}");
     }
     fs::remove_file(place.at("overlay").join(MODEL)).unwrap();

@@ -151,7 +151,6 @@ fn statement(pattern: Attribute, facts: &Facts, group: usize, captioner: &Captio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::corpus::Subset;
 
     fn config(pairs: usize) -> BenchmarkConfig {
         BenchmarkConfig {
@@ -163,7 +162,7 @@ mod tests {
 
     #[test]
     fn statements_of_a_pair_differ_in_the_value_that_tells_it_apart() {
-        let world = World::builtin(Subset::Core).unwrap();
+        let world = World::builtin().unwrap();
         let pairs = caption_pairs(&world, &config(23), Role::Test, &|| false).unwrap();
         assert_eq!(pairs.len(), 23);
         let of = |pattern| pairs.iter().filter(|p| p.pattern == pattern).count();
@@ -200,7 +199,7 @@ mod tests {
 
     #[test]
     fn training_drawings_make_no_questions() {
-        let world = World::builtin(Subset::Core).unwrap();
+        let world = World::builtin().unwrap();
         let error = caption_pairs(&world, &config(7), Role::Train, &|| false).unwrap_err();
         assert!(error.to_string().contains("role"), "{error}");
         let error = caption_pairs(&world, &config(7), Role::Test, &|| true).unwrap_err();

@@ -12,7 +12,7 @@ use crate::world::Casting;
 use crate::world::corpus::{DrawingIndex, Part};
 use crate::world::scene::{Arrangement, Draft, Scene, SceneConfig};
 
-/// Drawings of trained concepts that part A has at least, however good the classifier is.
+/// Drawings that part A has at least, however good the classifier is.
 const LEAST_HARD: usize = 12;
 
 /// A picture with its concept and the concept it is most easily mistaken for.
@@ -28,29 +28,17 @@ struct Candidate {
 impl Builder<'_> {
     /// One large object per picture; only pictures that the classifier gets wrong are kept, and its
     /// mistake is the label of the second question. If it is wrong too rarely, near mistakes fill up.
-    /// Concepts that were never trained on, which it always mistakes, keep to their share.
     pub(super) fn robust_vqa(
         &self,
         set: &str,
         classifier: Classifier<'_>,
     ) -> Result<Vec<Item>, DataError> {
         let wanted = self.config.robust_images;
-        let mut unseen_room = if self.world.design().unseen_apart {
-            usize::MAX
-        } else {
-            (self.config.unseen_concepts * wanted as f32).round() as usize
-        };
         let mut kept: Vec<Candidate> = Vec::new();
         let mut near: Vec<Candidate> = Vec::new();
         for candidate in self.robust_candidates(set, classifier)? {
             if kept.len() == wanted {
                 break;
-            }
-            if !self.is_trained(candidate.truth) {
-                if unseen_room == 0 {
-                    continue;
-                }
-                unseen_room -= 1;
             }
             if candidate.margin > 0.0 {
                 kept.push(candidate);
@@ -79,8 +67,7 @@ impl Builder<'_> {
         Ok(items)
     }
 
-    /// Candidates in the order of generation. `V` has captioned styles, `R` the others that are trained on or mixed in,
-    /// `A` what the classifier gets wrong of both; the sets of [`super::UNSEEN`] have what their names say.
+    /// Candidates in the order of generation. `V` has captioned styles, `R` web styles, `A` what the classifier gets wrong of both; the sets of [`super::UNSEEN`] have what their names say.
     fn robust_candidates(
         &self,
         set: &str,
@@ -114,7 +101,7 @@ impl Builder<'_> {
     }
 
     /// Evaluation drawings that the classifier gets wrong when shown plainly, and in any case the
-    /// hardest few of trained concepts.
+    /// hardest few.
     fn hard_drawings(&self, classifier: Classifier<'_>) -> Result<Vec<DrawingIndex>, DataError> {
         let plain = SceneConfig {
             turned: 0.0,
@@ -137,13 +124,9 @@ impl Builder<'_> {
         let shown = self.classified(scenes.collect(), classifier)?;
         let mut order: Vec<usize> = (0..shown.len()).collect();
         order.sort_by(|a, b| shown[*b].margin.total_cmp(&shown[*a].margin));
-        let mut trained = 0;
-        order.retain(|i| {
-            let known = self.is_trained(shown[*i].truth);
-            trained += usize::from(known);
-            shown[*i].margin > 0.0 || (known && trained <= LEAST_HARD)
-        });
-        Ok(order.into_iter().map(|i| all[i]).collect())
+        let hard = order.into_iter().enumerate();
+        let hard = hard.filter(|(rank, i)| shown[*i].margin > 0.0 || *rank < LEAST_HARD);
+        Ok(hard.map(|(_, i)| all[i]).collect())
     }
 
     /// Renders scenes of one concept each and asks the classifier. Only trained concepts count as
@@ -192,11 +175,9 @@ impl Builder<'_> {
         Ok(candidates)
     }
 
-    /// Whether RobustVQA's own sets may show a drawing: any, or what was trained on where the rest stands apart.
+    /// Whether RobustVQA's own sets may show a drawing: one of what was trained on.
     fn is_usual(&self, drawing: DrawingIndex) -> bool {
-        let apart = self.world.design().unseen_apart;
-        let trained_on = || self.world.casting(drawing) != Casting::NeverSeen;
-        !apart || (self.world.is_known(drawing) && trained_on())
+        self.world.is_known(drawing) && self.world.casting(drawing) != Casting::NeverSeen
     }
 
     fn is_trained(&self, concept: usize) -> bool {

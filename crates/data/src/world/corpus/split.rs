@@ -1,18 +1,17 @@
 //! Which drawing may be used for what: the only place that decides it.
 //!
 //! The split is by concept family, deterministic, and computed for the core concepts first, so that
-//! the core corpus and the full corpus agree on every concept they share. Concepts fall in three parts:
+//! the core corpus and the full corpus agree on the part of every concept they share. Concepts fall in three parts:
 //!
 //! | part | share | drawings |
 //! |---|---|---|
 //! | held-out | 15 % | Test in every style |
 //! | validation | 12 % | Validation in every style |
-//! | train | the rest | as the world's design says: [`categories`], [`web`] |
+//! | train | the rest | Train, but for what [`reserve`] keeps back |
 //!
-//! No concept has both Validation and Test drawings, whatever the design.
+//! No concept has both Validation and Test drawings.
 
-mod categories;
-mod web;
+mod reserve;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Corpus, DrawingIndex, Subset};
 use crate::dice::hash;
-use crate::world::design::{Casting, Design, DesignName};
+use crate::world::design::{Casting, Design};
 
 /// What a drawing may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -139,17 +138,14 @@ fn roles(corpus: &Corpus, parts: &[Part], design: &Design) -> Vec<Role> {
             (Part::Train, Casting::Captioned | Casting::Web) => Role::Train,
         })
         .collect();
-    match design.name {
-        DesignName::Categories => categories::reserve(corpus, parts, &mut roles),
-        DesignName::Web => web::reserve(corpus, parts, design, &mut roles),
-    }
+    reserve::reserve(corpus, parts, design, &mut roles);
     roles
 }
 
-/// Train concepts for which `keep` holds, in the split's order.
-fn train_concepts(corpus: &Corpus, parts: &[Part], keep: impl Fn(usize) -> bool) -> Vec<usize> {
+/// Train concepts in the split's order.
+fn train_concepts(corpus: &Corpus, parts: &[Part]) -> Vec<usize> {
     let mut train: Vec<usize> = (0..parts.len())
-        .filter(|c| parts[*c] == Part::Train && keep(*c))
+        .filter(|c| parts[*c] == Part::Train)
         .collect();
     train.sort_by_key(|c| key(&corpus.concepts()[*c].id));
     train
@@ -160,41 +156,27 @@ mod tests {
     use super::*;
 
     fn split(corpus: &Corpus) -> Split {
-        Split::new(corpus, &Design::categories(Subset::Extended))
-    }
-
-    fn counts(corpus: &Corpus) -> ([usize; 3], [usize; 3]) {
-        let split = split(corpus);
-        let part = |p| {
-            (0..corpus.concepts().len())
-                .filter(|c| split.part(*c) == p)
-                .count()
-        };
-        let role = |r| split.drawings(r, |_| true).len();
-        (
-            [
-                part(Part::Train),
-                part(Part::Validation),
-                part(Part::HeldOut),
-            ],
-            [role(Role::Train), role(Role::Validation), role(Role::Test)],
-        )
+        Split::new(corpus, &Design::default())
     }
 
     #[test]
     fn shares_are_as_documented() {
-        let core = counts(&Corpus::builtin(Subset::Core).unwrap());
-        let full = counts(&Corpus::builtin(Subset::Extended).unwrap());
-        // 64 concepts: 46 train, of which 11 reserved and 7 tuning.
-        assert_eq!(
-            core,
-            (
-                [46, 8, 10],
-                [2 * 46 - 11 - 7, 8 * 5 + 7 * 4, 10 * 5 + 11 * 4 + 28 * 3]
-            )
-        );
-        assert_eq!(full.0.iter().sum::<usize>(), 160);
-        assert!((110..=120).contains(&full.0[0]), "{full:?}");
+        for (subset, concepts) in [(Subset::Core, 64), (Subset::Extended, 160)] {
+            let corpus = Corpus::builtin(subset).unwrap();
+            let split = split(&corpus);
+            let share = |part| {
+                let of_part = (0..concepts).filter(|c| split.part(*c) == part).count();
+                of_part as f64 / concepts as f64
+            };
+            assert_eq!(corpus.concepts().len(), concepts);
+            for (part, wanted) in [(Part::HeldOut, HELD_OUT), (Part::Validation, VALIDATION)] {
+                assert!(
+                    (share(part) - wanted).abs() < 0.02,
+                    "{part:?} {}",
+                    share(part)
+                );
+            }
+        }
     }
 
     #[test]
@@ -220,8 +202,7 @@ mod tests {
             for drawing in corpus.drawings_of(index) {
                 if split.role(*drawing) == Role::Train {
                     let style = corpus.drawings()[*drawing].style;
-                    let design = Design::categories(Subset::Extended);
-                    assert_eq!(design.casting(style), Casting::Captioned);
+                    assert_ne!(Design::default().casting(style), Casting::NeverSeen);
                     assert_eq!(split.part(index), Part::Train);
                 }
             }
@@ -233,17 +214,13 @@ mod tests {
     }
 
     #[test]
-    fn core_and_full_corpus_agree() {
+    fn parts_do_not_depend_on_how_many_concepts_there_are() {
         let full = Corpus::builtin(Subset::Extended).unwrap();
         let core = full.subset(Subset::Core);
         let (of_full, of_core) = (split(&full), split(&core));
-        for (index, drawing) in core.drawings().iter().enumerate() {
-            assert_eq!(
-                of_core.role(index),
-                of_full.role(full.drawing(&drawing.id).unwrap()),
-                "{}",
-                drawing.id
-            );
+        for (index, concept) in core.concepts().iter().enumerate() {
+            let same = full.concept_of_noun(&concept.noun).unwrap();
+            assert_eq!(of_core.part(index), of_full.part(same), "{}", concept.noun);
         }
     }
 }

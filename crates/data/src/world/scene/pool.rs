@@ -71,14 +71,6 @@ impl Pool {
         pool
     }
 
-    /// The same pool, with concepts drawn more or less often by a factor.
-    pub fn reweighted(mut self, factor: impl Fn(usize) -> f32) -> Self {
-        for (weight, concept) in self.weights.iter_mut().zip(&self.concepts) {
-            *weight *= factor(*concept).max(0.0);
-        }
-        self
-    }
-
     /// Concepts with at least one drawing.
     pub fn concepts(&self) -> &[usize] {
         &self.concepts

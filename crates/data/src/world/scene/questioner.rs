@@ -262,7 +262,7 @@ fn yes_no(attribute: Attribute, text: String, claim: &str, answer: &str) -> Ques
 mod tests {
     use super::*;
     use crate::world::corpus::{Corpus, Subset};
-    use crate::world::scene::{Arrangement, Background, Orientation, Phrasing, Tint};
+    use crate::world::scene::{Arrangement, Background, Orientation, Tint};
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
@@ -288,10 +288,7 @@ mod tests {
             arrangement: Arrangement::Grid,
         };
         (
-            Questioner::new(
-                Captioner::new(corpus, Phrasing::Related),
-                QuestionMix::default(),
-            ),
+            Questioner::new(Captioner::new(corpus), QuestionMix::default()),
             pool,
             facts,
         )

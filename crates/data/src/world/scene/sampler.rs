@@ -268,7 +268,7 @@ mod tests {
 
     fn sampler() -> SceneSampler {
         let corpus = Arc::new(Corpus::builtin(Subset::Core).unwrap());
-        let split = Split::new(&corpus, &Design::categories(Subset::Core));
+        let split = Split::new(&corpus, &Design::default());
         let drawings = split.drawings(Role::Train, |_| true);
         let pool = Arc::new(Pool::new(&corpus, &drawings));
         SceneSampler::new(Renderer::new(corpus), pool, SceneConfig::default()).unwrap()

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::text::TextTokenizer;
     use crate::world::corpus::{Corpus, Subset};
-    use crate::world::scene::{Arrangement, Background, Group, Phrasing, Tint};
+    use crate::world::scene::{Arrangement, Background, Group, Tint};
     use std::sync::Arc;
 
     fn setting() -> (Captioner, Facts) {
@@ -124,7 +124,7 @@ mod tests {
             background: Background::Pink,
             arrangement: Arrangement::Row,
         };
-        (Captioner::new(corpus, Phrasing::Related), facts)
+        (Captioner::new(corpus), facts)
     }
 
     /// How often each word stands in 2,000 captions.

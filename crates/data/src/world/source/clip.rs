@@ -99,12 +99,11 @@ mod tests {
 
     use super::*;
     use crate::world::World;
-    use crate::world::corpus::Subset;
     use crate::world::scene::SceneConfig;
 
     #[test]
     fn gathered_pairs_are_of_few_things() {
-        let world = World::builtin(Subset::Core).unwrap();
+        let world = World::builtin().unwrap();
         let feed = world.training_feed(SceneConfig::default(), "clip", 1, 16);
         let plain = ClipSource::new(feed.unwrap());
         let gathered = plain.clone().gathered(Gathered {

@@ -81,12 +81,11 @@ impl Source for DiffusionSource {
 mod tests {
     use super::*;
     use crate::world::World;
-    use crate::world::corpus::Subset;
     use crate::world::scene::Orientation;
 
     #[test]
     fn a_curriculum_begins_with_one_upright_thing() {
-        let world = World::builtin(Subset::Core).unwrap();
+        let world = World::builtin().unwrap();
         let feed = world.described_feed(SceneConfig::default(), "diffusion", 1, 16);
         let feed = feed.unwrap();
         let plain = DiffusionSource::new(feed.clone());

@@ -48,7 +48,7 @@ impl Default for InstructConfig {
             captions: 0.08,
             turns: 3,
             plain: 0.2,
-            short: 0.0,
+            short: 0.7,
             short_turns: 8,
         }
     }

@@ -377,13 +377,12 @@ impl Source for LanguageSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::corpus::Subset;
+    use crate::world::World;
     use crate::world::scene::{Group, SceneConfig};
-    use crate::world::{Design, World};
     use std::collections::BTreeSet;
 
     fn documents(config: LanguageConfig) -> Vec<String> {
-        let world = World::builtin(Subset::Extended).unwrap();
+        let world = World::builtin().unwrap();
         let feed = world.language_feed(SceneConfig::default(), 1).unwrap();
         let source = LanguageSource::new(feed, config);
         let text = |segment: Segment| match segment {
@@ -428,7 +427,7 @@ mod tests {
 
     #[test]
     fn the_first_documents_ask_what_things_of_a_crowd_are_like() {
-        let world = World::of(Design::web()).unwrap();
+        let world = World::builtin().unwrap();
         let feed = world.language_feed(SceneConfig::default(), 1).unwrap();
         let source = LanguageSource::new(feed, LanguageConfig::default());
         for index in 0..20 {
@@ -458,7 +457,7 @@ mod tests {
 
     #[test]
     fn things_of_a_crowd_differ_in_all_that_is_asked_about_them() {
-        let world = World::of(Design::web()).unwrap();
+        let world = World::builtin().unwrap();
         let feed = world.language_feed(SceneConfig::default(), 1).unwrap();
         let source = LanguageSource::new(feed, LanguageConfig::default());
         let mut sizes = BTreeSet::new();

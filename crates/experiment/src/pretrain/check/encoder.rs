@@ -39,23 +39,16 @@ pub(super) fn zero_shot(
     device: &Device,
 ) -> Result<Vec<(&'static str, Interval)>, EngineError> {
     let design = data.world.design();
-    let rows: &[Row] = if design.unseen_apart {
-        &[
-            ("captioned styles", Role::Train, Casting::Captioned),
-            (
-                "their reserved drawings",
-                Role::Validation,
-                Casting::Captioned,
-            ),
-            ("web styles", Role::Validation, Casting::Web),
-            ("the never-seen style", Role::Validation, Casting::NeverSeen),
-        ]
-    } else {
-        &[
-            ("training styles", Role::Train, Casting::Captioned),
-            ("unseen styles", Role::Test, Casting::NeverSeen),
-        ]
-    };
+    let rows: [Row; 4] = [
+        ("captioned styles", Role::Train, Casting::Captioned),
+        (
+            "their reserved drawings",
+            Role::Validation,
+            Casting::Captioned,
+        ),
+        ("web styles", Role::Validation, Casting::Web),
+        ("the never-seen style", Role::Validation, Casting::NeverSeen),
+    ];
     let single = SceneConfig {
         single: 1.0,
         turned: 0.0,
@@ -68,7 +61,7 @@ pub(super) fn zero_shot(
         .map(|(name, role, casting)| {
             let pool = data.world.pool(*role, |drawing| {
                 let known = split.part(drawing.concept) == Part::Train;
-                design.casting(drawing.style) == *casting && (known || !design.unseen_apart)
+                known && design.casting(drawing.style) == *casting
             });
             let feed = data.world.feed(pool, single.clone(), "gate", SEED, side)?;
             Ok((*name, accuracy(standins, data, &feed, device, &Facts::has)?))

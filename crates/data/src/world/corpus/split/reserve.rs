@@ -1,4 +1,4 @@
-//! The design `web`: every train concept is evaluated, two of three on Test, the third (*tuning*, so that recipes can be
+//! Which drawings of train concepts are kept back: every train concept is evaluated, two of three on Test, the third (*tuning*, so that recipes can be
 //! chosen on concepts that the model knows) on Validation.
 //!
 //! - Of its captioned drawings one is reserved, of another artist from concept to concept, if at least two are left to be
@@ -16,7 +16,7 @@ const LEFT: usize = 2;
 
 /// Reserves drawings of train concepts for evaluation.
 pub(super) fn reserve(corpus: &Corpus, parts: &[Part], design: &Design, roles: &mut [Role]) {
-    let train = train_concepts(corpus, parts, |_| true);
+    let train = train_concepts(corpus, parts);
     for (rank, concept) in train.into_iter().enumerate() {
         let role = if rank % 3 == 2 {
             Role::Validation
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn every_trained_style_has_training_and_reserved_drawings_of_train_concepts() {
-        let world = World::of(Design::web()).unwrap();
+        let world = World::builtin().unwrap();
         let (corpus, split) = (world.corpus(), world.split());
         let mut counts: BTreeMap<(&str, bool, &str), usize> = BTreeMap::new();
         for (index, drawing) in corpus.drawings().iter().enumerate() {
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn no_concept_is_in_both_evaluations_and_an_artist_is_reserved_as_a_whole() {
-        let world = World::of(Design::web()).unwrap();
+        let world = World::builtin().unwrap();
         let (corpus, split, design) = (world.corpus(), world.split(), world.design());
         for concept in 0..corpus.concepts().len() {
             let roles = |casting: Option<Casting>| -> Vec<Role> {
