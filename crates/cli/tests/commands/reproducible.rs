@@ -54,7 +54,7 @@ pub fn few(run: &str) -> [String; 3] {
 pub fn quick() -> Vec<String> {
     let parts = ["autoencoder", "clip", "miner", "llm", "diffusion"];
     let alone = parts.map(|part| format!("pretrain.{part}"));
-    let connect = (0..4).map(|stage| format!("pretrain.connect.{stage}"));
+    let connect = (0..5).map(|stage| format!("pretrain.connect.{stage}"));
     let stages = (0..3).map(|stage| format!("stages.{stage}"));
     let runs = alone.into_iter().chain(connect).chain(stages);
     let few = runs.flat_map(|run| few(&run));
