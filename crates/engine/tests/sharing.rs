@@ -76,6 +76,10 @@ impl Setup {
         stage.train.probe_every = self.probe_every;
         stage.train.shard_frozen = self.shard_frozen;
         stage.train.save_every = 3;
+        // Of gradients that are all rounding, AdamW's first updates make steps of the whole learning rate.
+        for group in &mut stage.train.groups {
+            group.learning_rate *= 0.1;
+        }
         let spec = ModelSpec {
             max_tokens: preset.max_tokens,
             model: preset.model.clone(),

@@ -263,7 +263,7 @@ fn a_limit_can_be_raised_and_answers_keep_to_their_model_and_questions() {
     let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/standins/tiny");
     let other = folder.path().join("other");
     copy_tree(&tiny, &other);
-    let path = other.join("llm/model.safetensors");
+    let path = other.join("connect/model.safetensors");
     let mut weights = fs::read(&path).unwrap();
     let last = weights.len() - 1;
     weights[last] ^= 1;

@@ -168,10 +168,10 @@ fn a_denoiser_and_its_latent_space_are_found_together() {
     );
     // It goes on to mean the latents that it was made for.
     let model = fs::read_to_string(place.root().join(MODEL)).unwrap();
-    let other = model.replace("scaling_factor = 0.41055", "scaling_factor = 0.9");
+    let other = model.replace("scaling_factor = 0.46052", "scaling_factor = 0.9");
     assert_ne!(other, model);
     fs::write(place.root().join(MODEL), &other).unwrap();
-    assert_eq!(scaling_factor(&place.with("unet")), 0.41055);
+    assert_eq!(scaling_factor(&place.with("unet")), 0.46052);
     assert_eq!(scaling_factor(&place.with("none")), 0.9);
     fs::write(place.root().join(MODEL), model).unwrap();
 
