@@ -129,7 +129,7 @@ fn a_step_of_every_stage_is_as_near_as_rounded_weights_are() {
             "stage {stage}: loss {change:.1e}, gradient {found:.1}°, by rounded weights {usual:.1}°"
         );
         assert!(
-            found > 0.0 && found < 3.0 * usual + 2.0,
+            found > 0.0 && found < 2.0 * usual + 2.0,
             "stage {stage}: {found} {usual}"
         );
     }
@@ -177,5 +177,5 @@ fn activations_are_in_16_bits_and_latents_in_32() {
     let [wide, narrow] = [Precision::F32, Precision::Bf16].map(restored);
     let difference = (wide - narrow).square().mean().sqrt();
     let difference = difference.into_scalar::<f32>();
-    assert!(difference > 0.0 && difference < 0.05, "{difference}");
+    assert!(difference > 0.0 && difference < 0.03, "{difference}");
 }

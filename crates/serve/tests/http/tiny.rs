@@ -100,12 +100,11 @@ async fn as_asked_directly() {
     let (status, told) = fake
         .ask(
             "/v1/completions",
-            &json!({ "prompt": "A photo of", "max_tokens": 3 }),
+            &json!({ "prompt": "A photo of", "max_tokens": 1 }),
         )
         .await;
     assert_eq!(status, 200, "{told}");
-    let reason = told["choices"][0]["finish_reason"].as_str().unwrap();
-    assert!(["stop", "length"].contains(&reason), "{told}");
+    assert_eq!(told["choices"][0]["finish_reason"], "length");
     fake.end().await;
     for thread in threads {
         thread.join().unwrap();
